@@ -1,0 +1,226 @@
+"""A run's folder: configuration, model, history and metrics, loaded with no other knowledge.
+
+======================  ================================================================================
+``config.json``         model, class names, input, options, seed, versions, and the data it was trained on
+``model.onnx``          the network for prediction, on ONNX Runtime
+``model.keras``         the same network for further training and for gradients
+``model.skops``         a scikit-learn pipeline, instead of the two above
+``history.json, .csv``  one row an epoch
+``metrics.json``        what was measured at the end, by split
+``model_card.md``       the same for people
+``checkpoint/``         what an interrupted training continues from; gone when it is done
+======================  ================================================================================
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ferlib.errors import ArtifactError
+from ferlib.files import write_json, write_text
+from ferlib.images import fit_to_model
+
+CONFIG, HISTORY, METRICS, MODEL_CARD = "config.json", "history.json", "metrics.json", "model_card.md"
+ONNX_MODEL, KERAS_MODEL, SKOPS_MODEL = "model.onnx", "model.keras", "model.skops"
+
+#: Classes of ours that a scikit-learn pipeline may hold; any other class that skops does not know is refused.
+_TRUSTED = ("ferlib.models.bovw.BagOfVisualWords",)
+
+
+def delivered_run_dir() -> Path:
+    """Return the folder of the model that ships with ferlib."""
+    return Path(str(resources.files("ferlib"))) / "delivered" / "compact_cnn"
+
+
+def read_config(run_dir: str | Path) -> dict[str, Any]:
+    """Return a run's configuration.
+
+    Raises
+    ------
+    ArtifactError
+        The folder or its ``config.json`` is missing or damaged.
+    """
+    path = Path(run_dir) / CONFIG
+    config = _read_json(path)
+    missing = [key for key in ("model", "class_names", "image_size", "channels") if key not in config]
+    if missing:
+        raise ArtifactError(f"{path} lacks {', '.join(missing)}.")
+    return config
+
+
+def read_history(run_dir: str | Path) -> list[dict[str, float]]:
+    """Return a run's history, one row an epoch; empty for a model that is not trained in epochs."""
+    path = Path(run_dir) / HISTORY
+    return _read_json(path) if path.exists() else []
+
+
+def read_metrics(run_dir: str | Path) -> dict[str, Any]:
+    """Return what was measured at the end of a run, by split; empty when nothing was."""
+    path = Path(run_dir) / METRICS
+    return _read_json(path) if path.exists() else {}
+
+
+def write_history(run_dir: str | Path, rows: list[dict[str, float]]) -> None:
+    """Write a run's history as JSON and as CSV."""
+    write_json(Path(run_dir) / HISTORY, rows)
+    table = io.StringIO()
+    writer = csv.DictWriter(table, fieldnames=list(rows[0]) if rows else ["epoch"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text((Path(run_dir) / HISTORY).with_suffix(".csv"), table.getvalue())
+
+
+def _read_json(path: Path) -> Any:
+    """Return a JSON file's content; an error names the file."""
+    if not path.parent.is_dir():
+        raise ArtifactError(f"There is no run folder {path.parent}.")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(f"{path.parent} is not a run folder: it has no {path.name}.") from None
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path} cannot be read ({error}).") from None
+
+
+class Classifier:
+    """A trained model of any kind: pictures in, probabilities of the emotions out.
+
+    Attributes
+    ----------
+    class_names : tuple of str
+        The emotions, in the order of the probabilities' columns.
+    image_size : tuple of int
+        (height, width) of the model's input in pixels.
+    channels : int
+        1 for a model of grey pictures, 3 for RGB.
+    name : str
+        The model's name in the registry.
+    run_dir : Path
+        The folder it was loaded from.
+    config : dict
+        That folder's configuration.
+    """
+
+    def __init__(self, run_dir: Path, config: dict[str, Any], predict: Callable[[np.ndarray], np.ndarray]) -> None:
+        self.run_dir = run_dir
+        self.config = config
+        self.name: str = config["model"]
+        self.class_names = tuple(config["class_names"])
+        self.image_size = tuple(config["image_size"])
+        self.channels: int = config["channels"]
+        self._predict = predict
+
+    @property
+    def averages_flip(self) -> bool:
+        """Whether the probabilities are the mean of those for a picture and for its mirror image."""
+        return bool(self.config.get("flip_averaging", False))
+
+    def predict_proba(self, images: np.ndarray, *, batch_size: int = 256) -> np.ndarray:
+        """Return the probability of each emotion.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n, H, W, C), dtype uint8
+            Grey or RGB faces of any size, 0 to 255; colour and size are brought to the model's own.
+        batch_size : int
+            How many pictures go through the model at a time.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes), dtype float32
+            Rows sum to 1; no rows for no pictures.
+
+        Raises
+        ------
+        ValueError
+            `images` has another shape or dtype.
+        """
+        images = fit_to_model(images, image_size=self.image_size, channels=self.channels)
+        batches = [self._predict_batch(images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
+        return np.concatenate(batches) if batches else np.empty((0, len(self.class_names)), np.float32)
+
+    def _predict_batch(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities float32 (n, n_classes) of pictures that already fit."""
+        probabilities = self._predict(images)
+        if self.averages_flip:
+            probabilities = (probabilities + self._predict(images[:, :, ::-1])) / 2
+        return probabilities.astype(np.float32)
+
+
+def load_classifier(run_dir: str | Path | None = None) -> Classifier:
+    """Load a run's model for prediction.
+
+    Parameters
+    ----------
+    run_dir : path, optional
+        A run's folder; the delivered model's when None.
+
+    Raises
+    ------
+    ArtifactError
+        The folder is missing, incomplete or damaged, or holds what may not be loaded.
+    """
+    run_dir = delivered_run_dir() if run_dir is None else Path(run_dir)
+    config = read_config(run_dir)
+    loaders = {ONNX_MODEL: _load_onnx, KERAS_MODEL: _load_keras, SKOPS_MODEL: _load_skops}
+    for file_name, load in loaders.items():
+        path = run_dir / file_name
+        if path.exists():
+            try:
+                return Classifier(run_dir, config, load(path, len(config["class_names"])))
+            # Each library has its own kinds of error for a damaged file.
+            except Exception as error:
+                raise ArtifactError(f"{path} cannot be loaded ({error}).") from error
+    raise ArtifactError(f"{run_dir} holds no model; is its training still to be finished (--resume)?")
+
+
+def load_keras_model(run_dir: str | Path) -> Any:
+    """Return a run's network as a Keras model, for further training or gradients.
+
+    Raises
+    ------
+    ArtifactError
+        The run has none.
+    """
+    path = Path(run_dir) / KERAS_MODEL
+    if not path.exists():
+        raise ArtifactError(f"{run_dir} has no Keras network ({KERAS_MODEL}).")
+    import keras
+
+    return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+
+def _load_onnx(path: Path, n_classes: int) -> Callable[[np.ndarray], np.ndarray]:  # noqa: ARG001
+    """Return the prediction of an ONNX network: uint8 (n, H, W, C) to (n, n_classes)."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda images: session.run(None, {name: images.astype(np.float32)})[0]
+
+
+def _load_keras(path: Path, n_classes: int) -> Callable[[np.ndarray], np.ndarray]:  # noqa: ARG001
+    """Return the prediction of a Keras network: uint8 (n, H, W, C) to (n, n_classes)."""
+    model = load_keras_model(path.parent)
+    return lambda images: np.asarray(model.predict_on_batch(images.astype(np.float32)))
+
+
+def _load_skops(path: Path, n_classes: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the prediction of a scikit-learn pipeline: uint8 (n, H, W, C) to (n, n_classes)."""
+    import skops.io
+
+    pipeline = skops.io.load(path, trusted=list(_TRUSTED))
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        # A class without a training picture has no column in scikit-learn; here its probability is 0.
+        probabilities = np.zeros((len(images), n_classes), np.float32)
+        probabilities[:, pipeline.classes_] = pipeline.predict_proba(images)
+        return probabilities
+
+    return predict

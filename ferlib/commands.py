@@ -1,0 +1,35 @@
+"""What every command line shares: one exit path for errors and interrupts, logging, and quiet libraries."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from ferlib.errors import FerlibError
+
+#: Exit statuses: done, failed, and stopped by Ctrl+C (128 + SIGINT, as shells have it).
+EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
+
+
+def run(main: Callable[[Sequence[str] | None], int]) -> None:
+    """Call a command's `main` and leave the process with its exit status.
+
+    A `FerlibError` becomes one line on standard error, Ctrl+C a word and status 130, a closed pipe silence.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    # TensorFlow reads this when it is first imported, which happens inside the commands.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        status = main(None)
+        sys.stdout.flush()
+    except FerlibError as error:
+        sys.stderr.write(f"error: {error}\n")
+        status = EXIT_FAILED
+    except KeyboardInterrupt:
+        sys.stderr.write("\nstopped\n")
+        status = EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone (| head): nothing is left to say, and nowhere to say it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = EXIT_FAILED
+    sys.exit(status)
