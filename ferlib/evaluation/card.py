@@ -1,0 +1,91 @@
+"""The model card of a run, written from what the run recorded."""
+
+from typing import Any
+
+from ferlib.evaluation.metrics import tabulate_per_class
+
+
+def write_model_card(config: dict[str, Any], metrics: dict[str, dict[str, Any]], history: list[dict]) -> str:
+    """Return a run's model card as Markdown.
+
+    Parameters
+    ----------
+    config : dict
+        The run's configuration.
+    metrics : dict
+        Split names to metrics, as `evaluate_predictions` returns them.
+    history : list of dict
+        One row an epoch; empty for a model without epochs.
+
+    References
+    ----------
+    M. Mitchell et al., "Model Cards for Model Reporting", FAT* 2019.
+    """
+    data, training = config["data"], config["training"]
+    height, width = config["image_size"]
+    lines = [
+        f"# {config['model']}",
+        "",
+        f"Classes: {', '.join(config['class_names'])}. Input: faces, {height} x {width} pixels, "
+        f"{'grey' if config['channels'] == 1 else 'RGB'}.",
+        "",
+        "## Data",
+        "",
+        f"{'SYNTHETIC faces' if data['synthetic'] else data['title']} from `{data['path']}` "
+        f"(sha256 `{data['sha256']}`). Pictures: "
+        + ", ".join(f"{split} {sum(counts.values()):,}" for split, counts in data["pictures"].items())
+        + ".",
+        *(f"- {note}" for note in data["notes"]),
+        "",
+        "## Training and selection",
+        "",
+        _describe_selection(history),
+        f"Seed {training['seed']}, resampling {training['resample']}, class weights {training['class_weight']}"
+        f"{', random augmentation' if training['augmentation'] and history else ''}.",
+        "",
+        "## Results",
+        "",
+    ]
+    for split, values in metrics.items():
+        lines += [
+            f"On {split} ({values['n']:,} pictures"
+            f"{', probabilities averaged with the mirror image' if config.get('flip_averaging') else ''}): "
+            f"accuracy {values['accuracy']:.2%}, macro-F1 {values['macro_f1']:.2%}, "
+            f"balanced accuracy {values['balanced_accuracy']:.2%}.",
+            "",
+            *_markdown_table(values),
+            "",
+        ]
+    return "\n".join([*lines, *_INTENDED_USE])
+
+
+def _describe_selection(history: list[dict]) -> str:
+    """Say how the weights were chosen."""
+    if not history:
+        return "Fitted once on the train split; nothing was chosen on the test split."
+    best = max(history, key=lambda row: row["val_accuracy"])
+    return (
+        f"{len(history)} epochs; the weights are those of epoch {best['epoch']}, chosen by its validation accuracy of "
+        f"{best['val_accuracy']:.2%} (one view, no averaging). The test split played no part in it."
+    )
+
+
+def _markdown_table(metrics: dict[str, Any]) -> list[str]:
+    """Return the per-class table as lines of Markdown."""
+    table = tabulate_per_class(metrics)
+    rows = [
+        f"| {name} | {row.precision:.2f} | {row.recall:.2f} | {row.f1:.2f} | {row.support:,.0f} |"
+        for name, row in table.iterrows()
+    ]
+    return ["| class | precision | recall | F1 | pictures |", "| --- | --- | --- | --- | --- |", *rows]
+
+
+_INTENDED_USE = (
+    "## Intended use and limits",
+    "",
+    "For teaching, for research, and for counting expressions in pictures that one may process. The classes are",
+    "expressions as raters perceived them, not what a person feels. Not for judging persons: hiring, policing,",
+    "education, health, credit. Accuracy differs between groups of people in ways that the data, which record none,",
+    "cannot measure.",
+    "",
+)

@@ -1,0 +1,83 @@
+"""How good predictions are: labels and probabilities in, numbers out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ferlib.errors import DataError
+
+
+def evaluate_predictions(y_true: np.ndarray, y_proba: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
+    """Return the metrics of predictions, as JSON can hold them.
+
+    Parameters
+    ----------
+    y_true : ndarray of shape (n,), dtype int
+        Codes into `class_names`.
+    y_proba : ndarray of shape (n, n_classes)
+        Probabilities; the prediction is the largest.
+    class_names : sequence of str
+
+    Returns
+    -------
+    dict
+        ``n``, ``accuracy``, ``macro_f1``, ``balanced_accuracy`` (fractions), ``per_class`` (for each class
+        ``precision``, ``recall``, ``f1`` and ``support``), ``confusion_matrix`` (counts, rows are true classes) and
+        ``class_names``. Macro-F1 and balanced accuracy are means over the classes that `y_true` holds.
+
+    Raises
+    ------
+    DataError
+        There are no predictions, or the shapes do not fit together.
+    """
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+    n_classes = len(class_names)
+    if y_proba.shape != (len(y_true), n_classes) or len(y_true) == 0:
+        raise DataError(f"Expected probabilities of shape ({len(y_true)}, {n_classes}), got {y_proba.shape}.")
+    y_pred = y_proba.argmax(axis=1)
+    codes = np.arange(n_classes)
+    precision, recall, f1, support = precision_recall_fscore_support(y_true, y_pred, labels=codes, zero_division=0)
+    present = support > 0
+    return {
+        "n": len(y_true),
+        "accuracy": float((y_pred == y_true).mean()),
+        "macro_f1": float(f1[present].mean()),
+        "balanced_accuracy": float(recall[present].mean()),
+        "per_class": {
+            name: {
+                "precision": float(precision[code]),
+                "recall": float(recall[code]),
+                "f1": float(f1[code]),
+                "support": int(support[code]),
+            }
+            for code, name in enumerate(class_names)
+        },
+        "confusion_matrix": confusion_matrix(y_true, y_pred, labels=codes).tolist(),
+        "class_names": list(class_names),
+    }
+
+
+def tabulate_per_class(metrics: dict[str, Any]) -> pd.DataFrame:
+    """Return precision, recall, F1 and support, one row a class."""
+    return pd.DataFrame(metrics["per_class"]).T.astype({"support": int})
+
+
+def list_confusions(metrics: dict[str, Any]) -> pd.DataFrame:
+    """Return the pairs of classes that are taken for each other, most frequent first.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``true``, ``predicted``, ``count`` and ``share`` (of the true class's pictures); no correct ones.
+    """
+    counts, names = np.array(metrics["confusion_matrix"]), metrics["class_names"]
+    rows = [
+        (names[i], names[j], int(counts[i, j]), counts[i, j] / counts[i].sum())
+        for i, j in zip(*np.nonzero(counts), strict=True)
+        if i != j
+    ]
+    table = pd.DataFrame(rows, columns=["true", "predicted", "count", "share"])
+    return table.sort_values("count", ascending=False, ignore_index=True)

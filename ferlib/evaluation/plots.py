@@ -1,0 +1,200 @@
+"""Figures in one style: each function draws on an axes, or makes a figure, and returns it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ferlib.emotions import EMOTION_COLORS
+
+#: Matplotlib settings that all figures share; use as ``with plt.rc_context(STYLE)``.
+STYLE: dict[str, Any] = {
+    "figure.dpi": 110,
+    "savefig.dpi": 150,
+    "figure.constrained_layout.use": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "font.size": 10,
+}
+
+
+def save_figure(figure: Figure, folder: str | Path | None, name: str) -> Path | None:
+    """Write a figure as PNG into a folder, whole or not at all; with no folder nothing happens.
+
+    Returns
+    -------
+    Path or None
+        What was written.
+    """
+    if not folder:
+        return None
+    from ferlib.files import replacing
+
+    path = Path(folder) / f"{name}.png"
+    with replacing(path) as temporary:
+        figure.savefig(temporary)
+    return path
+
+
+def plot_class_counts(counts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw how many pictures each class has in each split.
+
+    Parameters
+    ----------
+    counts : DataFrame
+        Rows are classes, columns are splits, as `ImageDataset.counts` gives them.
+    ax : Axes, optional
+    """
+    with plt.rc_context(STYLE):
+        ax = ax or plt.subplots(figsize=(7.5, 3.2))[1]
+        left = np.zeros(len(counts))
+        shades = np.linspace(1.0, 0.35, counts.shape[1])
+        colors = [EMOTION_COLORS[name] for name in counts.index]
+        for split, alpha in zip(counts.columns, shades, strict=True):
+            ax.barh(counts.index, counts[split], left=left, color=colors, alpha=alpha, edgecolor="white", label=split)
+            left += counts[split].to_numpy()
+        for row, total in enumerate(left):
+            ax.text(total + left.max() * 0.01, row, f"{total:,.0f} ({total / left.sum():.1%})", va="center", fontsize=9)
+        ax.set(xlabel="pictures", xlim=(0, left.max() * 1.18), title="Pictures per emotion: " + _shade_key(counts))
+        ax.invert_yaxis()
+    return ax
+
+
+def _shade_key(counts: pd.DataFrame) -> str:
+    """Say which split the shades of a bar stand for, from left to right."""
+    return ", then ".join(counts.columns) + (", from dark to light" if counts.shape[1] > 1 else "")
+
+
+def plot_faces(images: np.ndarray, titles: Sequence[str], *, columns: int = 7, size: float = 1.15) -> Figure:
+    """Draw pictures in a grid, each under its title.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, H, W, C)
+        uint8, or floats of 0 to 255 such as means.
+    titles : sequence of str
+    columns : int
+    size : float
+        Side of a picture in inches.
+    """
+    columns = min(columns, max(1, len(images)))
+    rows = max(1, -(-len(images) // columns))
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(rows, columns, figsize=(size * columns, (size + 0.28) * rows), squeeze=False)
+        for ax in axes.flat:
+            ax.axis("off")
+        for ax, image, title in zip(axes.flat, images, titles, strict=False):
+            pixels = np.clip(image, 0, 255).astype(np.uint8)
+            ax.imshow(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=255)
+            ax.set_title(title, fontsize=8, loc="center")
+    return figure
+
+
+def plot_light(images: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> Figure:
+    """Draw how brightness (mean) and contrast (standard deviation) of the pictures are distributed per class.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, H, W, C), dtype uint8
+    labels : ndarray of shape (n,), dtype int
+    class_names : sequence of str
+    """
+    names = np.asarray(class_names)[labels]
+    values = {"brightness": images.mean(axis=(1, 2, 3)), "contrast": images.std(axis=(1, 2, 3))}
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 2, figsize=(9, 3), sharey=True)
+        for ax, (label, value) in zip(axes, values.items(), strict=True):
+            sns.boxplot(
+                x=value,
+                y=names,
+                hue=names,
+                order=class_names,
+                palette=EMOTION_COLORS,
+                fliersize=1,
+                linewidth=0.8,
+                ax=ax,
+            )
+            ax.set(xlabel=f"{label} (grey levels)", ylabel="")
+    return figure
+
+
+def plot_history(history: Sequence[Mapping[str, float]], *, title: str = "") -> Figure:
+    """Draw loss and accuracy over epochs, training and validation, with the chosen epoch marked.
+
+    Parameters
+    ----------
+    history : sequence of mapping
+        Rows as `ferlib.artifacts.read_history` gives them.
+    title : str
+    """
+    table = pd.DataFrame(history)
+    best = table.loc[table["val_accuracy"].idxmax(), "epoch"]
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 2, figsize=(9, 3))
+        for ax, metric in zip(axes, ("loss", "accuracy"), strict=True):
+            # One epoch is a point, not a line.
+            marker = "o" if len(table) < 3 else None
+            ax.plot(table["epoch"], table[metric], label="training (augmented)", color="#7F7F7F", marker=marker)
+            ax.plot(table["epoch"], table[f"val_{metric}"], label="validation", color="#0072B2", marker=marker)
+            ax.axvline(best, color="#D55E00", linewidth=1, linestyle=":", label=f"chosen: epoch {best:.0f}")
+            ax.set(xlabel="epoch", ylabel=metric)
+        axes[0].set_title(title)
+        axes[1].legend(frameon=False, fontsize=9)
+    return figure
+
+
+def plot_confusion_matrix(metrics: Mapping[str, Any], *, title: str = "", ax: Axes | None = None) -> Axes:
+    """Draw a confusion matrix: the colour is the share of the true class, the text that share and the count.
+
+    Parameters
+    ----------
+    metrics : mapping
+        As `evaluate_predictions` returns them.
+    title : str
+    ax : Axes, optional
+    """
+    counts, names = np.array(metrics["confusion_matrix"]), metrics["class_names"]
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    text = np.array([[f"{s:.0%}\n{c}" for s, c in zip(*row, strict=True)] for row in zip(shares, counts, strict=True)])
+    with plt.rc_context(STYLE):
+        ax = ax or plt.subplots(figsize=(6, 5.2))[1]
+        sns.heatmap(
+            shares, annot=text, fmt="", cmap="cividis", vmin=0, vmax=1, square=True, cbar=False, linewidths=0.5,
+            xticklabels=names, yticklabels=names, annot_kws={"fontsize": 8}, ax=ax,
+        )  # fmt: skip
+        ax.set(xlabel="predicted", ylabel="true", title=title)
+        ax.tick_params(length=0)
+        plt.setp(ax.get_yticklabels(), rotation=0)
+        plt.setp(ax.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
+    return ax
+
+
+def plot_recalls(results: Mapping[str, Mapping[str, Any]], *, ax: Axes | None = None) -> Axes:
+    """Draw the recall of each class for several models side by side.
+
+    Parameters
+    ----------
+    results : mapping
+        Model names to their metrics, as `evaluate_predictions` returns them.
+    ax : Axes, optional
+    """
+    rows = [
+        {"model": model, "emotion": name, "recall": values["recall"]}
+        for model, metrics in results.items()
+        for name, values in metrics["per_class"].items()
+        if values["support"]
+    ]
+    with plt.rc_context(STYLE):
+        ax = ax or plt.subplots(figsize=(8, 3.2))[1]
+        sns.barplot(pd.DataFrame(rows), x="emotion", y="recall", hue="model", palette="cividis", ax=ax)
+        ax.set(ylim=(0, 1), xlabel="", ylabel="recall")
+        ax.legend(frameon=False, title="", fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
+    return ax

@@ -1,0 +1,151 @@
+"""Train a model on a data set: ``python -m ferlib.train --model compact_cnn --data fer2013.zip``."""
+
+import argparse
+import dataclasses
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ferlib.artifacts import METRICS, MODEL_CARD, load_classifier, read_config, read_history
+from ferlib.commands import EXIT_OK, run
+from ferlib.datasets import ImageDataset, load_images, split_dataset
+from ferlib.emotions import parse_emotions
+from ferlib.evaluation import evaluate_predictions
+from ferlib.evaluation.card import write_model_card
+from ferlib.files import write_json, write_text
+from ferlib.models import get_model, list_models
+from ferlib.prepare import STRATEGIES
+from ferlib.sources.locate import default_data_dir, locate_data
+from ferlib.training import TrainingOptions, train_model
+
+EXAMPLES = """examples:
+  python -m ferlib.train --model compact_cnn --data fer2013.zip --run-dir data/runs/my_cnn
+  python -m ferlib.train --resume --run-dir data/runs/my_cnn
+  python -m ferlib.train --model bovw --data fer2013.csv --emotions angry,happy,sad,neutral
+
+The model is chosen on the val split, which is cut from train; test is measured once, at the end.
+"""
+
+# Options of the command that go to TrainingOptions under their own name.
+_TRAINING = ("epochs", "batch_size", "learning_rate", "patience", "resample", "class_weight", "precision", "seed")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command's parser."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ferlib.train",
+        description="Train a model into a run folder that loads with no other knowledge.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--model", choices=list_models(), help="which model to train")
+    parser.add_argument("--data", metavar="PATH", help="zip, folder or CSV (default: what ferlib.download made)")
+    parser.add_argument("--run-dir", metavar="DIR", type=Path, help="folder to make (default: data/runs/MODEL-TIME)")
+    parser.add_argument("--resume", action="store_true", help="continue the interrupted training in --run-dir")
+    parser.add_argument("--overwrite", action="store_true", help="replace the run that is in --run-dir")
+    data = parser.add_argument_group("data")
+    data.add_argument("--emotions", metavar="A,B,…", help="only these emotions (default: all seven)")
+    data.add_argument("--split", help="official, 90/10 or 70/15/15 (default: official)")
+    data.add_argument("--val-fraction", type=float, metavar="F", help="share of train that becomes val (default: 0.1)")
+    data.add_argument("--sample-size", type=int, metavar="N", help="only so many pictures, drawn in proportion")
+    training = parser.add_argument_group("training (default: the model's own)")
+    training.add_argument("--epochs", type=int, metavar="N", help="passes over the training pictures, at most")
+    training.add_argument("--batch-size", type=int, metavar="N", help="pictures in one step")
+    training.add_argument("--learning-rate", type=float, metavar="F", help="highest learning rate")
+    training.add_argument("--patience", type=int, metavar="N", help="epochs without improvement before stopping")
+    training.add_argument("--resample", choices=STRATEGIES, help="resampling of the training split")
+    training.add_argument("--class-weight", choices=("none", "balanced"), help="weigh the loss by class")
+    training.add_argument("--no-augmentation", action="store_true", help="train on the pictures as they are")
+    training.add_argument("--precision", choices=("auto", "float32", "mixed_bfloat16"), help="arithmetic of training")
+    training.add_argument("--seed", type=int, metavar="N", help="seeds everything that is random (default: 0)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train, measure on val and test, and write the model card; return the exit status."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.resume and not args.run_dir:
+        parser.error("--resume needs --run-dir")
+    if not args.resume and not args.model:
+        parser.error("--model is needed (or --resume)")
+    earlier = read_config(args.run_dir) if args.resume else {}
+    model = args.model or earlier["model"]
+    dataset = _load(args, earlier)
+    sys.stderr.write(dataset.describe() + "\n")
+    run_dir = args.run_dir or default_data_dir() / "runs" / f"{model}-{time.strftime('%Y%m%d-%H%M%S')}"
+    options = _training_options(args, model, earlier)
+    try:
+        train_model(model, dataset, run_dir, options, resume=args.resume, overwrite=args.overwrite)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\nto continue: python -m ferlib.train --resume --run-dir {run_dir}\n")
+        raise
+    metrics = record_metrics(run_dir, dataset)
+    for split, values in metrics.items():
+        sys.stdout.write(
+            f"{split}: accuracy {values['accuracy']:.2%}, macro-F1 {values['macro_f1']:.2%} (n = {values['n']:,})\n"
+        )
+    sys.stdout.write(f"wrote {run_dir}\n")
+    return EXIT_OK
+
+
+def record_metrics(run_dir: str | Path, dataset: ImageDataset) -> dict[str, dict[str, Any]]:
+    """Measure a finished run on val and test, and write ``metrics.json`` and ``model_card.md`` into its folder.
+
+    Returns
+    -------
+    dict
+        Split names, those that the data have, to metrics.
+    """
+    classifier = load_classifier(run_dir)
+    metrics = {}
+    for split in ("val", "test"):
+        if split in dataset.splits:
+            part = dataset.split(split)
+            metrics[split] = evaluate_predictions(
+                part.labels, classifier.predict_proba(part.images), classifier.class_names
+            )
+    run_dir = Path(run_dir)
+    write_json(run_dir / METRICS, metrics)
+    write_text(run_dir / MODEL_CARD, write_model_card(classifier.config, metrics, read_history(run_dir)))
+    return metrics
+
+
+def _load(args: argparse.Namespace, earlier: dict[str, Any]) -> ImageDataset:
+    """Return the data set, split; what the command does not say is taken from the run to resume."""
+    data = earlier.get("data", {})
+    split = data.get("split") or {}
+
+    def choose(given: Any, recorded: Any, default: Any) -> Any:
+        return next((value for value in (given, recorded) if value is not None), default)
+
+    seed = choose(args.seed, split.get("seed"), 0)
+    dataset = load_images(
+        locate_data(args.data, allow_download=False),
+        emotions=parse_emotions(args.emotions or earlier.get("class_names")),
+        sample_size=choose(args.sample_size, data.get("sample_size"), None),
+        seed=seed,
+    )
+    return split_dataset(
+        dataset,
+        choose(args.split, split.get("scheme"), "official"),
+        val_fraction=choose(args.val_fraction, split.get("val_fraction"), 0.1),
+        seed=seed,
+    )
+
+
+def _training_options(args: argparse.Namespace, model: str, earlier: dict[str, Any]) -> TrainingOptions:
+    """Return the options: what the command says, else those of the run to resume, else the model's own."""
+    options = (
+        TrainingOptions.from_config(earlier["training"]) if earlier else TrainingOptions(**get_model(model).training)
+    )
+    given = {name: getattr(args, name) for name in _TRAINING if getattr(args, name) is not None}
+    if args.no_augmentation:
+        given["augmentation"] = None
+    return dataclasses.replace(options, **given)
+
+
+if __name__ == "__main__":
+    run(main)
