@@ -57,6 +57,8 @@ def decode_picture(data: bytes, *, name: str = "picture", max_pixels: int = MAX_
                 upright.load()
     except PictureError:
         raise
+    except Image.DecompressionBombError:
+        raise PictureError(f"{name}: the picture is over the limit of {max_pixels:,} pixels.") from None
     except MemoryError:
         raise PictureError(f"{name}: the picture does not fit into memory.") from None
     # Pillow's decoders raise many kinds of error on damaged files (OSError, SyntaxError, ValueError, struct.error).

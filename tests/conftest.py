@@ -3,7 +3,12 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from ferlib.datasets import ImageDataset
+from ferlib.emotions import EMOTIONS
+from ferlib.sources.synthetic import draw_faces
 
 
 def _archive(variable: str) -> Path:
@@ -25,3 +30,20 @@ def fer2013_archive() -> Path:
 def expw_archive() -> Path:
     """The real ExpW sample that EXPW_ARCHIVE names."""
     return _archive("EXPW_ARCHIVE")
+
+
+@pytest.fixture(scope="session")
+def drawn_faces() -> ImageDataset:
+    """420 drawn faces, sixty an emotion, in train (300), val (60) and test (60)."""
+    labels = np.arange(420) % len(EMOTIONS)
+    n = len(labels)
+    return ImageDataset(
+        images=draw_faces(labels, seed=7),
+        labels=labels,
+        class_names=EMOTIONS,
+        splits=np.repeat(["train", "val", "test"], [300, 60, 60]),
+        usages=np.full(n, ""),
+        names=np.array([f"face_{i:03d}.png" for i in range(n)]),
+        info={"title": "synthetic faces", "layout": "folders", "path": "drawn", "sha256": "0" * 64}
+        | {"synthetic": True, "notes": [], "sample_size": None, "split": None},
+    )

@@ -107,22 +107,17 @@ def plot_light(images: np.ndarray, labels: np.ndarray, class_names: Sequence[str
     labels : ndarray of shape (n,), dtype int
     class_names : sequence of str
     """
-    names = np.asarray(class_names)[labels]
     values = {"brightness": images.mean(axis=(1, 2, 3)), "contrast": images.std(axis=(1, 2, 3))}
+    look = {"patch_artist": True, "widths": 0.7, "flierprops": {"markersize": 1}, "medianprops": {"color": "black"}}
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(9, 3), sharey=True)
         for ax, (label, value) in zip(axes, values.items(), strict=True):
-            sns.boxplot(
-                x=value,
-                y=names,
-                hue=names,
-                order=class_names,
-                palette=EMOTION_COLORS,
-                fliersize=1,
-                linewidth=0.8,
-                ax=ax,
-            )
-            ax.set(xlabel=f"{label} (grey levels)", ylabel="")
+            per_class = [value[labels == code] for code in range(len(class_names))]
+            boxes = ax.boxplot(per_class, orientation="horizontal", tick_labels=class_names, **look)["boxes"]
+            for box, name in zip(boxes, class_names, strict=True):
+                box.set_facecolor(EMOTION_COLORS[name])
+            ax.set(xlabel=f"{label} (grey levels)")
+        axes[0].invert_yaxis()
     return figure
 
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 
+# Features that k-means takes of one picture.
+_PER_PICTURE = 50
+
+
 @register_model(kind="bovw")
 def bovw(*, random_state: int, n_words: int = 1000, grid: int = 2, C: float = 1.0) -> "Pipeline":
     """Dense SIFT, a k-means vocabulary, word histograms by region of the face, and logistic regression.
@@ -57,12 +61,12 @@ class BagOfVisualWords(TransformerMixin, BaseEstimator):
         Size of the vocabulary; fewer are learned when the pictures give fewer features.
     step : int
         Distance between the points of the dense grid, in pixels.
-    scales : tuple of int
-        Diameters of the SIFT key points, in pixels.
+    patch_sizes : tuple of int
+        Sides of the square patches that are described, in pixels.
     grid : int
         1 for one histogram over the picture; more adds the histograms of grid x grid parts.
     n_samples : int
-        How many features k-means sees, drawn from all training pictures alike.
+        How many features k-means sees at most, fifty a picture.
     random_state : int
         Seeds the draw and k-means.
 
@@ -82,14 +86,14 @@ class BagOfVisualWords(TransformerMixin, BaseEstimator):
         *,
         n_words: int = 1000,
         step: int = 4,
-        scales: tuple[int, ...] = (8, 12, 16),
+        patch_sizes: tuple[int, ...] = (12, 16, 24),
         grid: int = 2,
         n_samples: int = 200_000,
         random_state: int = 0,
     ) -> None:
         self.n_words = n_words
         self.step = step
-        self.scales = scales
+        self.patch_sizes = patch_sizes
         self.grid = grid
         self.n_samples = n_samples
         self.random_state = random_state
@@ -99,12 +103,10 @@ class BagOfVisualWords(TransformerMixin, BaseEstimator):
         from sklearn.cluster import MiniBatchKMeans
 
         rng = np.random.default_rng(self.random_state)
-        per_image = max(1, round(self.n_samples / len(images)))
-        sample = [
-            descriptors[rng.permutation(len(descriptors))[:per_image]]
-            for descriptors in track(self._describe(images), total=len(images), desc="describe for k-means")
-        ]
-        descriptors = np.concatenate(sample)
+        # Fifty features of a picture say little less than all of it, and let k-means see more pictures.
+        chosen = np.sort(rng.permutation(len(images))[: max(1, self.n_samples // _PER_PICTURE)])
+        bar = track(self._describe(images[chosen]), total=len(chosen), desc="describe for k-means", unit="picture")
+        descriptors = np.concatenate([found[rng.permutation(len(found))[:_PER_PICTURE]] for found in bar])
         kmeans = MiniBatchKMeans(
             n_clusters=min(self.n_words, len(descriptors)), batch_size=4096, n_init=1, random_state=self.random_state
         )
@@ -130,7 +132,9 @@ class BagOfVisualWords(TransformerMixin, BaseEstimator):
         half_norms = (self.vocabulary_**2).sum(axis=1) / 2
         out = np.empty((len(images), len(parts), n_words), np.float32)
         # A bar for a handful of pictures would only flash.
-        bar = track(self._describe(images), total=len(images), desc="count words", disable=len(images) < 500)
+        bar = track(
+            self._describe(images), total=len(images), desc="count words", unit="picture", disable=len(images) < 500
+        )
         for row, descriptors in zip(out, bar, strict=True):
             words = (descriptors @ self.vocabulary_.T - half_norms).argmax(axis=1)
             for histogram, inside in zip(row, parts, strict=True):
@@ -139,12 +143,13 @@ class BagOfVisualWords(TransformerMixin, BaseEstimator):
         return out.reshape(len(images), -1)
 
     def _key_points(self, size: tuple[int, int]) -> list[cv2.KeyPoint]:
-        """Return the dense grid's key points, all scales at each position."""
+        """Return the dense grid's key points, all patch sizes at each position."""
         height, width = size
         start = self.step // 2
+        # OpenCV's descriptor spans four bins of 1.5 diameters each: six diameters in all.
         return [
-            cv2.KeyPoint(float(x), float(y), float(scale), 0.0)
-            for scale in self.scales
+            cv2.KeyPoint(float(x), float(y), side / 6, 0.0)
+            for side in self.patch_sizes
             for y in range(start, height, self.step)
             for x in range(start, width, self.step)
         ]

@@ -1,0 +1,61 @@
+"""Metrics against values worked out by hand."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ferlib.emotions import EMOTIONS
+from ferlib.errors import DataError
+from ferlib.evaluation import evaluate_predictions, list_confusions, tabulate_per_class
+
+NAMES = ("angry", "happy", "sad")
+
+
+@pytest.fixture
+def metrics():
+    # True classes 0 0 0 0 1 1; predicted 0 0 1 2 1 0; class 2 has no picture.
+    y_proba = np.eye(3)[[0, 0, 1, 2, 1, 0]]
+    return evaluate_predictions(np.array([0, 0, 0, 0, 1, 1]), y_proba, NAMES)
+
+
+def test_values_worked_out_by_hand(metrics):
+    assert metrics["n"] == 6
+    assert metrics["accuracy"] == pytest.approx(3 / 6)
+    assert metrics["confusion_matrix"] == [[2, 1, 1], [1, 1, 0], [0, 0, 0]]
+    assert metrics["per_class"]["angry"] == pytest.approx(
+        {"precision": 2 / 3, "recall": 0.5, "f1": 4 / 7, "support": 4}
+    )
+    assert metrics["per_class"]["happy"] == pytest.approx({"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2})
+    # The mean over the two classes that there are: sad has no picture, and no say.
+    assert metrics["macro_f1"] == pytest.approx((4 / 7 + 0.5) / 2)
+    assert metrics["balanced_accuracy"] == pytest.approx(0.5)
+
+
+def test_json_holds_them(metrics):
+    assert json.loads(json.dumps(metrics)) == metrics
+
+
+def test_always_the_same_answer_is_seen_through():
+    y_true = np.repeat(np.arange(7), [10, 1, 10, 60, 10, 5, 4])
+    always_happy = np.eye(7)[np.full(100, 3)]
+    metrics = evaluate_predictions(y_true, always_happy, EMOTIONS)
+    assert metrics["accuracy"] == 0.6
+    assert metrics["balanced_accuracy"] == pytest.approx(1 / 7)
+    assert metrics["macro_f1"] == pytest.approx(0.75 / 7)
+
+
+def test_tables(metrics):
+    table = tabulate_per_class(metrics)
+    assert list(table.index) == list(NAMES)
+    assert table["support"].tolist() == [4, 2, 0]
+    confusions = list_confusions(metrics)
+    assert len(confusions) == 3
+    assert set(confusions["count"]) == {1}
+    assert confusions.set_index(["true", "predicted"]).loc[("happy", "angry"), "share"] == 0.5
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (6, 2), (5, 3)])
+def test_shapes_that_do_not_fit_are_refused(shape):
+    with pytest.raises(DataError, match="Expected probabilities"):
+        evaluate_predictions(np.zeros(6 if shape[0] else 0, int), np.ones(shape), NAMES)

@@ -1,0 +1,70 @@
+"""Augmentation changes pixels at random, repeatably, and no more than it says."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ferlib.prepare import Augmentation
+
+STILL = {"rotation": 0, "scale": 0, "shift": 0, "shear": 0, "flip": False, "brightness": 0, "contrast": 0, "erase": 0}
+
+
+@pytest.fixture
+def noise():
+    return np.random.default_rng(0).integers(0, 256, (40, 24, 32, 1), dtype=np.uint8)
+
+
+def test_nothing_asked_nothing_changed(noise):
+    np.testing.assert_array_equal(Augmentation(**STILL)(noise, np.random.default_rng(0)), noise)
+
+
+def test_the_given_pictures_are_left_alone(noise):
+    before = noise.copy()
+    Augmentation()(noise, np.random.default_rng(0))
+    np.testing.assert_array_equal(noise, before)
+
+
+def test_flip_mirrors_about_half_of_the_pictures(noise):
+    flipped = Augmentation(**STILL | {"flip": True})(noise, np.random.default_rng(0))
+    mirrored = (flipped == noise[:, :, ::-1]).all(axis=(1, 2, 3))
+    same = (flipped == noise).all(axis=(1, 2, 3))
+    assert (mirrored | same).all()
+    assert 10 < mirrored.sum() < 30
+
+
+def test_shift_moves_by_at_most_its_fraction():
+    image = np.zeros((200, 41, 41, 1), np.uint8)
+    image[:, 20, 20] = 255
+    moved = Augmentation(**STILL | {"shift": 0.1})(image, np.random.default_rng(0))
+    rows, columns = np.indices((41, 41))
+    weight = moved[..., 0].sum(axis=(1, 2), dtype=float)
+    centre = np.stack([(moved[..., 0] * rows).sum((1, 2)) / weight, (moved[..., 0] * columns).sum((1, 2)) / weight])
+    distance = np.abs(centre - 20)
+    assert distance.max() <= 4.2
+    assert distance.max() > 3
+
+
+def test_light_changes_the_mean_by_at_most_its_fraction():
+    gray = np.full((300, 8, 8, 1), 128, np.uint8)
+    means = Augmentation(**STILL | {"brightness": 0.1})(gray, np.random.default_rng(0)).mean(axis=(1, 2, 3))
+    assert np.abs(means - 128).max() <= 26.5
+    assert means.std() > 10
+
+
+def test_erase_fills_one_rectangle_in_its_share_of_the_pictures(noise):
+    out = Augmentation(**STILL | {"erase": 0.5})(noise, np.random.default_rng(0))
+    changed = [np.unique(image[image != before]) for image, before in zip(out, noise, strict=True)]
+    erased = [values for values in changed if len(values)]
+    assert 10 < len(erased) < 30
+    assert all(len(values) == 1 for values in erased)
+
+
+@given(seed=st.integers(0, 2**32), channels=st.sampled_from([1, 3]))
+def test_the_same_chance_gives_the_same_pictures(seed, channels):
+    images = np.random.default_rng(1).integers(0, 256, (4, 48, 48, channels), dtype=np.uint8)
+    first, again, other = (Augmentation()(images, np.random.default_rng(s)) for s in (seed, seed, seed + 1))
+    assert first.shape == images.shape
+    assert first.dtype == np.uint8
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()

@@ -1,0 +1,176 @@
+import json
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ferlib
+from ferlib.datasets import load_images
+from ferlib.download import add_archive, main
+from ferlib.emotions import EMOTIONS
+from ferlib.errors import ArchiveError, DataError
+from ferlib.sources.archive import open_tree
+from ferlib.sources.locate import locate_data
+from ferlib.sources.synthetic import draw_faces, write_synthetic
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    """A zip of synthetic faces."""
+    return write_synthetic(tmp_path_factory.mktemp("faces") / "faces.zip", train_size=70, test_size=21)
+
+
+@pytest.fixture
+def folder(faces, tmp_path):
+    """The same pictures as a folder of somebody's, without the note that they are drawn."""
+    path = tmp_path / "my faces"
+    shutil.unpack_archive(faces, path)
+    (path / "SYNTHETIC.txt").unlink()
+    return path
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A file like the competition's, with blanks in its header."""
+    images = draw_faces(np.arange(14) % 7, seed=1).reshape(14, -1)
+    lines = [
+        f"{row % 7},{'Training' if row < 7 else 'PublicTest'},{' '.join(map(str, image))}"
+        for row, image in enumerate(images)
+    ]
+    path = tmp_path / "icml_face_data.csv"
+    path.write_text("\n".join(["emotion, Usage, pixels", *lines]) + "\n")
+    return path
+
+
+def _download(source, data_dir, *options):
+    return main(["--archive", str(source), "--data-dir", str(data_dir), *options])
+
+
+def test_zip_is_copied_whole_counted_and_found_again(faces, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("FER2013_ARCHIVE", raising=False)
+    assert _download(faces, tmp_path) == 0
+    copy = tmp_path / "raw" / "synthetic.zip"
+    assert copy.read_bytes() == faces.read_bytes()
+    assert locate_data(data_dir=tmp_path) == copy
+    manifest = json.loads((tmp_path / "raw" / "synthetic.manifest.json").read_text())
+    with open_tree(copy) as tree:
+        assert manifest["sha256"] == tree.sha256()
+    assert manifest["synthetic"] is True
+    assert sum(manifest["counts"]["train"].values()) == 70
+    output = capsys.readouterr().out
+    assert output.startswith("SYNTHETIC faces (")
+    assert re.search(r"^all +70 +21 +91$", output, re.MULTILINE)
+    for emotion in EMOTIONS:
+        train, test = manifest["counts"]["train"][emotion], manifest["counts"]["test"][emotion]
+        assert re.search(rf"^{emotion} +{train} +{test} +{train + test}$", output, re.MULTILINE)
+    assert str(copy) in output
+    assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == ["synthetic.manifest.json", "synthetic.zip"]
+
+
+def test_folder_becomes_one_zip_of_its_data(folder, tmp_path):
+    (folder / "model.keras").write_bytes(b"not data")
+    (folder / ".hidden").write_bytes(b"not data")
+    path, dataset = add_archive(folder, data_dir=tmp_path / "data")
+    assert path == tmp_path / "data" / "raw" / "my-faces.zip"
+    with open_tree(path) as tree, open_tree(folder) as before:
+        assert set(before.names) - set(tree.names) == {"model.keras"}
+        assert all(tree.read(name) == before.read(name) for name in tree.names)
+    again = load_images(path)
+    np.testing.assert_array_equal(again.images, dataset.images)
+    np.testing.assert_array_equal(again.labels, dataset.labels)
+    first = path.read_bytes()
+    add_archive(folder, data_dir=tmp_path / "data", force=True)
+    assert path.read_bytes() == first
+
+
+def test_table_is_copied_as_it_is(table, tmp_path, capsys):
+    assert _download(table, tmp_path / "data") == 0
+    assert (tmp_path / "data" / "raw" / "fer2013.csv").read_bytes() == table.read_bytes()
+    output = capsys.readouterr().out
+    assert "Training has 1 pictures of angry; FER2013 was published with 3,995." in output
+
+
+def test_other_data_are_replaced_by_force_only(faces, tmp_path):
+    other = write_synthetic(tmp_path / "other.zip", train_size=70, test_size=21, seed=1)
+    path, _ = add_archive(faces, data_dir=tmp_path)
+    assert add_archive(faces, data_dir=tmp_path)[0] == path
+    with pytest.raises(DataError, match=r"synthetic\.zip is there already and holds other data"):
+        add_archive(other, data_dir=tmp_path)
+    assert path.read_bytes() == faces.read_bytes()
+    add_archive(other, data_dir=tmp_path, force=True)
+    assert path.read_bytes() == other.read_bytes()
+    assert add_archive(path, data_dir=tmp_path)[0] == path
+    assert path.read_bytes() == other.read_bytes()
+
+
+def test_synthetic_sample_is_kept_and_recorded(tmp_path, capsys):
+    write_synthetic(tmp_path / "raw" / "synthetic.zip", train_size=14, test_size=7)
+    assert main(["--synthetic", "--data-dir", str(tmp_path)]) == 0
+    assert json.loads((tmp_path / "raw" / "synthetic.manifest.json").read_text())["n_images"] == 21
+    assert capsys.readouterr().out.startswith("SYNTHETIC")
+
+
+@pytest.mark.parametrize("kind", ["outside", "damaged", "other"])
+def test_bad_archive_puts_nothing_anywhere(faces, tmp_path, kind):
+    bad = tmp_path / "in" / "bad.zip"
+    bad.parent.mkdir()
+    data = faces.read_bytes()
+    if kind == "damaged":
+        middle = len(data) // 2
+        bad.write_bytes(data[:middle] + bytes([data[middle] ^ 0xFF]) + data[middle + 1 :])
+    else:
+        bad.write_bytes(data if kind == "outside" else b"")
+        with zipfile.ZipFile(bad, "a" if kind == "outside" else "w") as archive:
+            archive.writestr("../evil.png" if kind == "outside" else "report.txt", b"1")
+    with pytest.raises(DataError if kind == "other" else ArchiveError, match=r"bad\.zip"):
+        _download(bad, tmp_path / "data")
+    assert sorted(tmp_path.rglob("*")) == [bad.parent, bad]
+
+
+def test_processed_data_are_not_taken_for_raw(faces, tmp_path):
+    load_images(faces).save(tmp_path / "saved.npz")
+    with pytest.raises(DataError, match="not a raw one"):
+        _download(tmp_path / "saved.npz", tmp_path / "data")
+
+
+def test_command_line_tells_an_error_in_one_line(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "ferlib.download",
+        "--archive",
+        str(tmp_path / "no.zip"),
+        "--data-dir",
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, cwd=Path(ferlib.__file__).parents[1], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: {tmp_path / 'no.zip'}: there is no such file or folder.\n"
+
+
+def test_help_shows_examples(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    assert "--archive ~/Downloads/archive.zip" in capsys.readouterr().out
+
+
+@pytest.mark.real_data
+def test_real_fer2013_has_the_published_counts(fer2013_archive, tmp_path, capsys):
+    assert _download(fer2013_archive, tmp_path) == 0
+    assert (tmp_path / "raw" / "fer2013.zip").stat().st_size == fer2013_archive.stat().st_size
+    output = capsys.readouterr().out
+    assert "are those of FER2013" in output
+    assert re.search(r"^all +28,709 +3,589 +32,298$", output, re.MULTILINE)
+
+
+@pytest.mark.real_data
+def test_real_expw_is_named_after_itself(expw_archive, tmp_path, capsys):
+    assert _download(expw_archive, tmp_path) == 0
+    assert (tmp_path / "raw" / "expw.zip").is_file()
+    assert "1,610" in capsys.readouterr().out

@@ -1,0 +1,40 @@
+"""Files are written whole or not at all."""
+
+import json
+import stat
+
+import pytest
+
+from ferlib.errors import FerlibError
+from ferlib.files import replacing, write_json
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "result.json"
+    write_json(path, {"accuracy": 0.5})
+    with pytest.raises(KeyboardInterrupt), replacing(path) as temporary:
+        temporary.write_text("half a fi")
+        raise KeyboardInterrupt
+    assert json.loads(path.read_text()) == {"accuracy": 0.5}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_folders_are_made_and_others_may_read(tmp_path):
+    path = tmp_path / "new" / "deep" / "result.json"
+    write_json(path, [1])
+    assert stat.S_IMODE(path.stat().st_mode) & stat.S_IRUSR
+    plain = tmp_path / "plain"
+    plain.write_text("")
+    assert path.stat().st_mode == plain.stat().st_mode
+
+
+def test_a_path_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FerlibError, match=r"file/result\.json cannot be written"):
+        write_json(tmp_path / "file" / "result.json", 1)
+
+
+def test_not_a_number_never_reaches_a_file(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "result.json", float("nan"))
+    assert not list(tmp_path.iterdir())
