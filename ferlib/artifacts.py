@@ -29,6 +29,9 @@ from ferlib.images import fit_to_model
 CONFIG, HISTORY, METRICS, MODEL_CARD = "config.json", "history.json", "metrics.json", "model_card.md"
 ONNX_MODEL, KERAS_MODEL, SKOPS_MODEL = "model.onnx", "model.keras", "model.skops"
 
+#: The files that a model can be loaded from, the one that prediction prefers first.
+MODEL_FILES = (ONNX_MODEL, KERAS_MODEL, SKOPS_MODEL)
+
 #: Classes of ours that a scikit-learn pipeline may hold; any other class that skops does not know is refused.
 _TRUSTED = ("ferlib.models.bovw.BagOfVisualWords",)
 
@@ -168,8 +171,7 @@ def load_classifier(run_dir: str | Path | None = None) -> Classifier:
     """
     run_dir = delivered_run_dir() if run_dir is None else Path(run_dir)
     config = read_config(run_dir)
-    loaders = {ONNX_MODEL: _load_onnx, KERAS_MODEL: _load_keras, SKOPS_MODEL: _load_skops}
-    for file_name, load in loaders.items():
+    for file_name, load in zip(MODEL_FILES, (_load_onnx, _load_keras, _load_skops), strict=True):
         path = run_dir / file_name
         if path.exists():
             try:

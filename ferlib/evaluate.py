@@ -9,6 +9,7 @@ from ferlib.artifacts import Classifier, load_classifier
 from ferlib.commands import EXIT_OK, run
 from ferlib.datasets import ImageDataset, load_images, split_dataset
 from ferlib.datasets.base import SPLITS, USAGES
+from ferlib.emotions import EMOTIONS
 from ferlib.evaluation import evaluate_predictions, tabulate_per_class
 from ferlib.files import write_json
 from ferlib.sources.locate import locate_data
@@ -41,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     classifier = load_classifier(args.run)
     path = locate_data(args.data, allow_download=False)
-    dataset = load_images(path, emotions=classifier.class_names)
+    subset = None if classifier.class_names == EMOTIONS else classifier.class_names
+    dataset = load_images(path, emotions=subset)
     if args.split in ("train", "val"):
         dataset = _split_as_trained(dataset, classifier)
     part = dataset.split(args.split)

@@ -8,17 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ferlib.artifacts import METRICS, MODEL_CARD, load_classifier, read_config, read_history
+from ferlib.artifacts import read_config
 from ferlib.commands import EXIT_OK, run
 from ferlib.datasets import ImageDataset, load_images, split_dataset
-from ferlib.emotions import parse_emotions
-from ferlib.evaluation import evaluate_predictions
-from ferlib.evaluation.card import write_model_card
-from ferlib.files import write_json, write_text
+from ferlib.emotions import EMOTIONS
 from ferlib.models import get_model, list_models
 from ferlib.prepare import STRATEGIES
 from ferlib.sources.locate import default_data_dir, locate_data
-from ferlib.training import TrainingOptions, train_model
+from ferlib.training import TrainingOptions, record_metrics, train_model
 
 EXAMPLES = """examples:
   python -m ferlib.train --model compact_cnn --data fer2013.zip --run-dir data/runs/my_cnn
@@ -91,28 +88,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return EXIT_OK
 
 
-def record_metrics(run_dir: str | Path, dataset: ImageDataset) -> dict[str, dict[str, Any]]:
-    """Measure a finished run on val and test, and write ``metrics.json`` and ``model_card.md`` into its folder.
-
-    Returns
-    -------
-    dict
-        Split names, those that the data have, to metrics.
-    """
-    classifier = load_classifier(run_dir)
-    metrics = {}
-    for split in ("val", "test"):
-        if split in dataset.splits:
-            part = dataset.split(split)
-            metrics[split] = evaluate_predictions(
-                part.labels, classifier.predict_proba(part.images), classifier.class_names
-            )
-    run_dir = Path(run_dir)
-    write_json(run_dir / METRICS, metrics)
-    write_text(run_dir / MODEL_CARD, write_model_card(classifier.config, metrics, read_history(run_dir)))
-    return metrics
-
-
 def _load(args: argparse.Namespace, earlier: dict[str, Any]) -> ImageDataset:
     """Return the data set, split; what the command does not say is taken from the run to resume."""
     data = earlier.get("data", {})
@@ -124,7 +99,7 @@ def _load(args: argparse.Namespace, earlier: dict[str, Any]) -> ImageDataset:
     seed = choose(args.seed, split.get("seed"), 0)
     dataset = load_images(
         locate_data(args.data, allow_download=False),
-        emotions=parse_emotions(args.emotions or earlier.get("class_names")),
+        emotions=args.emotions or _subset(earlier),
         sample_size=choose(args.sample_size, data.get("sample_size"), None),
         seed=seed,
     )
@@ -134,6 +109,12 @@ def _load(args: argparse.Namespace, earlier: dict[str, Any]) -> ImageDataset:
         val_fraction=choose(args.val_fraction, split.get("val_fraction"), 0.1),
         seed=seed,
     )
+
+
+def _subset(earlier: dict[str, Any]) -> list[str] | None:
+    """Return the emotions that the run to resume was limited to, None if it was not."""
+    names = earlier.get("class_names")
+    return None if names is None or tuple(names) == EMOTIONS else names
 
 
 def _training_options(args: argparse.Namespace, model: str, earlier: dict[str, Any]) -> TrainingOptions:

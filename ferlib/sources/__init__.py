@@ -1,0 +1,1 @@
+"""Where bytes come from: Kaggle, archives and folders, and drawn faces."""

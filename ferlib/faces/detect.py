@@ -1,0 +1,291 @@
+"""Face detectors behind one interface: a picture in, a list of faces out, from left to right."""
+
+import contextlib
+import functools
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+from ferlib import images
+from ferlib.errors import FerlibError
+
+#: The detectors that `make_detector` knows by name.
+DETECTORS = ("mtcnn", "haar", "none")
+
+#: The smallest face, in pixels, that detectors look for unless told otherwise.
+MIN_FACE_SIZE = 20
+
+# Of two boxes, the less certain goes when they share more than this fraction of the smaller one.
+_MAX_OVERLAP = 0.6
+
+# The pyramid of the mtcnn package is sound at its own smallest face, and only from this many pixels a side.
+_MTCNN_FACE = 20
+_MTCNN_SIDE = 24
+# Shorter sides are enlarged to this first, or a face that fills a tiny picture has no level of the pyramid.
+_MTCNN_COMFORTABLE_SIDE = 48
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face found in a picture.
+
+    Attributes
+    ----------
+    box : tuple of int
+        x, y, width, height in pixels, origin top left, wholly inside the picture.
+    confidence : float
+        The detector's own, 0 to 1. MTCNN: its last network's probability of a face. Haar: ``n / (n + 3)`` for `n`
+        agreeing windows, which ranks faces but is no probability. Whole picture: 1.
+    landmarks : dict or None
+        ``left_eye``, ``right_eye``, ``nose``, ``mouth_left``, ``mouth_right``, each (x, y) in pixels; None when the
+        detector knows none. Left and right are as the viewer sees the picture: ``left_eye`` is the eye nearer to the
+        picture's left edge when the head is upright, which is the person's own right eye.
+    """
+
+    box: tuple[int, int, int, int]
+    confidence: float
+    landmarks: dict[str, tuple[float, float]] | None = None
+
+
+class Detector(Protocol):
+    """What every detector answers."""
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        """Find the faces of one picture.
+
+        Parameters
+        ----------
+        image : ndarray of shape (H, W, 1) or (H, W, 3), dtype uint8
+            Grey or RGB, of any size.
+
+        Returns
+        -------
+        list of Face
+            From left to right (by the box's x, then its y); empty when there is none.
+        """
+        ...
+
+
+def make_detector(name: str = "mtcnn", *, min_face_size: int = MIN_FACE_SIZE) -> Detector:
+    """Return a detector by name; what it needs is loaded at its first picture.
+
+    Parameters
+    ----------
+    name : str
+        ``"mtcnn"`` (most accurate), ``"haar"`` (frontal faces only, needs no TensorFlow) or ``"none"`` (the whole
+        picture is the face).
+    min_face_size : int
+        Smaller faces, in pixels of the picture, are not looked for; ``"none"`` ignores it.
+
+    Raises
+    ------
+    ValueError
+        The name is unknown, or `min_face_size` is below 1.
+
+    Examples
+    --------
+    >>> make_detector("none").detect(np.zeros((48, 64, 1), np.uint8))
+    [Face(box=(0, 0, 64, 48), confidence=1.0, landmarks=None)]
+    """
+    if min_face_size < 1:
+        raise ValueError(f"min_face_size must be at least 1 pixel, got {min_face_size}")
+    if name == "mtcnn":
+        return MtcnnDetector(min_face_size=min_face_size)
+    if name == "haar":
+        return HaarDetector(min_face_size=min_face_size)
+    if name == "none":
+        return WholePicture()
+    raise ValueError(f"'{name}' is not a detector; expected one of {', '.join(DETECTORS)}")
+
+
+class WholePicture:
+    """Take the whole picture as one face: for crops such as those of FER2013."""
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        """Return one face as large as the picture; see `Detector.detect`."""
+        height, width = image.shape[:2]
+        return [Face((0, 0, width, height), 1.0)]
+
+
+class HaarDetector:
+    """Viola and Jones's cascade of Haar features, as trained by OpenCV: frontal and upright faces only.
+
+    Parameters
+    ----------
+    min_face_size : int
+        Smaller faces, in pixels, are not looked for (the cascade itself finds none below 20).
+    min_neighbors : int
+        How many overlapping windows must agree on a face; more means fewer faces and fewer mistakes.
+    max_side : int
+        Larger pictures are searched at this many pixels on the longer side: the more windows there are to look at, the
+        more of them are taken for a face by mistake.
+
+    Notes
+    -----
+    Of OpenCV's three frontal cascades (with 3 to 5 neighbours, with and without equalised grey levels), ``alt2`` with 3
+    found the most faces of a few group photos, 18 of 21, among those that took nothing else for a face.
+
+    References
+    ----------
+    P. Viola, M. Jones. Rapid Object Detection using a Boosted Cascade of Simple Features. CVPR, 2001.
+    """
+
+    def __init__(self, *, min_face_size: int = MIN_FACE_SIZE, min_neighbors: int = 3, max_side: int = 1000):
+        self.min_face_size = min_face_size
+        self.min_neighbors = min_neighbors
+        self.max_side = max_side
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        """Find frontal faces; see `Detector.detect`.
+
+        Raises
+        ------
+        FerlibError
+            The installed OpenCV has no cascade classifier.
+        """
+        scale = min(1.0, self.max_side / max(image.shape[:2]))
+        small = images.to_gray(_rescale(image, scale))[..., 0]
+        shortest = max(1, round(self.min_face_size * scale))
+        boxes, agreeing = self._cascade.detectMultiScale2(
+            small, scaleFactor=1.1, minNeighbors=self.min_neighbors, minSize=(shortest, shortest)
+        )
+        found = [
+            Face(_clip_box(np.asarray(box) / scale, image), int(count) / (int(count) + 3))
+            for box, count in zip(boxes, agreeing, strict=True)
+        ]
+        return _arrange(found)
+
+    @functools.cached_property
+    def _cascade(self) -> Any:
+        """OpenCV's frontal-face cascade."""
+        if not hasattr(cv2, "CascadeClassifier"):
+            raise FerlibError(f"OpenCV {cv2.__version__} has no Haar cascades; install opencv-python below version 5.")
+        path = Path(cv2.data.haarcascades) / "haarcascade_frontalface_alt2.xml"
+        if not path.is_file():
+            raise FerlibError(f"OpenCV's Haar cascade {path} is missing; install opencv-python again.")
+        return cv2.CascadeClassifier(str(path))
+
+
+class MtcnnDetector:
+    """The multi-task cascaded networks of Zhang et al., through the ``mtcnn`` package (TensorFlow).
+
+    Parameters
+    ----------
+    min_face_size : int
+        Faces whose box's longer side is shorter than this, in pixels of the picture, are left out.
+    min_confidence : float
+        Faces that the last network gives less than this are left out, 0 to 1.
+    max_side : int
+        Larger pictures are searched at this many pixels on the longer side, which raises the smallest face that can be
+        found in them accordingly.
+
+    Notes
+    -----
+    The package takes any invalid argument inside TensorFlow for "no faces", so what it gets is always one RGB picture
+    of a size that its pyramid can take: a wanted `min_face_size` resizes the picture rather than the pyramid.
+
+    References
+    ----------
+    K. Zhang, Z. Zhang, Z. Li, Y. Qiao. Joint Face Detection and Alignment Using Multitask Cascaded Convolutional
+    Networks. IEEE Signal Processing Letters 23(10), 2016.
+    """
+
+    def __init__(self, *, min_face_size: int = MIN_FACE_SIZE, min_confidence: float = 0.9, max_side: int = 1600):
+        self.min_face_size = min_face_size
+        self.min_confidence = min_confidence
+        self.max_side = max_side
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        """Find faces and their landmarks; see `Detector.detect`.
+
+        A picture that stays under 24 pixels on one side even when it is enlarged holds no face.
+        """
+        scale = self._scale(*image.shape[:2])
+        resized = images.to_rgb(_rescale(image, scale))
+        if min(resized.shape[:2]) < _MTCNN_SIDE:
+            return []
+        rows = self._network.detect_faces(
+            resized, fit_to_image=False, box_format="xyxy", output_type="numpy", threshold_onet=self.min_confidence
+        )
+        found = [_mtcnn_face(row, scale, image) for row in rows]
+        return _arrange([face for face in found if max(face.box[2:]) >= self.min_face_size])
+
+    def _scale(self, height: int, width: int) -> float:
+        """Return what to resize a picture by, so that the package's smallest face is the wanted one."""
+        scale = max(_MTCNN_FACE / self.min_face_size, _MTCNN_COMFORTABLE_SIDE / min(height, width))
+        return min(scale, self.max_side / max(height, width))
+
+    @functools.cached_property
+    def _network(self) -> Any:
+        """The package's detector."""
+        # Importing TensorFlow takes seconds and writes to standard error past Python and past its own settings.
+        with _silent_stderr():
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+            from mtcnn import MTCNN
+
+            return MTCNN()
+
+
+def _rescale(image: np.ndarray, scale: float) -> np.ndarray:
+    """Resize (H, W, C) by a factor, to one pixel at least."""
+    height, width = image.shape[:2]
+    return images.resize(image, (max(1, round(height * scale)), max(1, round(width * scale))))
+
+
+def _mtcnn_face(row: np.ndarray, scale: float, image: np.ndarray) -> Face:
+    """Return a face from one row of the package: picture, x0, y0, x1, y1, confidence, five x, five y."""
+    x0, y0, x1, y1 = row[1:5] / scale
+    points = row[6:16].reshape(2, 5).T / scale
+    names = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
+    landmarks = {name: (float(x), float(y)) for name, (x, y) in zip(names, points, strict=True)}
+    return Face(_clip_box((x0, y0, x1 - x0, y1 - y0), image), float(row[5]), landmarks)
+
+
+def _clip_box(box: Any, image: np.ndarray) -> tuple[int, int, int, int]:
+    """Round a box to whole pixels and keep it inside the picture, at least one pixel large."""
+    height, width = image.shape[:2]
+    x, y, w, h = (round(float(value)) for value in box)
+    x0, y0 = min(max(x, 0), width - 1), min(max(y, 0), height - 1)
+    x1, y1 = min(max(x + w, x0 + 1), width), min(max(y + h, y0 + 1), height)
+    return x0, y0, x1 - x0, y1 - y0
+
+
+def _arrange(faces: list[Face]) -> list[Face]:
+    """Drop the less certain of two boxes on one face; sort what stays from left to right."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda face: -face.confidence):
+        if all(_overlap(face.box, other.box) <= _MAX_OVERLAP for other in kept):
+            kept.append(face)
+    return sorted(kept, key=lambda face: face.box)
+
+
+def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:
+    """Return the common area of two boxes as a fraction of the smaller one."""
+    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    return max(0, width) * max(0, height) / min(a[2] * a[3], b[2] * b[3])
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Hold back what is written to the process's standard error; let it out if the block fails."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
