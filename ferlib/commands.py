@@ -1,4 +1,4 @@
-"""What every command line shares: one exit path for errors and interrupts, logging, and quiet libraries."""
+"""What every command line shares: one exit path for errors and interrupts, and logging."""
 
 import logging
 import os
@@ -17,8 +17,6 @@ def run(main: Callable[[Sequence[str] | None], int]) -> None:
     A `FerlibError` becomes one line on standard error, Ctrl+C a word and status 130, a closed pipe silence.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    # TensorFlow reads this when it is first imported, which happens inside the commands.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         status = main(None)
         sys.stdout.flush()

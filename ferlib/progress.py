@@ -16,8 +16,8 @@ def track(iterable: Iterable | None = None, **options: Any) -> tqdm:
     **options
         tqdm's own: ``desc``, ``total``, ``unit``, ``disable`` and so on.
     """
-    interactive = sys.stderr.isatty() or "ipykernel" in sys.modules
-    options.setdefault("mininterval", 0.2 if interactive else 10.0)
-    options.setdefault("leave", True)
-    options.setdefault("dynamic_ncols", interactive)
+    # A notebook stores every update: once a second is enough there, and every ten seconds in a log.
+    seconds = 0.2 if sys.stderr.isatty() else (1.0 if "ipykernel" in sys.modules else 10.0)
+    options.setdefault("mininterval", seconds)
+    options.setdefault("dynamic_ncols", sys.stderr.isatty())
     return tqdm(iterable, **options)

@@ -19,8 +19,8 @@ from ferlib.sources.locate import describe_source, locate_data
 
 #: The notebooks' parameters that each size sets; a notebook is given those that it has.
 SIZES: dict[str, dict[str, Any]] = {
-    "demo": {"SAMPLE_SIZE": 2100, "EPOCHS": 3},
-    "full": {"SAMPLE_SIZE": 0},
+    "demo": {"SAMPLE_SIZE": 2100, "EPOCHS": 12},
+    "full": {},
 }
 
 #: The tag of cells that show pictures of the data set, whose outputs are not published.
@@ -189,7 +189,14 @@ def execute_notebook(notebook: Path, output: Path, parameters: dict[str, Any]) -
     bar = {"desc": notebook.stem, "mininterval": 0.2 if interactive else 10.0, "dynamic_ncols": interactive}
     try:
         papermill.execute_notebook(
-            notebook, output, parameters, kernel_name=_KERNEL, cwd=notebook.parent, progress_bar=bar, config=encrypted
+            notebook,
+            output,
+            parameters,
+            kernel_name=_KERNEL,
+            cwd=notebook.parent,
+            progress_bar=bar,
+            config=encrypted,
+            coalesce_streams=True,  # a progress bar's updates leave only the last
         )
     except papermill.PapermillExecutionError as error:
         line = next((line for line in error.source.splitlines() if line.strip()), "")

@@ -1,11 +1,6 @@
 """Face detectors behind one interface: a picture in, a list of faces out, from left to right."""
 
-import contextlib
 import functools
-import os
-import sys
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +10,7 @@ import numpy as np
 
 from ferlib import images
 from ferlib.errors import FerlibError
+from ferlib.quiet import silent_stderr
 
 #: The detectors that `make_detector` knows by name.
 DETECTORS = ("mtcnn", "haar", "none")
@@ -225,9 +221,7 @@ class MtcnnDetector:
     @functools.cached_property
     def _network(self) -> Any:
         """The package's detector."""
-        # Importing TensorFlow takes seconds and writes to standard error past Python and past its own settings.
-        with _silent_stderr():
-            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        with silent_stderr():
             from mtcnn import MTCNN
 
             return MTCNN()
@@ -271,21 +265,3 @@ def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> floa
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     return max(0, width) * max(0, height) / min(a[2] * a[3], b[2] * b[3])
-
-
-@contextlib.contextmanager
-def _silent_stderr() -> Iterator[None]:
-    """Hold back what is written to the process's standard error; let it out if the block fails."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held.seek(0)
-            os.write(kept, held.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
