@@ -51,7 +51,8 @@ def read_config(run_dir: str | Path) -> dict[str, Any]:
     """
     path = Path(run_dir) / CONFIG
     config = _read_json(path)
-    missing = [key for key in ("model", "class_names", "image_size", "channels") if key not in config]
+    keys = ("model", "class_names", "image_size", "channels")
+    missing = [key for key in keys if not isinstance(config, dict) or key not in config]
     if missing:
         raise ArtifactError(f"{path} lacks {', '.join(missing)}.")
     return config
@@ -198,6 +199,22 @@ def load_keras_model(run_dir: str | Path) -> Any:
     return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 
+def load_pipeline(run_dir: str | Path) -> Any:
+    """Return a run's scikit-learn pipeline, to look into its steps.
+
+    Raises
+    ------
+    ArtifactError
+        The run has none.
+    """
+    path = Path(run_dir) / SKOPS_MODEL
+    if not path.exists():
+        raise ArtifactError(f"{run_dir} has no scikit-learn pipeline ({SKOPS_MODEL}).")
+    import skops.io
+
+    return skops.io.load(path, trusted=list(_TRUSTED))
+
+
 def _load_onnx(path: Path, n_classes: int) -> Callable[[np.ndarray], np.ndarray]:  # noqa: ARG001
     """Return the prediction of an ONNX network: uint8 (n, H, W, C) to (n, n_classes)."""
     import onnxruntime
@@ -215,9 +232,7 @@ def _load_keras(path: Path, n_classes: int) -> Callable[[np.ndarray], np.ndarray
 
 def _load_skops(path: Path, n_classes: int) -> Callable[[np.ndarray], np.ndarray]:
     """Return the prediction of a scikit-learn pipeline: uint8 (n, H, W, C) to (n, n_classes)."""
-    import skops.io
-
-    pipeline = skops.io.load(path, trusted=list(_TRUSTED))
+    pipeline = load_pipeline(path.parent)
 
     def predict(images: np.ndarray) -> np.ndarray:
         # A class without a training picture has no column in scikit-learn; here its probability is 0.

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ferlib.evaluation.metrics import tabulate_per_class
+from ferlib.evaluation.metrics import best_epoch, tabulate_per_class
 
 
 def write_model_card(config: dict[str, Any], metrics: dict[str, dict[str, Any]], history: list[dict]) -> str:
@@ -63,10 +63,11 @@ def _describe_selection(history: list[dict]) -> str:
     """Say how the weights were chosen."""
     if not history:
         return "Fitted once on the train split; nothing was chosen on the test split."
-    best = max(history, key=lambda row: row["val_accuracy"])
+    best = best_epoch(history)
+    accuracy = next(row["val_accuracy"] for row in history if row["epoch"] == best)
     return (
-        f"{len(history)} epochs; the weights are those of epoch {best['epoch']}, chosen by its validation accuracy of "
-        f"{best['val_accuracy']:.2%} (one view, no averaging). The test split played no part in it."
+        f"{len(history)} epochs; the weights are those of epoch {best}, chosen by its validation accuracy of "
+        f"{accuracy:.2%} (one view, no averaging). The test split played no part in it."
     )
 
 

@@ -1,6 +1,6 @@
 """How good predictions are: labels and probabilities in, numbers out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,11 @@ def evaluate_predictions(y_true: np.ndarray, y_proba: np.ndarray, class_names: S
         "confusion_matrix": confusion_matrix(y_true, y_pred, labels=codes).tolist(),
         "class_names": list(class_names),
     }
+
+
+def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
+    """Return the epoch, from 1, of the highest validation accuracy; of equals the one with the lower loss."""
+    return int(max(history, key=lambda row: (row["val_accuracy"], -row["val_loss"]))["epoch"])
 
 
 def tabulate_per_class(metrics: dict[str, Any]) -> pd.DataFrame:

@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ferlib.emotions import EMOTION_COLORS
+from ferlib.evaluation.metrics import best_epoch
 
-#: Matplotlib settings that all figures share; use as ``with plt.rc_context(STYLE)``.
-STYLE: dict[str, Any] = {
+_STYLE: dict[str, Any] = {
     "figure.dpi": 110,
     "savefig.dpi": 150,
     "figure.constrained_layout.use": True,
@@ -24,6 +24,11 @@ STYLE: dict[str, Any] = {
     "axes.titlesize": 11,
     "font.size": 10,
 }
+
+
+def use_style() -> None:
+    """Set the look that all figures share, for this process; a notebook calls it once, after its imports."""
+    plt.rcParams.update(_STYLE)
 
 
 def save_figure(figure: Figure, folder: str | Path | None, name: str) -> Path | None:
@@ -53,18 +58,17 @@ def plot_class_counts(counts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         Rows are classes, columns are splits, as `ImageDataset.counts` gives them.
     ax : Axes, optional
     """
-    with plt.rc_context(STYLE):
-        ax = ax or plt.subplots(figsize=(7.5, 3.2))[1]
-        left = np.zeros(len(counts))
-        shades = np.linspace(1.0, 0.35, counts.shape[1])
-        colors = [EMOTION_COLORS[name] for name in counts.index]
-        for split, alpha in zip(counts.columns, shades, strict=True):
-            ax.barh(counts.index, counts[split], left=left, color=colors, alpha=alpha, edgecolor="white", label=split)
-            left += counts[split].to_numpy()
-        for row, total in enumerate(left):
-            ax.text(total + left.max() * 0.01, row, f"{total:,.0f} ({total / left.sum():.1%})", va="center", fontsize=9)
-        ax.set(xlabel="pictures", xlim=(0, left.max() * 1.18), title="Pictures per emotion: " + _shade_key(counts))
-        ax.invert_yaxis()
+    ax = ax or plt.subplots(figsize=(7.5, 3.2))[1]
+    left = np.zeros(len(counts))
+    shades = np.linspace(1.0, 0.35, counts.shape[1])
+    colors = [EMOTION_COLORS[name] for name in counts.index]
+    for split, alpha in zip(counts.columns, shades, strict=True):
+        ax.barh(counts.index, counts[split], left=left, color=colors, alpha=alpha, edgecolor="white", label=split)
+        left += counts[split].to_numpy()
+    for row, total in enumerate(left):
+        ax.text(total + left.max() * 0.01, row, f"{total:,.0f} ({total / left.sum():.1%})", va="center", fontsize=9)
+    ax.set(xlabel="pictures", xlim=(0, left.max() * 1.18), title="Pictures per emotion: " + _shade_key(counts))
+    ax.invert_yaxis()
     return ax
 
 
@@ -87,14 +91,13 @@ def plot_faces(images: np.ndarray, titles: Sequence[str], *, columns: int = 7, s
     """
     columns = min(columns, max(1, len(images)))
     rows = max(1, -(-len(images) // columns))
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(rows, columns, figsize=(size * columns, (size + 0.28) * rows), squeeze=False)
-        for ax in axes.flat:
-            ax.axis("off")
-        for ax, image, title in zip(axes.flat, images, titles, strict=False):
-            pixels = np.clip(image, 0, 255).astype(np.uint8)
-            ax.imshow(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=255)
-            ax.set_title(title, fontsize=8, loc="center")
+    figure, axes = plt.subplots(rows, columns, figsize=(size * columns, (size + 0.28) * rows), squeeze=False)
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, image, title in zip(axes.flat, images, titles, strict=False):
+        pixels = np.clip(image, 0, 255).astype(np.uint8)
+        ax.imshow(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=255)
+        ax.set_title(title, fontsize=8, loc="center")
     return figure
 
 
@@ -109,15 +112,14 @@ def plot_light(images: np.ndarray, labels: np.ndarray, class_names: Sequence[str
     """
     values = {"brightness": images.mean(axis=(1, 2, 3)), "contrast": images.std(axis=(1, 2, 3))}
     look = {"patch_artist": True, "widths": 0.7, "flierprops": {"markersize": 1}, "medianprops": {"color": "black"}}
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 2, figsize=(9, 3), sharey=True)
-        for ax, (label, value) in zip(axes, values.items(), strict=True):
-            per_class = [value[labels == code] for code in range(len(class_names))]
-            boxes = ax.boxplot(per_class, orientation="horizontal", tick_labels=class_names, **look)["boxes"]
-            for box, name in zip(boxes, class_names, strict=True):
-                box.set_facecolor(EMOTION_COLORS[name])
-            ax.set(xlabel=f"{label} (grey levels)")
-        axes[0].invert_yaxis()
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3), sharey=True)
+    for ax, (label, value) in zip(axes, values.items(), strict=True):
+        per_class = [value[labels == code] for code in range(len(class_names))]
+        boxes = ax.boxplot(per_class, orientation="horizontal", tick_labels=class_names, **look)["boxes"]
+        for box, name in zip(boxes, class_names, strict=True):
+            box.set_facecolor(EMOTION_COLORS[name])
+        ax.set(xlabel=f"{label} (grey levels)")
+    axes[0].invert_yaxis()
     return figure
 
 
@@ -131,18 +133,17 @@ def plot_history(history: Sequence[Mapping[str, float]], *, title: str = "") -> 
     title : str
     """
     table = pd.DataFrame(history)
-    best = table.loc[table["val_accuracy"].idxmax(), "epoch"]
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 2, figsize=(9, 3))
-        for ax, metric in zip(axes, ("loss", "accuracy"), strict=True):
-            # One epoch is a point, not a line.
-            marker = "o" if len(table) < 3 else None
-            ax.plot(table["epoch"], table[metric], label="training (augmented)", color="#7F7F7F", marker=marker)
-            ax.plot(table["epoch"], table[f"val_{metric}"], label="validation", color="#0072B2", marker=marker)
-            ax.axvline(best, color="#D55E00", linewidth=1, linestyle=":", label=f"chosen: epoch {best:.0f}")
-            ax.set(xlabel="epoch", ylabel=metric)
-        axes[0].set_title(title)
-        axes[1].legend(frameon=False, fontsize=9)
+    best = best_epoch(history)
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3))
+    for ax, metric in zip(axes, ("loss", "accuracy"), strict=True):
+        # One epoch is a point, not a line.
+        marker = "o" if len(table) < 3 else None
+        ax.plot(table["epoch"], table[metric], label="training (augmented)", color="#7F7F7F", marker=marker)
+        ax.plot(table["epoch"], table[f"val_{metric}"], label="validation", color="#0072B2", marker=marker)
+        ax.axvline(best, color="#D55E00", linewidth=1, linestyle=":", label=f"chosen: epoch {best}")
+        ax.set(xlabel="epoch", ylabel=metric)
+    axes[0].set_title(title)
+    axes[1].legend(frameon=False, fontsize=9)
     return figure
 
 
@@ -159,16 +160,15 @@ def plot_confusion_matrix(metrics: Mapping[str, Any], *, title: str = "", ax: Ax
     counts, names = np.array(metrics["confusion_matrix"]), metrics["class_names"]
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     text = np.array([[f"{s:.0%}\n{c}" for s, c in zip(*row, strict=True)] for row in zip(shares, counts, strict=True)])
-    with plt.rc_context(STYLE):
-        ax = ax or plt.subplots(figsize=(6, 5.2))[1]
-        sns.heatmap(
-            shares, annot=text, fmt="", cmap="cividis", vmin=0, vmax=1, square=True, cbar=False, linewidths=0.5,
-            xticklabels=names, yticklabels=names, annot_kws={"fontsize": 8}, ax=ax,
-        )  # fmt: skip
-        ax.set(xlabel="predicted", ylabel="true", title=title)
-        ax.tick_params(length=0)
-        plt.setp(ax.get_yticklabels(), rotation=0)
-        plt.setp(ax.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
+    ax = ax or plt.subplots(figsize=(6, 5.2))[1]
+    sns.heatmap(
+        shares, annot=text, fmt="", cmap="cividis", vmin=0, vmax=1, square=True, cbar=False, linewidths=0.5,
+        xticklabels=names, yticklabels=names, annot_kws={"fontsize": 8}, ax=ax,
+    )  # fmt: skip
+    ax.set(xlabel="predicted", ylabel="true", title=title)
+    ax.tick_params(length=0)
+    plt.setp(ax.get_yticklabels(), rotation=0)
+    plt.setp(ax.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
     return ax
 
 
@@ -187,9 +187,8 @@ def plot_recalls(results: Mapping[str, Mapping[str, Any]], *, ax: Axes | None = 
         for name, values in metrics["per_class"].items()
         if values["support"]
     ]
-    with plt.rc_context(STYLE):
-        ax = ax or plt.subplots(figsize=(8, 3.2))[1]
-        sns.barplot(pd.DataFrame(rows), x="emotion", y="recall", hue="model", palette="cividis", ax=ax)
-        ax.set(ylim=(0, 1), xlabel="", ylabel="recall")
-        ax.legend(frameon=False, title="", fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
+    ax = ax or plt.subplots(figsize=(8, 3.2))[1]
+    sns.barplot(pd.DataFrame(rows), x="emotion", y="recall", hue="model", palette="cividis", ax=ax)
+    ax.set(ylim=(0, 1), xlabel="", ylabel="recall")
+    ax.legend(frameon=False, title="", fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     return ax
