@@ -10,6 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ferlib.emotions import EMOTION_COLORS
 from ferlib.evaluation.metrics import best_epoch
@@ -142,6 +143,7 @@ def plot_history(history: Sequence[Mapping[str, float]], *, title: str = "") -> 
         ax.plot(table["epoch"], table[f"val_{metric}"], label="validation", color="#0072B2", marker=marker)
         ax.axvline(best, color="#D55E00", linewidth=1, linestyle=":", label=f"chosen: epoch {best}")
         ax.set(xlabel="epoch", ylabel=metric)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].set_title(title)
     axes[1].legend(frameon=False, fontsize=9)
     return figure

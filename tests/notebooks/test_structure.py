@@ -1,0 +1,111 @@
+"""What every notebook of the series keeps to, so that it can be read in one sitting and run anywhere."""
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+
+#: The parameters of the whole series; a notebook has those that it needs.
+PARAMETERS = {
+    "DATA",
+    "DATA_DIR",
+    "RUN_DIR",
+    "FIGURES_DIR",
+    "SAMPLE_SIZE",
+    "EPOCHS",
+    "SEED",
+    "SPLIT",
+    "EMOTIONS",
+}
+
+
+@pytest.fixture(scope="module", params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+@pytest.fixture
+def code(notebook):
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.fixture
+def prose(notebook):
+    return [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+
+
+def test_the_series_is_whole():
+    numbers = [path.name[:2] for path in NOTEBOOKS]
+    assert numbers[:6] == ["00", "01", "02", "03", "04", "05"]
+    assert all(re.fullmatch(r"\d\d_[a-z_]+\.ipynb", path.name) for path in NOTEBOOKS)
+
+
+def test_it_begins_with_title_question_inputs_and_outputs(prose):
+    assert prose[0].startswith("# ")
+    assert all(word in prose[0] for word in ("**Question:**", "**In:**", "**Out:**"))
+
+
+def test_one_cell_holds_the_parameters_as_commented_literals(notebook):
+    [cell] = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    statements = ast.parse(cell.source).body
+    names = {statement.targets[0].id for statement in statements}
+    assert names <= PARAMETERS
+    assert len(statements) <= 10
+    assert all(isinstance(statement.value, ast.Constant) for statement in statements)
+    assert all("  # " in line for line in cell.source.splitlines())
+
+
+def test_cells_and_notebook_are_short(code, prose):
+    lines = [[line for line in source.splitlines() if line.strip()] for source in code]
+    assert max(map(len, lines)) <= 20
+    assert sum(map(len, lines)) <= 130
+    assert len(" ".join(prose).split()) >= 15 * len(code)
+
+
+def test_every_figure_is_followed_by_a_sentence(notebook):
+    for cell, after in zip(notebook.cells, notebook.cells[1:], strict=False):
+        if cell.cell_type == "code" and re.search(r"plots\.plot_|plt\.subplots", cell.source):
+            assert after.cell_type == "markdown" or "DataFrame" in after.source
+
+
+def test_work_is_left_to_the_package(code):
+    tree = ast.parse("\n".join(code))
+    nodes = list(ast.walk(tree))
+    assert not [node for node in nodes if isinstance(node, ast.ClassDef)]
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef)]
+    assert all(node.end_lineno - node.lineno < 8 for node in functions)
+
+
+@pytest.mark.parametrize("habit", [r"sys\.path", r"^\s*[!%]", r"filterwarnings", r"""["'](/|[A-Z]:\\)""", r"/255"])
+def test_bad_habits_are_absent(code, habit):
+    assert not [source for source in code if re.search(habit, source, re.MULTILINE)]
+
+
+def test_sources_are_committed_without_outputs(notebook):
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert not [cell for cell in cells if cell.outputs or cell.execution_count]
+
+
+def test_it_ends_with_what_was_learned_written_and_read(code, prose):
+    assert "## What we learned" in "\n".join(prose)
+    assert prose[-1].startswith("## References")
+    assert "wrote" in code[-1]
+
+
+def test_pictures_of_the_data_are_tagged(notebook):
+    for cell in notebook.cells:
+        if re.search(r"plot_faces\((dataset|test|train|val|smote_images)", cell.source):
+            assert "pictures" in cell.metadata.get("tags", [])
+
+
+def test_references_are_in_the_bibliography(prose):
+    known = (FOLDER.parent / "references" / "references.bib").read_text(encoding="utf-8").casefold()
+    known = re.sub(r"[{}]", "", known)
+    titles = re.findall(r"\*([A-Z][^*]{11,})\*", prose[-1].replace("\n  ", " "))
+    missing = [title for title in titles if title.split(":")[0].casefold() not in known]
+    assert not missing
