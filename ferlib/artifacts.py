@@ -25,6 +25,7 @@ import numpy as np
 from ferlib.errors import ArtifactError
 from ferlib.files import write_json, write_text
 from ferlib.images import fit_to_model
+from ferlib.quiet import start_keras
 
 CONFIG, HISTORY, METRICS, MODEL_CARD = "config.json", "history.json", "metrics.json", "model_card.md"
 ONNX_MODEL, KERAS_MODEL, SKOPS_MODEL = "model.onnx", "model.keras", "model.skops"
@@ -194,9 +195,7 @@ def load_keras_model(run_dir: str | Path) -> Any:
     path = Path(run_dir) / KERAS_MODEL
     if not path.exists():
         raise ArtifactError(f"{run_dir} has no Keras network ({KERAS_MODEL}).")
-    import keras
-
-    return keras.saving.load_model(path, compile=False, safe_mode=True)
+    return start_keras().saving.load_model(path, compile=False, safe_mode=True)
 
 
 def load_pipeline(run_dir: str | Path) -> Any:

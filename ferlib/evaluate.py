@@ -11,14 +11,14 @@ from ferlib.datasets import ImageDataset, load_images, split_dataset
 from ferlib.datasets.base import SPLITS, USAGES
 from ferlib.emotions import EMOTIONS
 from ferlib.evaluation import evaluate_predictions, tabulate_per_class
-from ferlib.files import write_json
+from ferlib.files import check_outputs, write_json
 from ferlib.sources.locate import locate_data
 
 EXAMPLES = """examples:
   python -m ferlib.evaluate --data fer2013.zip --split test
   python -m ferlib.evaluate --data fer2013.csv --split PrivateTest --run data/runs/my_cnn --output-json e.json
 
-val is the part of train that training with the same data and default options sets aside.
+val is the part of train that the run's training set aside.
 """
 
 
@@ -42,10 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     classifier = load_classifier(args.run)
     path = locate_data(args.data, allow_download=False)
-    subset = None if classifier.class_names == EMOTIONS else classifier.class_names
-    dataset = load_images(path, emotions=subset)
-    if args.split in ("train", "val"):
-        dataset = _split_as_trained(dataset, classifier)
+    check_outputs([args.output_json] if args.output_json else [], [path])
+    dataset = _load(path, args.split, classifier)
     part = dataset.split(args.split)
     metrics = evaluate_predictions(part.labels, classifier.predict_proba(part.images), classifier.class_names)
     result = {
@@ -63,10 +61,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     return EXIT_OK
 
 
-def _split_as_trained(dataset: ImageDataset, classifier: Classifier) -> ImageDataset:
-    """Return the data set with the val split that the run's training cut from train."""
-    recorded = classifier.config["data"].get("split") or {}
-    return split_dataset(dataset, **recorded) if recorded else split_dataset(dataset)
+def _load(path: Path, split: str, classifier: Classifier) -> ImageDataset:
+    """Return the data set, with the run's own splits where a split is asked for that its training made."""
+    trained_on = classifier.config.get("data", {})
+    cut = trained_on.get("split") or {}
+    subset = None if classifier.class_names == EMOTIONS else classifier.class_names
+    dataset = load_images(path, emotions=subset)
+    same = dataset.info["sha256"] == trained_on.get("sha256")
+    # Test stays as published, unless the run's training dealt the same pictures anew and has seen some of that test.
+    dealt_anew = same and cut.get("scheme", "official") != "official"
+    if split in USAGES or (split == "test" and not dealt_anew):
+        return dataset
+    if same and trained_on.get("sample_size"):
+        dataset = load_images(path, emotions=subset, sample_size=trained_on["sample_size"], seed=cut.get("seed", 0))
+    elif not same:
+        sys.stderr.write(f"{split} is cut anew: these are not the data that {classifier.name} was trained on.\n")
+    return split_dataset(dataset, **cut)
 
 
 def _print_result(result: dict, synthetic: bool) -> None:

@@ -1,10 +1,10 @@
-"""Write files whole or not at all."""
+"""Write files whole or not at all, and know beforehand whether they can be."""
 
 import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,3 +51,29 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: Any) -> None:
     """Write a value as indented JSON, whole or not at all; not-a-number is refused."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Make sure that files can be written where they are wanted, without writing anything.
+
+    Raises
+    ------
+    FerlibError
+        A file is an input too, is wanted twice, is a folder or a device, or lies where no file can be made.
+    """
+    read = {path.resolve() for path in inputs}
+    wanted = set()
+    for output in outputs:
+        place = output.resolve()
+        if place in read:
+            raise FerlibError(f"{output} is one of the files to read; it is not overwritten.")
+        if place in wanted:
+            raise FerlibError(f"{output} is named for two outputs.")
+        if place.exists() and not place.is_file():
+            raise FerlibError(f"{output} is a folder or a device, not a file that can be written.")
+        folder = next(parent for parent in place.parents if parent.exists())
+        if not folder.is_dir():
+            raise FerlibError(f"{output} cannot be written: {folder} is a file, not a folder.")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise FerlibError(f"{output} cannot be written: there is no permission to write in {folder}.")
+        wanted.add(place)

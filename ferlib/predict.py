@@ -14,13 +14,13 @@ from ferlib.artifacts import load_classifier
 from ferlib.commands import EXIT_FAILED, EXIT_OK, run
 from ferlib.errors import FerlibError
 from ferlib.faces import DETECTORS, MIN_FACE_SIZE, make_detector
+from ferlib.files import check_outputs
 from ferlib.images import read_picture
 from ferlib.inference import (
     DEFAULT_MARGIN,
     EmotionRecognizer,
     PictureResult,
     annotate,
-    check_outputs,
     count_emotions,
     display_path,
     find_photos,

@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from types import ModuleType
 
 
 @contextlib.contextmanager
@@ -26,3 +27,20 @@ def silent_stderr() -> Iterator[None]:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def start_keras() -> ModuleType:
+    """Import Keras quietly and let its backend find its devices, which is when TensorFlow has most to say.
+
+    Returns
+    -------
+    module
+        ``keras``, on TensorFlow unless ``KERAS_BACKEND`` chose another.
+    """
+    if "keras" in sys.modules:
+        return sys.modules["keras"]
+    with silent_stderr():
+        import keras
+
+        keras.ops.convert_to_numpy(keras.ops.zeros(1))
+    return keras

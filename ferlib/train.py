@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from ferlib.training import TrainingOptions, record_metrics, train_model
 
 EXAMPLES = """examples:
   python -m ferlib.train --model compact_cnn --data fer2013.zip --run-dir data/runs/my_cnn
-  python -m ferlib.train --resume --run-dir data/runs/my_cnn
+  python -m ferlib.train --resume --run-dir data/runs/my_cnn --data fer2013.zip
   python -m ferlib.train --model bovw --data fer2013.csv --emotions angry,happy,sad,neutral
 
 The model is chosen on the val split, which is cut from train; test is measured once, at the end.
@@ -70,14 +71,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--model is needed (or --resume)")
     earlier = read_config(args.run_dir) if args.resume else {}
     model = args.model or earlier["model"]
+    options = _training_options(args, model, earlier)
     dataset = _load(args, earlier)
     sys.stderr.write(dataset.describe() + "\n")
     run_dir = args.run_dir or default_data_dir() / "runs" / f"{model}-{time.strftime('%Y%m%d-%H%M%S')}"
-    options = _training_options(args, model, earlier)
     try:
         train_model(model, dataset, run_dir, options, resume=args.resume, overwrite=args.overwrite)
     except KeyboardInterrupt:
-        sys.stderr.write(f"\nto continue: python -m ferlib.train --resume --run-dir {run_dir}\n")
+        again = ["python", "-m", "ferlib.train", "--resume", "--run-dir", str(run_dir)]
+        sys.stderr.write(f"\nto continue: {shlex.join([*again, *(['--data', args.data] if args.data else [])])}\n")
         raise
     metrics = record_metrics(run_dir, dataset)
     for split, values in metrics.items():
@@ -120,7 +122,9 @@ def _subset(earlier: dict[str, Any]) -> list[str] | None:
 def _training_options(args: argparse.Namespace, model: str, earlier: dict[str, Any]) -> TrainingOptions:
     """Return the options: what the command says, else those of the run to resume, else the model's own."""
     options = (
-        TrainingOptions.from_config(earlier["training"]) if earlier else TrainingOptions(**get_model(model).training)
+        TrainingOptions.from_config(earlier.get("training", {}))
+        if earlier
+        else TrainingOptions(**get_model(model).training)
     )
     given = {name: getattr(args, name) for name in _TRAINING if getattr(args, name) is not None}
     if args.no_augmentation:

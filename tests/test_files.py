@@ -1,12 +1,14 @@
 """Files are written whole or not at all."""
 
 import json
+import os
 import stat
+import sys
 
 import pytest
 
 from ferlib.errors import FerlibError
-from ferlib.files import replacing, write_json
+from ferlib.files import check_outputs, replacing, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -38,3 +40,30 @@ def test_not_a_number_never_reaches_a_file(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "result.json", float("nan"))
     assert not list(tmp_path.iterdir())
+
+
+def test_outputs_that_can_be_made_pass_and_nothing_is_made(tmp_path):
+    (tmp_path / "old.csv").touch()
+    check_outputs([tmp_path / "deep/er/new.csv", tmp_path / "old.csv"], [tmp_path / "in.jpg"])
+    assert [path.name for path in tmp_path.iterdir()] == ["old.csv"]
+
+
+def test_inputs_folders_and_repeated_outputs_are_refused(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "in.jpg")
+    for outputs, sentence in [
+        ([tmp_path / "x/../in.jpg"], "one of the files to read"),
+        ([tmp_path / "link.jpg"], "one of the files to read"),
+        ([tmp_path / "a.csv", tmp_path / "a.csv"], "named for two outputs"),
+        ([tmp_path], "a folder or a device"),
+        ([tmp_path / "file/a.csv"], "is a file, not a folder"),
+    ]:
+        with pytest.raises(FerlibError, match=sentence):
+            check_outputs(outputs, [tmp_path / "in.jpg"])
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(FerlibError, match="no permission"):
+        check_outputs([tmp_path / "a.csv"], [])

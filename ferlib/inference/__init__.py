@@ -1,7 +1,7 @@
 """From a picture to faces with emotions, and from those to tables and annotated pictures."""
 
 from ferlib.inference.draw import WRITABLE_SUFFIXES, annotate, write_picture
-from ferlib.inference.plan import Photo, check_outputs, find_photos, plan_annotated
+from ferlib.inference.plan import Photo, find_photos, plan_annotated
 from ferlib.inference.recognize import DEFAULT_MARGIN, EmotionRecognizer, FaceEmotion, PictureResult
 from ferlib.inference.tables import (
     count_emotions,
@@ -21,7 +21,6 @@ __all__ = [
     "Photo",
     "PictureResult",
     "annotate",
-    "check_outputs",
     "count_emotions",
     "display_path",
     "face_rows",

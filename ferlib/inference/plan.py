@@ -1,6 +1,5 @@
 """Decide, before any long work, which pictures are read and where results are written."""
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,29 +108,3 @@ def _free_name(path: Path, taken: dict[str, Path]) -> Path:
         number += 1
         free = path.with_name(f"{path.stem}-{number}{suffix}")
     return free
-
-
-def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Make sure that files can be written where they are wanted, without writing anything.
-
-    Raises
-    ------
-    FerlibError
-        A file is an input too, is wanted twice, is a folder or a device, or lies where no file can be made.
-    """
-    read = {path.resolve() for path in inputs}
-    wanted = set()
-    for output in outputs:
-        place = output.resolve()
-        if place in read:
-            raise FerlibError(f"{output} is one of the pictures to read; it is not overwritten.")
-        if place in wanted:
-            raise FerlibError(f"{output} is named for two outputs.")
-        if place.exists() and not place.is_file():
-            raise FerlibError(f"{output} is a folder or a device, not a file that can be written.")
-        folder = next(parent for parent in place.parents if parent.exists())
-        if not folder.is_dir():
-            raise FerlibError(f"{output} cannot be written: {folder} is a file, not a folder.")
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise FerlibError(f"{output} cannot be written: there is no permission to write in {folder}.")
-        wanted.add(place)

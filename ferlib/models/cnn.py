@@ -4,6 +4,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from ferlib.models.registry import register_model
+from ferlib.quiet import start_keras
 
 if TYPE_CHECKING:
     import keras
@@ -51,9 +52,8 @@ def compact_cnn(
     ----------
     K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition", CVPR 2016.
     """
-    import keras
-    from keras import layers
-
+    keras = start_keras()
+    layers = keras.layers
     seeds = itertools.count(seed * 1000)
     inputs = keras.Input((*image_size, channels), name="images")
     x = layers.Rescaling(1 / 127.5, offset=-1, dtype=dtype)(inputs)

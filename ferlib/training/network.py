@@ -1,7 +1,7 @@
 """Train a Keras network: batches, schedule, recording and resuming, on any of Keras's backends."""
 
 import logging
-import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -11,10 +11,12 @@ import numpy as np
 
 from ferlib.artifacts import KERAS_MODEL, ONNX_MODEL, read_history, write_history
 from ferlib.errors import FerlibError
+from ferlib.evaluation import best_epoch
 from ferlib.files import replacing
 from ferlib.models import ModelSpec
 from ferlib.prepare import Augmentation
 from ferlib.progress import track
+from ferlib.quiet import silent_stderr
 from ferlib.training.options import TrainingOptions
 
 logger = logging.getLogger(__name__)
@@ -123,6 +125,8 @@ class RunRecorder(keras.callbacks.Callback):
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
         row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row["seconds"] = round(time.perf_counter() - self._started, 2)
+        if not np.isfinite([row["loss"], row["val_loss"]]).all():
+            raise FerlibError(f"The loss is {row['loss']} after epoch {epoch + 1}; try a lower learning rate.")
         self.history.append(row)
         best = best_epoch(self.history)
         folder = self.run_dir / "checkpoint"
@@ -132,23 +136,22 @@ class RunRecorder(keras.callbacks.Callback):
         _save_weights(self.model, folder / _LAST_WEIGHTS)
         for old in set(folder.glob(_best_weights("*"))) - {folder / _best_weights(best)}:
             old.unlink()
-        self._bar.write(
+        self._say(
             f"epoch {epoch + 1}/{self.epochs}  loss {row['loss']:.3f}  accuracy {row['accuracy']:.3f}  "
             f"val loss {row['val_loss']:.3f}  val accuracy {row['val_accuracy']:.3f}"
-            f"{'  best' if best == epoch + 1 else ''}",
+            f"{'  best' if best == epoch + 1 else ''}"
         )
         if epoch + 1 - best >= self.patience:
-            self._bar.write(f"no better validation accuracy for {self.patience} epochs: stopping early")
+            self._say(f"no better validation accuracy for {self.patience} epochs: stopping early")
             self.model.stop_training = True
+
+    def _say(self, line: str) -> None:
+        """Write a line above the progress bar."""
+        self._bar.write(line, file=sys.stderr)
 
     def on_train_end(self, logs: dict | None = None) -> None:  # noqa: ARG002
         """Close the progress bar."""
         self._bar.close()
-
-
-def best_epoch(history: list[dict[str, float]]) -> int:
-    """Return the epoch, from 1, of the highest validation accuracy; of equals the one with the lower loss."""
-    return int(max(history, key=lambda row: (row["val_accuracy"], -row["val_loss"]))["epoch"])
 
 
 def train_network(
@@ -175,6 +178,11 @@ def train_network(
         Keywords of the builder, ``n_classes``, ``image_size`` and ``channels`` among them.
     resume : bool
         Continue from the folder's checkpoint, if there is one.
+
+    Raises
+    ------
+    FerlibError
+        The loss became infinite or not-a-number.
     """
     steps = -(-len(train[0]) // options.batch_size)
     model = spec.build(**model_options, seed=options.seed, dtype=choose_precision(options.precision))
@@ -210,7 +218,6 @@ def train_network(
     trained = spec.build(**model_options, seed=options.seed, dtype="float32")
     trained.set_weights(model.get_weights())
     save_network(trained, run_dir, train[0][:8])
-    shutil.rmtree(run_dir / "checkpoint")
 
 
 def save_network(model: keras.Model, run_dir: Path, images: np.ndarray) -> None:
@@ -230,13 +237,12 @@ def save_network(model: keras.Model, run_dir: Path, images: np.ndarray) -> None:
     """
     import onnxruntime
 
-    # The exporter tells every step of its work at the level that we use for our own sentences.
-    logging.getLogger("tf2onnx").setLevel(logging.WARNING)
     expected = model.predict_on_batch(images.astype(np.float32))
     with replacing(run_dir / KERAS_MODEL) as path:
         model.save(path)
     with replacing(run_dir / ONNX_MODEL) as path:
-        model.export(path, format="onnx", verbose=False)
+        with silent_stderr():
+            model.export(path, format="onnx", verbose=False)
         session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
         exported = session.run(None, {session.get_inputs()[0].name: images.astype(np.float32)})[0]
         difference = float(np.abs(exported - expected).max())

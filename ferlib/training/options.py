@@ -68,6 +68,10 @@ class TrainingOptions:
         for name in ("epochs", "batch_size", "patience"):
             if getattr(self, name) < 1:
                 raise FerlibError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if not 0 < self.learning_rate < float("inf"):
+            raise FerlibError(f"learning_rate must be above 0, got {self.learning_rate}.")
+        if self.seed < 0:
+            raise FerlibError(f"seed must be at least 0, got {self.seed}.")
         choices = {
             "resample": STRATEGIES,
             "class_weight": ("none", "balanced"),

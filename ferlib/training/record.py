@@ -62,7 +62,7 @@ def find_runs(folder: str | Path, class_names: Sequence[str]) -> list[Path]:
     return [
         run
         for run, config in configs.items()
-        if config["status"] == "finished" and tuple(config["class_names"]) == tuple(class_names)
+        if config.get("status") == "finished" and tuple(config["class_names"]) == tuple(class_names)
     ]
 
 

@@ -1,6 +1,7 @@
 """One training from data set to run folder, whatever the kind of model."""
 
 import importlib.metadata
+import json
 import logging
 import platform
 import shutil
@@ -12,11 +13,12 @@ import numpy as np
 from ferlib import __version__
 from ferlib.artifacts import CONFIG, HISTORY, SKOPS_MODEL, read_config
 from ferlib.datasets import ImageDataset
-from ferlib.errors import ArtifactError
+from ferlib.errors import ArtifactError, DataError
 from ferlib.files import replacing, write_json
 from ferlib.images import fit_to_model
 from ferlib.models import ModelSpec, get_model
 from ferlib.prepare import resample_images
+from ferlib.quiet import start_keras
 from ferlib.training.options import TrainingOptions
 
 logger = logging.getLogger(__name__)
@@ -66,7 +68,7 @@ def train_model(
         `run_dir` already holds a run and neither `resume` nor `overwrite` is set, or the run to resume was made with
         other data or options.
     DataError
-        A split is empty.
+        A split is empty, or the train split holds one class alone.
     """
     spec, run_dir = get_model(model), Path(run_dir)
     options = options or TrainingOptions(**spec.training)
@@ -77,6 +79,7 @@ def train_model(
         _require_same_run(read_config(run_dir), config, run_dir)
         if read_config(run_dir)["status"] == "finished":
             logger.info("%s is finished already", run_dir)
+            _remove_checkpoint(run_dir)
             return run_dir
     elif (run_dir / CONFIG).exists():
         _remove_run(run_dir)
@@ -84,6 +87,8 @@ def train_model(
     fit = {"cnn": _fit_network, "bovw": _fit_bovw}[spec.kind]
     fit(spec, dataset, run_dir, options, config["model_options"], resume)
     write_json(run_dir / CONFIG, {**config, "status": "finished"})
+    # Only now: killed any earlier, the training would have to start again.
+    _remove_checkpoint(run_dir)
     return run_dir
 
 
@@ -91,6 +96,7 @@ def _fit_network(
     spec: ModelSpec, dataset: ImageDataset, run_dir: Path, options: TrainingOptions, model_options: dict, resume: bool
 ) -> None:
     """Train a Keras network into `run_dir`."""
+    start_keras()
     from ferlib.training.network import train_network
 
     images, labels = _training_pictures(spec, dataset, options)
@@ -133,6 +139,11 @@ def _training_pictures(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the train split as the model wants it, resampled: uint8 (n, H, W, C) and int (n,)."""
     train = dataset.split("train")
+    present = np.unique(train.labels)
+    if len(present) < 2:
+        raise DataError(
+            f"All training pictures are {dataset.class_names[present[0]]}; at least two classes are needed."
+        )
     images = _fit_pictures(spec, train.images)
     return resample_images(images, train.labels, options.resample, random_state=options.seed)
 
@@ -152,7 +163,7 @@ def _describe_run(
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return {
+    config = {
         "model": spec.name,
         "kind": spec.kind,
         "class_names": list(dataset.class_names),
@@ -166,6 +177,8 @@ def _describe_run(
         "versions": versions,
         "status": "training",
     }
+    # A run to resume is compared with what JSON kept of it, which knows no tuples.
+    return json.loads(json.dumps(config))
 
 
 def _require_same_run(old: dict[str, Any], new: dict[str, Any], run_dir: Path) -> None:
@@ -186,9 +199,14 @@ def _difference(old: Any, new: Any) -> str:
     return f"{old!r} instead of {new!r}"
 
 
+def _remove_checkpoint(run_dir: Path) -> None:
+    """Delete what a training that was stopped would continue from."""
+    shutil.rmtree(run_dir / "checkpoint", ignore_errors=True)
+
+
 def _remove_run(run_dir: Path) -> None:
     """Delete what a training writes, and nothing else that lies in the folder."""
-    shutil.rmtree(run_dir / "checkpoint", ignore_errors=True)
+    _remove_checkpoint(run_dir)
     names = (CONFIG, HISTORY, "history.csv", "metrics.json", "model_card.md", "model.keras", "model.onnx", SKOPS_MODEL)
     for name in names:
         (run_dir / name).unlink(missing_ok=True)

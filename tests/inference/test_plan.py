@@ -1,11 +1,9 @@
-import os
-import sys
 from pathlib import Path
 
 import pytest
 
 from ferlib.errors import FerlibError
-from ferlib.inference import Photo, check_outputs, find_photos, plan_annotated
+from ferlib.inference import Photo, find_photos, plan_annotated
 
 
 @pytest.fixture
@@ -69,30 +67,3 @@ def test_an_impossible_picture_name_is_told(tmp_path):
         plan_annotated([photo("a.jpg")], tmp_path / "new.gif")
     with pytest.raises(FerlibError, match="one picture's name, but there are 2 pictures: name a folder"):
         plan_annotated([photo("a.jpg"), photo("b.jpg")], tmp_path / "new.png")
-
-
-def test_outputs_that_can_be_made_pass_and_nothing_is_made(tmp_path):
-    (tmp_path / "old.csv").touch()
-    check_outputs([tmp_path / "deep/er/new.csv", tmp_path / "old.csv"], [tmp_path / "in.jpg"])
-    assert [path.name for path in tmp_path.iterdir()] == ["old.csv"]
-
-
-def test_inputs_folders_and_repeated_outputs_are_refused(tmp_path):
-    (tmp_path / "file").touch()
-    (tmp_path / "link.jpg").symlink_to(tmp_path / "in.jpg")
-    for outputs, sentence in [
-        ([tmp_path / "x/../in.jpg"], "one of the pictures to read"),
-        ([tmp_path / "link.jpg"], "one of the pictures to read"),
-        ([tmp_path / "a.csv", tmp_path / "a.csv"], "named for two outputs"),
-        ([tmp_path], "a folder or a device"),
-        ([tmp_path / "file/a.csv"], "is a file, not a folder"),
-    ]:
-        with pytest.raises(FerlibError, match=sentence):
-            check_outputs(outputs, [tmp_path / "in.jpg"])
-
-
-@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_without_permission_is_refused(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(FerlibError, match="no permission"):
-        check_outputs([tmp_path / "a.csv"], [])

@@ -45,12 +45,12 @@ def test_it_is_a_scikit_learn_estimator(drawn_faces):
 
 
 def test_the_pipeline_beats_chance_on_new_faces(drawn_faces):
-    train, test = drawn_faces.split("train"), drawn_faces.split("test")
-    pipeline = bovw(random_state=0, n_words=60).fit(train.images, train.labels)
-    probabilities = pipeline.predict_proba(test.images)
+    train, new = drawn_faces.split("train"), drawn_faces.select(drawn_faces.splits != "train")
+    pipeline = bovw(random_state=0, n_words=200).fit(train.images, train.labels)
+    probabilities = pipeline.predict_proba(new.images)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
-    # Chance is 1/7; with 60 pictures its accuracy stays below 0.3 in 999 of 1,000 draws.
-    assert (probabilities.argmax(axis=1) == test.labels).mean() > 0.3
+    # Chance is 1/7; with 120 pictures its accuracy stays below 0.25 in 999 of 1,000 draws.
+    assert (probabilities.argmax(axis=1) == new.labels).mean() > 0.25
 
 
 @pytest.mark.parametrize("n_words", [10_000])
