@@ -108,14 +108,16 @@ def test_a_training_is_not_continued_as_another(four_run, faces, more, differenc
 
 
 def test_a_run_is_replaced_only_when_told_to(faces, tmp_path):
-    arguments = ["--model", "bovw", "--data", str(faces), "--sample-size", "60", "--run-dir", str(tmp_path)]
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.onnx").write_text("an older model")
     (tmp_path / "mine.txt").write_text("not ferlib's")
-    assert main([*arguments, "--seed", "1"]) == 0
+    arguments = ["--model", "bovw", "--data", str(faces), "--sample-size", "60", "--run-dir", str(tmp_path)]
     with pytest.raises(ArtifactError, match="already holds a run"):
-        main([*arguments, "--seed", "2"])
-    assert read_config(tmp_path)["training"]["seed"] == 1
-    assert main([*arguments, "--seed", "2", "--overwrite"]) == 0
-    assert read_config(tmp_path)["training"]["seed"] == 2
+        main(arguments)
+    assert (tmp_path / "model.onnx").exists()
+    assert main([*arguments, "--overwrite"]) == 0
+    assert load_classifier(tmp_path).name == "bovw"
+    assert not (tmp_path / "model.onnx").exists()
     assert (tmp_path / "mine.txt").exists()
 
 
