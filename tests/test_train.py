@@ -126,13 +126,13 @@ def test_without_options_it_finds_data_and_names_a_folder(faces, tmp_path, monke
     (tmp_path / "notebooks").mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
     monkeypatch.setenv("FER2013_ARCHIVE", str(faces))
-    assert main(["--model", "bovw", "--sample-size", "140", "--split", "70/15/15"]) == 0
+    assert main(["--model", "bovw", "--sample-size", "70", "--split", "70/15/15"]) == 0
     (run_dir,) = (tmp_path / "data" / "runs").iterdir()
     assert run_dir.name.startswith("bovw-20")
     config = read_config(run_dir)
     counts = {split: sum(classes.values()) for split, classes in config["data"]["pictures"].items()}
-    assert config["data"]["sample_size"] == sum(counts.values()) == 140
-    assert counts["train"] == pytest.approx(0.7 * 140, abs=4)
+    assert config["data"]["sample_size"] == sum(counts.values()) == 70
+    assert counts["train"] == pytest.approx(0.7 * 70, abs=4)
     assert read_metrics(run_dir)["test"]["n"] == counts["test"]
     assert str(run_dir) in capsys.readouterr().out
     # What the command was not told again is taken from the run.

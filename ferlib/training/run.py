@@ -73,16 +73,17 @@ def train_model(
     spec, run_dir = get_model(model), Path(run_dir)
     options = options or TrainingOptions(**spec.training)
     config = _describe_run(spec, dataset, options, model_options or {})
-    if (run_dir / CONFIG).exists() and not overwrite:
-        if not resume:
-            raise ArtifactError(f"{run_dir} already holds a run; resume or overwrite it, or name another folder.")
-        _require_same_run(read_config(run_dir), config, run_dir)
-        if read_config(run_dir)["status"] == "finished":
+    if resume and (run_dir / CONFIG).exists():
+        earlier = read_config(run_dir)
+        _require_same_run(earlier, config, run_dir)
+        if earlier["status"] == "finished":
             logger.info("%s is finished already", run_dir)
             _remove_checkpoint(run_dir)
             return run_dir
-    elif (run_dir / CONFIG).exists():
+    elif overwrite or not _holds_work(run_dir):
         _remove_run(run_dir)
+    else:
+        raise ArtifactError(f"{run_dir} already holds a run; resume or overwrite it, or name another folder.")
     write_json(run_dir / CONFIG, config)
     fit = {"cnn": _fit_network, "bovw": _fit_bovw}[spec.kind]
     fit(spec, dataset, run_dir, options, config["model_options"], resume)
@@ -184,10 +185,14 @@ def _describe_run(
 def _require_same_run(old: dict[str, Any], new: dict[str, Any], run_dir: Path) -> None:
     """Raise unless a run is resumed with the data and the options that it was started with."""
     for part in ("model", "class_names", "model_options", "training", "data"):
-        if old.get(part) != new[part]:
+        before, now = old.get(part), new[part]
+        if part == "data" and isinstance(before, dict):
+            # The checksum tells whether the data are the same; what their file is called does not matter.
+            before = before | {"path": now["path"]}
+        if before != now:
             raise ArtifactError(
                 f"{run_dir} was started with other {part.replace('_', ' ')}: "
-                f"it has {_difference(old.get(part), new[part])}. Resume with the same, or name another folder."
+                f"it has {_difference(before, now)}. Resume with the same, or name another folder."
             )
 
 
@@ -197,6 +202,13 @@ def _difference(old: Any, new: Any) -> str:
         keys = [key for key in new if old.get(key) != new[key]]
         return ", ".join(f"{key} {old.get(key)!r} instead of {new[key]!r}" for key in keys[:3])
     return f"{old!r} instead of {new!r}"
+
+
+def _holds_work(run_dir: Path) -> bool:
+    """Return whether a folder holds a run that somebody would miss; one that failed at its start is none."""
+    if not (run_dir / CONFIG).exists():
+        return False
+    return read_config(run_dir).get("status") == "finished" or (run_dir / "checkpoint").exists()
 
 
 def _remove_checkpoint(run_dir: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from ferlib.artifacts import load_classifier, load_keras_model, read_config, read_history
 from ferlib.datasets import load_images, split_dataset
-from ferlib.errors import ArtifactError, FerlibError
+from ferlib.errors import ArtifactError, DataError, FerlibError
 from ferlib.prepare import Augmentation
 from ferlib.sources.synthetic import write_synthetic
 from ferlib.training import TrainingOptions, train_model
@@ -77,6 +77,20 @@ def test_a_run_is_not_replaced_unasked(cnn_run, drawn_faces):
     with pytest.raises(ArtifactError, match="already holds a run"):
         train_model("compact_cnn", drawn_faces, cnn_run)
     assert (cnn_run / "model.onnx").read_bytes() == before
+
+
+def test_a_training_that_failed_at_its_start_is_not_in_the_way(drawn_faces, tmp_path):
+    with pytest.raises(DataError, match="no pictures for 'val'"):
+        train_model("compact_cnn", drawn_faces.select(drawn_faces.splits != "val"), tmp_path / "run")
+    run_dir = train_model("bovw", drawn_faces, tmp_path / "run", model_options={"n_words": 10})
+    assert read_config(run_dir)["status"] == "finished"
+
+
+def test_the_same_data_under_another_name_resume(cnn_run, drawn_faces):
+    renamed = dataclasses.replace(drawn_faces, info={**drawn_faces.info, "path": "renamed.zip"})
+    options = TrainingOptions.from_config(read_config(cnn_run)["training"])
+    resumed = train_model("compact_cnn", renamed, cnn_run, options, model_options=SMALL, resume=True)
+    assert load_classifier(resumed).config["data"]["path"] == "drawn"
 
 
 def test_a_run_is_not_resumed_with_other_options(cnn_run, drawn_faces):

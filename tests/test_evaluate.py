@@ -1,0 +1,168 @@
+"""The measuring command: the same numbers that training recorded, from whatever form the data come in."""
+
+import csv
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ferlib.artifacts import delivered_run_dir, read_metrics
+from ferlib.datasets import load_images, split_dataset
+from ferlib.emotions import EMOTIONS, FOUR_EMOTIONS
+from ferlib.errors import ArtifactError, DataError, FerlibError
+from ferlib.evaluate import main
+from ferlib.sources.synthetic import write_synthetic
+from ferlib.training import TrainingOptions, record_metrics, train_model
+
+NUMBERS = ("n", "accuracy", "macro_f1", "balanced_accuracy", "per_class", "confusion_matrix", "class_names")
+
+
+def train_words(data, run_dir, options):
+    """Train a small bag of visual words and measure it, as the training command does."""
+    train_model("bovw", data, run_dir, options, model_options={"n_words": 20})
+    record_metrics(run_dir, data)
+    return run_dir
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory) -> Path:
+    return write_synthetic(tmp_path_factory.mktemp("data") / "faces.zip", train_size=350, test_size=70)
+
+
+@pytest.fixture(scope="module")
+def run_dir(faces, tmp_path_factory) -> Path:
+    """A run of all seven emotions on the official split."""
+    data = split_dataset(load_images(faces), val_fraction=0.2, seed=4)
+    return train_words(data, tmp_path_factory.mktemp("runs") / "words", TrainingOptions(seed=4))
+
+
+@pytest.fixture(scope="module")
+def sampled_run(faces, tmp_path_factory) -> Path:
+    """A run of four emotions on a sample that was dealt anew."""
+    data = split_dataset(load_images(faces, emotions=FOUR_EMOTIONS, sample_size=150, seed=9), "70/15/15", seed=9)
+    return train_words(data, tmp_path_factory.mktemp("runs") / "sampled", TrainingOptions(seed=9))
+
+
+@pytest.fixture
+def evaluate(tmp_path):
+    """Run the command and return what it wrote as JSON."""
+
+    def evaluate(run_dir, data, split="test"):
+        output = tmp_path / "new" / "e.json"
+        arguments = ["--run", run_dir, "--data", data, "--split", split, "--output-json", output]
+        assert main(list(map(str, arguments))) == 0
+        return json.loads(output.read_text())
+
+    return evaluate
+
+
+def test_numbers_are_written_and_shown(evaluate, run_dir, faces, capsys):
+    result = evaluate(run_dir, faces)
+    assert {*NUMBERS, "model", "data", "split"} <= set(result)
+    assert (result["model"], result["data"], result["split"]) == ("bovw", "faces.zip", "test")
+    assert tuple(result["class_names"]) == tuple(result["per_class"]) == EMOTIONS
+    assert all(set(row) == {"precision", "recall", "f1", "support"} for row in result["per_class"].values())
+    matrix = np.array(result["confusion_matrix"])
+    assert result["n"] == matrix.sum() == 70
+    assert result["accuracy"] == pytest.approx(np.trace(matrix) / 70)
+    assert [row["support"] for row in result["per_class"].values()] == matrix.sum(axis=1).tolist()
+    out = capsys.readouterr().out
+    assert "bovw on faces.zip, split test (SYNTHETIC faces)" in out
+    assert f"accuracy {result['accuracy']:.2%}" in out
+    assert [line.split()[0] for line in out.splitlines()[-7:]] == list(EMOTIONS)
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_it_measures_what_training_measured(evaluate, run_dir, faces, split):
+    result = evaluate(run_dir, faces, split)
+    assert {name: result[name] for name in NUMBERS} == read_metrics(run_dir)[split]
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_run_on_a_sample_dealt_anew_is_measured_on_what_it_has_not_seen(evaluate, sampled_run, faces, split):
+    result = evaluate(sampled_run, faces, split)
+    assert {name: result[name] for name in NUMBERS} == read_metrics(sampled_run)[split]
+
+
+def test_train_and_val_are_the_pictures_outside_test(evaluate, run_dir, faces, capsys):
+    assert evaluate(run_dir, faces, "train")["n"] + evaluate(run_dir, faces, "val")["n"] == 350
+    assert "cut anew" not in capsys.readouterr().err
+
+
+def test_a_study_of_four_emotions_is_measured_on_those(evaluate, sampled_run, tmp_path, capsys):
+    other = write_synthetic(tmp_path / "other.zip", train_size=70, test_size=70, seed=1)
+    result = evaluate(sampled_run, other)
+    assert tuple(result["class_names"]) == FOUR_EMOTIONS
+    assert result["n"] == len(load_images(other, emotions=FOUR_EMOTIONS).split("test"))
+    # Pictures that the run has nothing to do with: their own test, all of it, but a val that is cut for the occasion.
+    assert "cut anew" not in capsys.readouterr().err
+    evaluate(sampled_run, other, "val")
+    assert "val is cut anew: these are not the data that bovw was trained on." in capsys.readouterr().err
+
+
+def test_a_folder_of_test_alone_is_enough(evaluate, run_dir, faces, tmp_path):
+    with zipfile.ZipFile(faces) as archive:
+        archive.extractall(tmp_path / "faces", [name for name in archive.namelist() if name.startswith("test/")])
+    from_folder, from_zip = evaluate(run_dir, tmp_path / "faces"), evaluate(run_dir, faces)
+    assert {name: from_folder[name] for name in NUMBERS} == {name: from_zip[name] for name in NUMBERS}
+    assert from_folder["data"] == "faces"
+    with pytest.raises(DataError, match="no pictures for 'val'"):
+        evaluate(run_dir, tmp_path / "faces", "val")
+
+
+def test_a_csv_has_the_competition_s_parts(evaluate, run_dir, faces, tmp_path):
+    test = load_images(faces).split("test")
+    usages = np.where(np.arange(70) < 50, "PublicTest", "PrivateTest")
+    with (tmp_path / "fer2013.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["emotion", "Usage", "pixels"])
+        for label, usage, image in zip(test.labels, usages, test.images, strict=True):
+            writer.writerow([label, usage, " ".join(map(str, image.ravel()))])
+    public, private = (evaluate(run_dir, tmp_path / "fer2013.csv", part) for part in ("PublicTest", "PrivateTest"))
+    assert (public["n"], private["n"]) == (50, 20)
+    both = np.add(public["confusion_matrix"], private["confusion_matrix"])
+    np.testing.assert_array_equal(both, read_metrics(run_dir)["test"]["confusion_matrix"])
+
+
+def test_what_cannot_be_measured_is_told(evaluate, run_dir, faces, tmp_path):
+    with pytest.raises(DataError, match="has no pictures for 'PrivateTest'; it has train, test"):
+        evaluate(run_dir, faces, "PrivateTest")
+    with pytest.raises(DataError, match="no such file"):
+        evaluate(run_dir, tmp_path / "missing.zip")
+    with pytest.raises(ArtifactError, match="no run folder"):
+        evaluate(tmp_path / "missing", faces)
+    with pytest.raises(SystemExit, match="2"):
+        evaluate(run_dir, faces, "dev")
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_data_are_not_overwritten(run_dir, faces):
+    before = faces.read_bytes()
+    with pytest.raises(FerlibError, match="not overwritten"):
+        main(["--run", str(run_dir), "--data", str(faces), "--output-json", str(faces)])
+    assert faces.read_bytes() == before
+
+
+def test_an_error_is_one_sentence_and_status_1(run_dir, tmp_path):
+    command = [sys.executable, "-m", "ferlib.evaluate", "--run", str(run_dir), "--data", "missing.zip"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: missing.zip: there is no such file or folder.\n"
+
+
+@pytest.mark.real_data
+def test_the_delivered_model_reaches_what_was_promised(fer2013_archive, tmp_path):
+    output = tmp_path / "e.json"
+    command = [sys.executable, "-m", "ferlib.evaluate", "--data", str(fer2013_archive), "--split", "test"]
+    done = subprocess.run([*command, "--output-json", str(output)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result, recorded = json.loads(output.read_text()), read_metrics(delivered_run_dir())["test"]
+    assert result["n"] == 3589
+    assert result["accuracy"] >= 0.66
+    # Processors round differently: a picture on the edge between two emotions may fall to the other side.
+    assert result["accuracy"] == pytest.approx(recorded["accuracy"], abs=2 / 3589)
+    assert np.abs(np.subtract(result["confusion_matrix"], recorded["confusion_matrix"])).sum() <= 8
