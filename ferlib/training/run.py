@@ -23,6 +23,9 @@ from ferlib.training.options import TrainingOptions
 
 logger = logging.getLogger(__name__)
 
+# What of a run's data has to be the same for it to be resumed.
+_DATA_IDENTITY = ("sha256", "sample_size", "split", "pictures")
+
 _PACKAGES = ("keras", "numpy", "opencv-python", "scikit-learn", "tensorflow", "jax", "torch")
 
 
@@ -187,8 +190,8 @@ def _require_same_run(old: dict[str, Any], new: dict[str, Any], run_dir: Path) -
     for part in ("model", "class_names", "model_options", "training", "data"):
         before, now = old.get(part), new[part]
         if part == "data" and isinstance(before, dict):
-            # The checksum tells whether the data are the same; what their file is called does not matter.
-            before = before | {"path": now["path"]}
+            # The same bytes dealt the same way are the same data, whatever their file is called.
+            before, now = ({key: data.get(key) for key in _DATA_IDENTITY} for data in (before, now))
         if before != now:
             raise ArtifactError(
                 f"{run_dir} was started with other {part.replace('_', ' ')}: "
