@@ -1,4 +1,4 @@
-"""Keep TensorFlow's start-up lines, which no setting of its own silences, away from people."""
+"""Keep TensorFlow's lines away from people; no setting of its own silences those of its start."""
 
 import contextlib
 import os
@@ -12,8 +12,10 @@ from types import ModuleType
 def silent_stderr() -> Iterator[None]:
     """Hold back what the process, C++ libraries included, writes to standard error; let it out if the block fails.
 
-    For the imports of TensorFlow and of what imports it.
+    For the imports of TensorFlow and of what imports it; what it logs after that has to be an error at least.
     """
+    # Read by TensorFlow when it is first imported.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as held:
