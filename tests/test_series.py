@@ -119,7 +119,7 @@ def test_each_notebook_gets_the_parameters_that_it_has_and_no_path_of_this_machi
 
     assert demo[one] == {**series.SIZES["demo"], "FIGURES_DIR": "../build/demo/figures"}
     assert demo[two] == {"RUN_DIR": "../build/demo/runs", "EMOTIONS": ["happy", "sad"]}
-    assert full == {one: {"SAMPLE_SIZE": 0, "FIGURES_DIR": "../build/demo/figures"}, two: {}}
+    assert full == {one: {"FIGURES_DIR": "../build/demo/figures"}, two: {}}
 
 
 def test_notebooks_are_chosen_by_number(folder):

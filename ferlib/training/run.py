@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ferlib import __version__
-from ferlib.artifacts import CONFIG, HISTORY, SKOPS_MODEL, read_config
+from ferlib.artifacts import CONFIG, HISTORY, METRICS, MODEL_CARD, MODEL_FILES, SKOPS_MODEL, read_config
 from ferlib.datasets import ImageDataset
 from ferlib.errors import ArtifactError, DataError
 from ferlib.files import replacing, write_json
@@ -209,9 +209,7 @@ def _difference(old: Any, new: Any) -> str:
 
 def _holds_work(run_dir: Path) -> bool:
     """Return whether a folder holds a run that somebody would miss; one that failed at its start is none."""
-    if not (run_dir / CONFIG).exists():
-        return False
-    return read_config(run_dir).get("status") == "finished" or (run_dir / "checkpoint").exists()
+    return any((run_dir / name).exists() for name in (*MODEL_FILES, "checkpoint"))
 
 
 def _remove_checkpoint(run_dir: Path) -> None:
@@ -222,6 +220,5 @@ def _remove_checkpoint(run_dir: Path) -> None:
 def _remove_run(run_dir: Path) -> None:
     """Delete what a training writes, and nothing else that lies in the folder."""
     _remove_checkpoint(run_dir)
-    names = (CONFIG, HISTORY, "history.csv", "metrics.json", "model_card.md", "model.keras", "model.onnx", SKOPS_MODEL)
-    for name in names:
+    for name in (CONFIG, HISTORY, "history.csv", METRICS, MODEL_CARD, *MODEL_FILES):
         (run_dir / name).unlink(missing_ok=True)
