@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+import warnings
 from pathlib import Path
 
 # Keras chooses its backend when it is imported; whoever imports this module is about to train.
@@ -241,7 +242,9 @@ def save_network(model: keras.Model, run_dir: Path, images: np.ndarray) -> None:
     with replacing(run_dir / KERAS_MODEL) as path:
         model.save(path)
     with replacing(run_dir / ONNX_MODEL) as path:
-        with silent_stderr():
+        with silent_stderr(), warnings.catch_warnings():
+            # Keras 3.15's exporter looks for a name that NumPy 2 warns about.
+            warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
             model.export(path, format="onnx", verbose=False)
         session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
         exported = session.run(None, {session.get_inputs()[0].name: images.astype(np.float32)})[0]
