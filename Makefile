@@ -14,7 +14,7 @@ help: ## list these targets
 	@echo '  DATA=path     the data of demo, series and lab: a zip, a folder or a CSV'
 	@echo '  PYTHON=path   the Python (3.11 to 3.13) on which a new environment is made'
 
-demo: environment ## execute the notebooks small, then predict on a photograph (about 10 minutes)
+demo: environment ## execute the notebooks small, then predict on a photograph (minutes)
 	@rm -rf build/demo
 	@$(python) -m ferlib.series --size demo --output build/demo $(with_data)
 	@$(python) -m ferlib.predict \
@@ -24,7 +24,7 @@ demo: environment ## execute the notebooks small, then predict on a photograph (
 	@echo 'Made by this demonstration:'
 	@find build/demo -type f ! -path 'build/demo/runs/*' | sort | sed 's/^/  /'
 
-series: environment ## execute the notebooks on all data (hours) and renew reports/
+series: environment ## execute the notebooks on all data (under an hour) and renew reports/
 	$(python) -m ferlib.series --size full --output build/series --reports reports $(with_data)
 
 test: environment lint ## lint, unit tests and notebooks
