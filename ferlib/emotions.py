@@ -7,6 +7,9 @@ from ferlib.errors import DataError
 #: The seven emotions in the order of their FER2013 codes: ``EMOTIONS[3]`` is ``"happy"``.
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
+#: The study of four classes that is common in the literature; `parse_emotions` takes it as any other subset.
+FOUR_EMOTIONS = ("angry", "happy", "sad", "neutral")
+
 #: Okabe and Ito's colour-blind-safe palette (2008), one colour an emotion, the same in every figure.
 EMOTION_COLORS = {
     "angry": "#D55E00",
