@@ -54,10 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "data": dataset.info["path"],
         "split": args.split,
     }
-    _print_result(result, part.info["synthetic"])
+    # The file first: whoever reads the table may leave before its end (| head).
     if args.output_json:
         write_json(args.output_json, result)
         sys.stderr.write(f"wrote {args.output_json}\n")
+    _print_result(result, part.info["synthetic"])
     return EXIT_OK
 
 

@@ -76,6 +76,13 @@ def test_numbers_are_written_and_shown(evaluate, run_dir, faces, capsys):
     assert [line.split()[0] for line in out.splitlines()[-7:]] == list(EMOTIONS)
 
 
+def test_the_numbers_are_written_even_if_nobody_reads_the_table(run_dir, faces, tmp_path):
+    command = [sys.executable, "-m", "ferlib.evaluate", "--run", str(run_dir), "--data", str(faces)]
+    with subprocess.Popen([*command, "--output-json", str(tmp_path / "e.json")], stdout=subprocess.PIPE) as evaluation:
+        evaluation.stdout.close()
+    assert json.loads((tmp_path / "e.json").read_text())["n"] == 70
+
+
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_it_measures_what_training_measured(evaluate, run_dir, faces, split):
     result = evaluate(run_dir, faces, split)
