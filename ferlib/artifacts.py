@@ -5,9 +5,11 @@
 ``model.onnx``          the network for prediction, on ONNX Runtime
 ``model.keras``         the same network for further training and for gradients
 ``model.skops``         a scikit-learn pipeline, instead of the two above
+``members/``            the runs that an ensemble averages, instead of a model of its own
 ``history.json, .csv``  one row an epoch
 ``metrics.json``        what was measured at the end, by split
 ``model_card.md``       the same for people
+``logs/``               for TensorBoard, if asked for
 ``checkpoint/``         what an interrupted training continues from; gone when it is done
 ======================  ================================================================================
 """
@@ -15,7 +17,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,11 +26,12 @@ import numpy as np
 
 from ferlib.errors import ArtifactError
 from ferlib.files import write_json, write_text
-from ferlib.images import fit_to_model
+from ferlib.images import fit_to_model, make_views
 from ferlib.quiet import start_keras
 
 CONFIG, HISTORY, METRICS, MODEL_CARD = "config.json", "history.json", "metrics.json", "model_card.md"
 ONNX_MODEL, KERAS_MODEL, SKOPS_MODEL = "model.onnx", "model.keras", "model.skops"
+MEMBERS = "members"
 
 #: The files that a model can be loaded from, the one that prediction prefers first.
 MODEL_FILES = (ONNX_MODEL, KERAS_MODEL, SKOPS_MODEL)
@@ -122,9 +125,9 @@ class Classifier:
         self._predict = predict
 
     @property
-    def averages_flip(self) -> bool:
-        """Whether the probabilities are the mean of those for a picture and for its mirror image."""
-        return bool(self.config.get("flip_averaging", False))
+    def test_time_augmentation(self) -> str:
+        """Whose probabilities are averaged: those of the views that `ferlib.images.make_views` makes of a picture."""
+        return self.config.get("test_time_augmentation", "none")
 
     def predict_proba(self, images: np.ndarray, *, batch_size: int = 256) -> np.ndarray:
         """Return the probability of each emotion.
@@ -152,19 +155,39 @@ class Classifier:
 
     def _predict_batch(self, images: np.ndarray) -> np.ndarray:
         """Probabilities float32 (n, n_classes) of pictures that already fit."""
-        probabilities = self._predict(images)
-        if self.averages_flip:
-            probabilities = (probabilities + self._predict(images[:, :, ::-1])) / 2
-        return probabilities.astype(np.float32)
+        views = make_views(images, self.test_time_augmentation)
+        return np.mean([self._predict(view) for view in views], axis=0, dtype=np.float32)
 
 
-def load_classifier(run_dir: str | Path | None = None) -> Classifier:
+class Ensemble(Classifier):
+    """Several trained models whose probabilities are averaged; to its users a `Classifier` like any other.
+
+    Attributes
+    ----------
+    members : tuple of Classifier
+        Each brings pictures to its own size and makes its own views of them.
+    """
+
+    def __init__(self, run_dir: Path, config: dict[str, Any], members: Sequence[Classifier]) -> None:
+        super().__init__(run_dir, config, self.predict_proba)
+        self.members = tuple(members)
+
+    def predict_proba(self, images: np.ndarray, *, batch_size: int = 256) -> np.ndarray:
+        """Return the mean of the members' probabilities; see `Classifier.predict_proba`."""
+        return np.mean(
+            [member.predict_proba(images, batch_size=batch_size) for member in self.members], axis=0, dtype=np.float32
+        )
+
+
+def load_classifier(run_dir: str | Path | None = None, *, test_time_augmentation: str | None = None) -> Classifier:
     """Load a run's model for prediction.
 
     Parameters
     ----------
     run_dir : path, optional
         A run's folder; the delivered model's when None.
+    test_time_augmentation : {"none", "flip", "ten_crop"}, optional
+        Views to average instead of those that the run's configuration names, for an ensemble in each member.
 
     Raises
     ------
@@ -173,6 +196,15 @@ def load_classifier(run_dir: str | Path | None = None) -> Classifier:
     """
     run_dir = delivered_run_dir() if run_dir is None else Path(run_dir)
     config = read_config(run_dir)
+    if test_time_augmentation is not None:
+        config = {**config, "test_time_augmentation": test_time_augmentation}
+    if (run_dir / MEMBERS).is_dir():
+        if config.get("status") == "training":
+            raise ArtifactError(f"{run_dir} is not complete; is its training still to be finished (--resume)?")
+        # A hidden one is a copy that was interrupted.
+        folders = sorted((run_dir / MEMBERS).glob("[0-9]*"), key=lambda folder: int(folder.name.split("-")[0]))
+        members = [load_classifier(folder, test_time_augmentation=test_time_augmentation) for folder in folders]
+        return Ensemble(run_dir, config, members)
     for file_name, load in zip(MODEL_FILES, (_load_onnx, _load_keras, _load_skops), strict=True):
         path = run_dir / file_name
         if path.exists():

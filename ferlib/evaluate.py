@@ -5,13 +5,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from ferlib.artifacts import Classifier, load_classifier
 from ferlib.commands import EXIT_OK, run
 from ferlib.datasets import ImageDataset, load_images, split_dataset
 from ferlib.datasets.base import SPLITS, USAGES
 from ferlib.emotions import EMOTIONS
-from ferlib.evaluation import evaluate_predictions, tabulate_per_class
+from ferlib.evaluation import evaluate_predictions, measure_robustness, tabulate_per_class
+from ferlib.evaluation.robustness import describe_robustness
 from ferlib.files import check_outputs, write_json
+from ferlib.images import VIEWS
+from ferlib.progress import track
 from ferlib.sources.locate import locate_data
 
 EXAMPLES = """examples:
@@ -20,6 +25,8 @@ EXAMPLES = """examples:
 
 val is the part of train that the run's training set aside.
 """
+
+_VIEWS = {"none": "", "flip": "   (averaged with mirror images)", "ten_crop": "   (averaged over ten crops)"}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -33,6 +40,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", metavar="PATH", help="zip, folder or CSV (default: what ferlib.download made)")
     parser.add_argument("--split", choices=(*SPLITS, *USAGES), default="test", help="which part (default: test)")
     parser.add_argument("--run", metavar="DIR", type=Path, help="run folder (default: the delivered model)")
+    parser.add_argument("--tta", choices=VIEWS, help="views of a picture to average (default: the run's own)")
+    parser.add_argument("--robustness", action="store_true", help="also measure shifted, scaled and turned pictures")
     parser.add_argument("--output-json", metavar="FILE", type=Path, help="write the numbers there")
     return parser
 
@@ -40,20 +49,24 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print a table, write the numbers; return the exit status."""
     args = build_parser().parse_args(argv)
-    classifier = load_classifier(args.run)
+    classifier = load_classifier(args.run, test_time_augmentation=args.tta)
     path = locate_data(args.data, allow_download=False)
     check_outputs([args.output_json] if args.output_json else [], [path])
     dataset = _load(path, args.split, classifier)
     part = dataset.split(args.split)
-    metrics = evaluate_predictions(part.labels, classifier.predict_proba(part.images), classifier.class_names)
+    metrics = evaluate_predictions(part.labels, predict_with_progress(classifier, part.images), classifier.class_names)
     result = {
         **metrics,
         "model": classifier.name,
         "run": classifier.run_dir.name,
-        "flip_averaging": classifier.averages_flip,
+        "test_time_augmentation": classifier.test_time_augmentation,
         "data": dataset.info["path"],
         "split": args.split,
     }
+    if args.robustness:
+        result["robustness"] = measure_robustness(
+            lambda images: predict_with_progress(classifier, images), part.images, part.labels
+        )
     # The file first: whoever reads the table may leave before its end (| head).
     if args.output_json:
         write_json(args.output_json, result)
@@ -80,16 +93,27 @@ def _load(path: Path, split: str, classifier: Classifier) -> ImageDataset:
     return split_dataset(dataset, **cut)
 
 
+def predict_with_progress(classifier: Classifier, images: np.ndarray) -> np.ndarray:
+    """Return the probabilities, float32 (n, n_classes), with a progress bar."""
+    starts = track(range(0, len(images), 256), desc="predict", unit="batch")
+    return np.concatenate([classifier.predict_proba(images[start : start + 256]) for start in starts])
+
+
 def _print_result(result: dict, synthetic: bool) -> None:
     """Write the numbers as a table to standard output."""
     sys.stdout.write(
         f"{result['model']} on {result['data']}, split {result['split']}{' (SYNTHETIC faces)' if synthetic else ''}\n"
         f"n {result['n']:,}   accuracy {result['accuracy']:.2%}   macro-F1 {result['macro_f1']:.2%}   "
         f"balanced accuracy {result['balanced_accuracy']:.2%}"
-        f"{'   (averaged with mirror images)' if result['flip_averaging'] else ''}\n\n"
+        f"{_VIEWS[result['test_time_augmentation']]}\n\n"
     )
     table = tabulate_per_class(result)
     sys.stdout.write(table.to_string(float_format="{:.3f}".format) + "\n")
+    if "robustness" in result:
+        rows = describe_robustness(result["robustness"])
+        sys.stdout.write(
+            "\n" + "".join(f"{name:<18} {value}  {change}".rstrip() + "\n" for name, value, change in rows)
+        )
 
 
 if __name__ == "__main__":

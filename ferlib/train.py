@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import json
 import shlex
 import sys
 import time
@@ -13,21 +14,27 @@ from ferlib.artifacts import read_config
 from ferlib.commands import EXIT_OK, run
 from ferlib.datasets import ImageDataset, load_images, split_dataset
 from ferlib.emotions import EMOTIONS
+from ferlib.errors import FerlibError
 from ferlib.models import get_model, list_models
-from ferlib.prepare import STRATEGIES
+from ferlib.prepare import STRATEGIES, Augmentation
 from ferlib.sources.locate import default_data_dir, locate_data
 from ferlib.training import TrainingOptions, record_metrics, train_model
+from ferlib.training.options import CLASS_WEIGHTS, OPTIMIZERS, PRECISIONS, SCHEDULES
 
 EXAMPLES = """examples:
   python -m ferlib.train --model compact_cnn --data fer2013.zip --run-dir data/runs/my_cnn
   python -m ferlib.train --resume --run-dir data/runs/my_cnn --data fer2013.zip
   python -m ferlib.train --model bovw --data fer2013.csv --emotions angry,happy,sad,neutral
+  python -m ferlib.train --model plain_cnn --model-option depth=4 --model-option pooling=average --data fer2013.zip
+  python -m ferlib.train --model transfer --model-option backbone=ResNet50 --model-option weights=resnet50.weights.h5
+  python -m ferlib.train --model ensemble --model-option members=data/runs/a,data/runs/b --run-dir data/runs/both
+  python -m ferlib.train --model compact_cnn --teacher data/runs/both --distillation 0.7 --augment rotation=20
 
 The model is chosen on the val split, which is cut from train; test is measured once, at the end.
 """
 
 # Options of the command that go to TrainingOptions under their own name.
-_TRAINING = ("epochs", "batch_size", "learning_rate", "patience", "resample", "class_weight", "precision", "seed")
+_TRAINING = tuple(field.name for field in dataclasses.fields(TrainingOptions) if field.name != "augmentation")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -51,13 +58,37 @@ def build_parser() -> argparse.ArgumentParser:
     training = parser.add_argument_group("training (default: the model's own)")
     training.add_argument("--epochs", type=int, metavar="N", help="passes over the training pictures, at most")
     training.add_argument("--batch-size", type=int, metavar="N", help="pictures in one step")
+    training.add_argument("--optimizer", choices=OPTIMIZERS, help="what changes the weights")
     training.add_argument("--learning-rate", type=float, metavar="F", help="highest learning rate")
+    training.add_argument("--schedule", choices=SCHEDULES, help="how the learning rate falls")
+    training.add_argument("--warmup-epochs", type=float, metavar="F", help="how long the learning rate rises at first")
+    training.add_argument("--weight-decay", type=float, metavar="F", help="decoupled decay of the kernels")
+    training.add_argument("--label-smoothing", type=float, metavar="F", help="share of a label given to all classes")
+    training.add_argument("--mixup", type=float, metavar="F", help="blend pictures: parameter of the beta distribution")
+    training.add_argument("--cutmix", type=float, metavar="F", help="paste rectangles: parameter of the distribution")
+    training.add_argument("--ema", type=float, metavar="F", help="momentum of the moving average of the weights")
     training.add_argument("--patience", type=int, metavar="N", help="epochs without improvement before stopping")
+    training.add_argument("--frozen-epochs", type=int, metavar="N", help="epochs that leave a backbone as it is")
     training.add_argument("--resample", choices=STRATEGIES, help="resampling of the training split")
-    training.add_argument("--class-weight", choices=("none", "balanced"), help="weigh the loss by class")
+    training.add_argument("--class-weight", choices=CLASS_WEIGHTS, help="weigh the loss by class")
+    training.add_argument("--teacher", metavar="DIR", help="learn from this run's probabilities too (distillation)")
+    training.add_argument("--distillation", type=float, metavar="F", help="share of the teacher in what is learned")
+    training.add_argument("--temperature", type=float, metavar="F", help="above 1 the teacher sounds less sure")
+    training.add_argument(
+        "--augment",
+        action="append",
+        default=[],
+        metavar="K=V",
+        help="how far pictures are changed: rotation=20, crop=0.8",
+    )
     training.add_argument("--no-augmentation", action="store_true", help="train on the pictures as they are")
-    training.add_argument("--precision", choices=("auto", "float32", "mixed_bfloat16"), help="arithmetic of training")
+    training.add_argument("--precision", choices=PRECISIONS, help="arithmetic of training")
     training.add_argument("--seed", type=int, metavar="N", help="seeds everything that is random (default: 0)")
+    parser.add_argument(
+        "--model-option", action="append", default=[], metavar="K=V", help="option of the model's builder: depth=4"
+    )
+    parser.add_argument("--robustness", action="store_true", help="at the end also measure moved and turned pictures")
+    parser.add_argument("--tensorboard", action="store_true", help="also write logs for TensorBoard")
     return parser
 
 
@@ -72,16 +103,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     earlier = read_config(args.run_dir) if args.resume else {}
     model = args.model or earlier["model"]
     options = _training_options(args, model, earlier)
+    model_options = earlier.get("model_options", {}) | _parse_pairs(args.model_option, "--model-option")
     dataset = _load(args, earlier)
     sys.stderr.write(dataset.describe() + "\n")
     run_dir = args.run_dir or default_data_dir() / "runs" / f"{model}-{time.strftime('%Y%m%d-%H%M%S')}"
     try:
-        train_model(model, dataset, run_dir, options, resume=args.resume, overwrite=args.overwrite)
+        train_model(
+            model,
+            dataset,
+            run_dir,
+            options,
+            model_options=model_options,
+            resume=args.resume,
+            overwrite=args.overwrite,
+            tensorboard=args.tensorboard,
+        )
     except KeyboardInterrupt:
         again = ["python", "-m", "ferlib.train", "--resume", "--run-dir", str(run_dir)]
         sys.stderr.write(f"\nto continue: {shlex.join([*again, *(['--data', args.data] if args.data else [])])}\n")
         raise
-    metrics = record_metrics(run_dir, dataset)
+    metrics = record_metrics(run_dir, dataset, robustness=args.robustness)
     for split, values in metrics.items():
         sys.stdout.write(
             f"{split}: accuracy {values['accuracy']:.2%}, macro-F1 {values['macro_f1']:.2%} (n = {values['n']:,})\n"
@@ -127,9 +168,32 @@ def _training_options(args: argparse.Namespace, model: str, earlier: dict[str, A
         else TrainingOptions(**get_model(model).training)
     )
     given = {name: getattr(args, name) for name in _TRAINING if getattr(args, name) is not None}
+    changes = _parse_pairs(args.augment, "--augment")
+    if args.no_augmentation and changes:
+        raise FerlibError("--augment and --no-augmentation exclude each other.")
     if args.no_augmentation:
         given["augmentation"] = None
+    elif changes:
+        try:
+            given["augmentation"] = dataclasses.replace(options.augmentation or Augmentation(), **changes)
+        except TypeError:
+            known = ", ".join(field.name for field in dataclasses.fields(Augmentation))
+            raise FerlibError(f"--augment takes {known} and numbers, got {' '.join(args.augment)}.") from None
     return dataclasses.replace(options, **given)
+
+
+def _parse_pairs(pairs: Sequence[str], option: str) -> dict[str, Any]:
+    """Return what KEY=VALUE pairs say; a value is JSON, or else a plain string."""
+    parsed = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise FerlibError(f"{option} wants KEY=VALUE, got '{pair}'.")
+        try:
+            parsed[key] = json.loads(value)
+        except ValueError:
+            parsed[key] = value
+    return parsed
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def test_the_delivered_model_answers_for_faces(drawn_faces):
     probabilities = classifier.predict_proba(images)
     assert probabilities.shape == (8, len(EMOTIONS))
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
-    if classifier.averages_flip:
+    if classifier.test_time_augmentation == "flip":
         np.testing.assert_allclose(classifier.predict_proba(images[:, :, ::-1]), probabilities, atol=1e-5)
 
 

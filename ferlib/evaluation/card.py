@@ -3,6 +3,7 @@
 from typing import Any
 
 from ferlib.evaluation.metrics import best_epoch, tabulate_per_class
+from ferlib.evaluation.robustness import describe_robustness
 
 
 def write_model_card(config: dict[str, Any], metrics: dict[str, dict[str, Any]], history: list[dict]) -> str:
@@ -49,13 +50,22 @@ def write_model_card(config: dict[str, Any], metrics: dict[str, dict[str, Any]],
     for split, values in metrics.items():
         lines += [
             f"On {split} ({values['n']:,} pictures"
-            f"{', probabilities averaged with the mirror image' if config.get('flip_averaging') else ''}): "
+            f"{_VIEWS[config.get('test_time_augmentation', 'none')]}): "
             f"accuracy {values['accuracy']:.2%}, macro-F1 {values['macro_f1']:.2%}, "
             f"balanced accuracy {values['balanced_accuracy']:.2%}.",
             "",
             *_markdown_table(values),
             "",
         ]
+        if "robustness" in values:
+            lines += [
+                f"The {split} pictures shifted, scaled and turned, the uncovered space filled with the edge:",
+                "",
+                "| change | accuracy | difference |",
+                "| --- | --- | --- |",
+                *(f"| {' | '.join(row)} |" for row in describe_robustness(values["robustness"])),
+                "",
+            ]
     return "\n".join([*lines, *_INTENDED_USE])
 
 
@@ -80,6 +90,12 @@ def _markdown_table(metrics: dict[str, Any]) -> list[str]:
     ]
     return ["| class | precision | recall | F1 | pictures |", "| --- | --- | --- | --- | --- |", *rows]
 
+
+_VIEWS = {
+    "none": "",
+    "flip": ", probabilities averaged with those of the mirror image",
+    "ten_crop": ", probabilities averaged over ten crops",
+}
 
 _INTENDED_USE = (
     "## Intended use and limits",

@@ -149,6 +149,36 @@ def plot_history(history: Sequence[Mapping[str, float]], *, title: str = "") -> 
     return figure
 
 
+class LiveCurves:
+    """Curves that are drawn anew in a notebook after each epoch; for ``on_epoch`` of `ferlib.training.train_model`.
+
+    Outside of a notebook, where nobody would see them, nothing is drawn.
+
+    Parameters
+    ----------
+    title : str
+    """
+
+    def __init__(self, title: str = "") -> None:
+        self.title = title
+        self._display: Any = None
+
+    def __call__(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Draw the history so far in the place of the last drawing."""
+        import sys
+
+        if "ipykernel" not in sys.modules:
+            return
+        from IPython.display import display
+
+        figure = plot_history(history, title=self.title)
+        plt.close(figure)  # else the cell would show it a second time
+        if self._display is None:
+            self._display = display(figure, display_id=True)
+        else:
+            self._display.update(figure)
+
+
 def plot_confusion_matrix(metrics: Mapping[str, Any], *, title: str = "", ax: Axes | None = None) -> Axes:
     """Draw a confusion matrix: the colour is the share of the true class, the text that share and the count.
 

@@ -16,11 +16,12 @@ class ModelSpec:
     ----------
     name : str
         The builder's name.
-    kind : {"cnn", "bovw"}
-        A Keras network, or a scikit-learn pipeline over bags of visual words.
+    kind : {"cnn", "bovw", "ensemble"}
+        A Keras network, a scikit-learn pipeline over bags of visual words, or several of either.
     build : callable
-        ``build(n_classes, *, image_size, channels, **options)`` for a network, ``build(random_state=..., **options)``
-        for a pipeline; returns the model untrained.
+        ``build(n_classes, *, image_size, channels, seed, dtype, **options)`` for a network and
+        ``build(random_state=..., **options)`` for a pipeline return the model untrained; ``build(seed=..., **options)``
+        for an ensemble returns what its members shall be.
     image_size : tuple of int
         (height, width) of its input in pixels, unless a data set of another size asks otherwise.
     channels : int
@@ -30,7 +31,7 @@ class ModelSpec:
     """
 
     name: str
-    kind: Literal["cnn", "bovw"]
+    kind: Literal["cnn", "bovw", "ensemble"]
     build: Callable[..., Any]
     image_size: tuple[int, int]
     channels: int
@@ -46,7 +47,11 @@ _MODELS: dict[str, ModelSpec] = {}
 
 
 def register_model(
-    *, kind: Literal["cnn", "bovw"], image_size: tuple[int, int] = (48, 48), channels: int = 1, **training: Any
+    *,
+    kind: Literal["cnn", "bovw", "ensemble"],
+    image_size: tuple[int, int] = (48, 48),
+    channels: int = 1,
+    **training: Any,
 ) -> Callable[[Callable], Callable]:
     """Return a decorator that enters a builder under its own name; see `ModelSpec` for the parameters."""
 
@@ -80,4 +85,4 @@ def get_model(name: str) -> ModelSpec:
 
 def _fill() -> None:
     """Import the rooms that hold builders; they enter themselves."""
-    from ferlib.models import bovw, cnn  # noqa: F401
+    from ferlib.models import bovw, cnn, ensemble, transfer  # noqa: F401

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ferlib.errors import FerlibError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
@@ -28,10 +30,15 @@ class Augmentation:
         Largest change of contrast as a fraction: 0.3 draws factors from 0.7 to 1.3.
     erase : float
         Share of the pictures in which one rectangle of 2 to 20 % of the area is filled with one random grey.
+    crop : float
+        Side of the square part that is kept, at a random place, as a fraction of the picture's side. Prediction sees
+        the whole picture: the faces keep their size, and an epoch costs the square of the fraction.
 
     References
     ----------
-    Random erasing: Z. Zhong, L. Zheng, G. Kang, S. Li, Y. Yang, "Random Erasing Data Augmentation", AAAI 2020.
+    Crops of 40 to 44 of FER2013's 48 pixels: Y. Khaireddin, Z. Chen, "Facial Emotion Recognition: State of the Art
+    Performance on FER2013", 2021. Random erasing: Z. Zhong, L. Zheng, G. Kang, S. Li, Y. Yang, "Random Erasing Data
+    Augmentation", AAAI 2020.
     """
 
     rotation: float = 12.0
@@ -42,6 +49,18 @@ class Augmentation:
     brightness: float = 0.15
     contrast: float = 0.25
     erase: float = 0.3
+    crop: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse a crop of nothing."""
+        if not 0 < self.crop <= 1:
+            raise FerlibError(f"crop must be above 0 and at most 1, got {self.crop}.")
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the (height, width) in pixels of what becomes of pictures of a size; even, as strides halve it."""
+        if self.crop == 1:
+            return height, width
+        return max(2, 2 * round(height * self.crop / 2)), max(2, 2 * round(width * self.crop / 2))
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return changed copies of pictures.
@@ -54,12 +73,13 @@ class Augmentation:
 
         Returns
         -------
-        ndarray of shape (n, H, W, C), dtype uint8
-            The space that a turn or shift uncovers repeats the picture's edge.
+        ndarray of shape (n, H', W', C), dtype uint8
+            Of `output_size`. The space that a turn or shift uncovers repeats the picture's edge.
         """
         n, height, width, channels = images.shape
         matrices = self._draw_matrices(rng, n, height, width)
-        out = np.empty_like(images)
+        height, width = self.output_size(height, width)
+        out = np.empty((n, height, width, channels), np.uint8)
         for image, matrix, target in zip(images, matrices, out, strict=True):
             warped = cv2.warpAffine(
                 image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
@@ -79,6 +99,9 @@ class Augmentation:
         linear = np.stack([mirror * cos, cos * shear - sin, mirror * sin, sin * shear + cos], axis=1).reshape(n, 2, 2)
         centre = np.array([(width - 1) / 2, (height - 1) / 2])
         shift = rng.uniform(-self.shift, self.shift, (n, 2)) * [width, height]
+        if self.crop < 1:
+            new_height, new_width = self.output_size(height, width)
+            shift -= rng.uniform(0, 1, (n, 2)) * [width - new_width, height - new_height]
         return np.concatenate([linear, (centre - linear @ centre + shift)[:, :, np.newaxis]], axis=2)
 
     def _change_light(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -6,6 +6,11 @@ from typing import Any
 from ferlib.errors import FerlibError
 from ferlib.prepare import STRATEGIES, Augmentation
 
+OPTIMIZERS = ("adamw", "adam", "sgd")
+SCHEDULES = ("cosine", "plateau", "constant")
+CLASS_WEIGHTS = ("none", "balanced")
+PRECISIONS = ("auto", "float32", "mixed_bfloat16")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
@@ -17,16 +22,36 @@ class TrainingOptions:
         Passes over the training split, at most; a bag of visual words knows no epochs.
     batch_size : int
         Pictures in one step of the optimizer.
+    optimizer : {"adamw", "adam", "sgd"}
+        ``"sgd"`` has a Nesterov momentum of 0.9.
     learning_rate : float
-        Highest rate; it rises linearly over `warmup_epochs` and falls to zero along a cosine.
+        Highest rate; it rises linearly to it over `warmup_epochs`.
+    schedule : {"cosine", "plateau", "constant"}
+        After the rise: a fall to zero along a cosine; halving after every third epoch in a row without a lower
+        validation loss; or no change.
     warmup_epochs : float
-        Length of the rise, in epochs.
+        Length of the rise, in epochs; none for a schedule that is not a cosine.
     weight_decay : float
-        AdamW's decay of convolution and dense kernels, relative to the learning rate.
+        Decoupled decay of convolution and dense kernels, relative to the learning rate; no effect with ``"adam"``.
     label_smoothing : float
-        Share of each label's weight that is spread over all classes.
+        Share of each label's weight that is spread over all classes, 0 to 1.
+    mixup : float
+        Parameter of the beta distribution that a batch's blending with itself is drawn from; 0 for none.
+    cutmix : float
+        The same for rectangles that are pasted from one picture into another; with both, each batch has either.
+    ema : float
+        Momentum of the exponential moving average of the weights, which is what is validated and kept; 0 for none.
     patience : int
         Training ends early after so many epochs without a better validation accuracy.
+    frozen_epochs : int
+        So many epochs first, in which the layers of a ``backbone`` keep their weights; for ``transfer``.
+    teacher : str or None
+        A run's folder whose model's probabilities for the training pictures are learned beside the labels
+        (distillation).
+    distillation : float
+        Share of those probabilities in the target, 0 to 1.
+    temperature : float
+        What the teacher's logarithms of probabilities are divided by; above 1 it sounds less sure.
     resample : {"none", "random_over", "random_under", "smote"}
         Resampling of the training split; see `ferlib.prepare.resample_images`.
     class_weight : {"none", "balanced"}
@@ -47,16 +72,29 @@ class TrainingOptions:
     ----------
     I. Loshchilov, F. Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017 (cosine schedule), and
     "Decoupled Weight Decay Regularization", ICLR 2019 (AdamW). C. Szegedy, V. Vanhoucke, S. Ioffe, J. Shlens,
-    Z. Wojna, "Rethinking the Inception Architecture for Computer Vision", CVPR 2016 (label smoothing).
+    Z. Wojna, "Rethinking the Inception Architecture for Computer Vision", CVPR 2016 (label smoothing). H. Zhang,
+    M. Cisse, Y. Dauphin, D. Lopez-Paz, "mixup: Beyond Empirical Risk Minimization", ICLR 2018. S. Yun et al.,
+    "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features", ICCV 2019. B. Polyak,
+    A. Juditsky, "Acceleration of Stochastic Approximation by Averaging", SIAM J. Control Optim. 1992 (averaged
+    weights). G. Hinton, O. Vinyals, J. Dean, "Distilling the Knowledge in a Neural Network", 2015.
     """
 
     epochs: int = 50
     batch_size: int = 64
+    optimizer: str = "adamw"
     learning_rate: float = 2e-3
+    schedule: str = "cosine"
     warmup_epochs: float = 2.0
     weight_decay: float = 0.05
     label_smoothing: float = 0.1
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    ema: float = 0.0
     patience: int = 15
+    frozen_epochs: int = 0
+    teacher: str | None = None
+    distillation: float = 0.5
+    temperature: float = 1.0
     resample: str = "none"
     class_weight: str = "none"
     augmentation: Augmentation | None = field(default_factory=Augmentation)
@@ -66,20 +104,23 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         """Refuse values that no training could use."""
         for name in ("epochs", "batch_size", "patience"):
-            if getattr(self, name) < 1:
-                raise FerlibError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        if not 0 < self.learning_rate < float("inf"):
-            raise FerlibError(f"learning_rate must be above 0, got {self.learning_rate}.")
-        if self.seed < 0:
-            raise FerlibError(f"seed must be at least 0, got {self.seed}.")
+            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        for name in ("learning_rate", "temperature"):
+            _require(0 < getattr(self, name) < float("inf"), name, "above 0", getattr(self, name))
+        for name in ("seed", "warmup_epochs", "weight_decay", "mixup", "cutmix", "frozen_epochs"):
+            _require(0 <= getattr(self, name) < float("inf"), name, "at least 0", getattr(self, name))
+        for name in ("label_smoothing", "ema"):
+            _require(0 <= getattr(self, name) < 1, name, "from 0 to below 1", getattr(self, name))
+        _require(0 <= self.distillation <= 1, "distillation", "from 0 to 1", self.distillation)
         choices = {
+            "optimizer": OPTIMIZERS,
+            "schedule": SCHEDULES,
             "resample": STRATEGIES,
-            "class_weight": ("none", "balanced"),
-            "precision": ("auto", "float32", "mixed_bfloat16"),
+            "class_weight": CLASS_WEIGHTS,
+            "precision": PRECISIONS,
         }
         for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise FerlibError(f"{name} must be one of {', '.join(allowed)}, got '{getattr(self, name)}'.")
+            _require(getattr(self, name) in allowed, name, f"one of {', '.join(allowed)}", f"'{getattr(self, name)}'")
 
     def to_config(self) -> dict[str, Any]:
         """Return the options as JSON can hold them."""
@@ -90,3 +131,9 @@ class TrainingOptions:
         """Return the options that `to_config` wrote."""
         augmentation = config.get("augmentation")
         return cls(**{**config, "augmentation": Augmentation(**augmentation) if augmentation else None})
+
+
+def _require(holds: bool, name: str, allowed: str, value: Any) -> None:
+    """Raise with the option's name unless a condition holds."""
+    if not holds:
+        raise FerlibError(f"{name} must be {allowed}, got {value}.")

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ferlib.artifacts import (
+    MEMBERS,
     METRICS,
     MODEL_CARD,
     MODEL_FILES,
@@ -17,12 +19,16 @@ from ferlib.artifacts import (
     read_metrics,
 )
 from ferlib.datasets import ImageDataset
-from ferlib.evaluation import evaluate_predictions
+from ferlib.evaluation import best_epoch, evaluate_predictions, measure_robustness
 from ferlib.evaluation.card import write_model_card
 from ferlib.files import write_json, write_text
+from ferlib.models import get_model
+from ferlib.training.options import TrainingOptions
 
 
-def record_metrics(run_dir: str | Path, dataset: ImageDataset) -> dict[str, dict[str, Any]]:
+def record_metrics(
+    run_dir: str | Path, dataset: ImageDataset, *, robustness: bool = False
+) -> dict[str, dict[str, Any]]:
     """Measure a finished run on val and test, and write ``metrics.json`` and ``model_card.md`` into its folder.
 
     Parameters
@@ -30,6 +36,8 @@ def record_metrics(run_dir: str | Path, dataset: ImageDataset) -> dict[str, dict
     run_dir : path
     dataset : ImageDataset
         Split as for the training, so that val is what the training chose by.
+    robustness : bool
+        Also measure the test pictures shifted, scaled and turned, which takes nine times as long.
 
     Returns
     -------
@@ -43,6 +51,8 @@ def record_metrics(run_dir: str | Path, dataset: ImageDataset) -> dict[str, dict
             part = dataset.split(split)
             y_proba = classifier.predict_proba(part.images)
             metrics[split] = evaluate_predictions(part.labels, y_proba, classifier.class_names)
+            if robustness and split == "test":
+                metrics[split]["robustness"] = measure_robustness(classifier.predict_proba, part.images, part.labels)
     write_json(Path(run_dir) / METRICS, metrics)
     write_text(Path(run_dir) / MODEL_CARD, write_model_card(classifier.config, metrics, read_history(run_dir)))
     return metrics
@@ -67,26 +77,68 @@ def find_runs(folder: str | Path, class_names: Sequence[str]) -> list[Path]:
 
 
 def tabulate_runs(runs: Sequence[str | Path]) -> pd.DataFrame:
-    """Return a table of runs: what was trained on what, how long, how large, and how good on val and test.
+    """Return a table of runs: what was trained on what, how, how long, how large, and how good on val and test.
 
     Returns
     -------
     DataFrame
-        One row a run, by folder name. ``MB`` is the model as prediction loads it (10^6 bytes), ``seconds`` the time of
-        all epochs, ``val accuracy`` and so on are fractions; what a run has not recorded is not-a-number.
+        One row a run, by folder name. ``options`` are those that differ from the model's own. ``parameters`` is the
+        number of weights, ``MB`` the model as prediction loads it (10^6 bytes), ``seconds`` the time of all epochs,
+        ``s/epoch`` their median. ``val accuracy`` and so on are fractions, averaged over the views that ``views``
+        names; what a run has not recorded is not-a-number.
     """
-    rows = {}
-    for run in map(Path, runs):
-        config, history, metrics = read_config(run), read_history(run), read_metrics(run)
-        size = next((run / name).stat().st_size for name in MODEL_FILES if (run / name).exists())
-        rows[run.name] = {
-            "model": config["model"],
-            "data": config["data"]["title"],
-            "epochs": len(history) or None,
-            "seconds": sum(row["seconds"] for row in history) or None,
-            "MB": size / 1e6,
-        }
-        for split in ("val", "test"):
-            for metric in ("accuracy", "macro_f1"):
-                rows[run.name][f"{split} {metric}"] = metrics.get(split, {}).get(metric)
+    rows = {Path(run).name: _describe(Path(run)) for run in runs}
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _describe(run: Path) -> dict[str, Any]:
+    """Return a run's row of the table."""
+    config, history, metrics = read_config(run), read_history(run), read_metrics(run)
+    models = [path for folder in [run, *run.rglob(f"{MEMBERS}/*")] if (path := _model_file(folder)) is not None]
+    row = {
+        "model": config["model"],
+        "data": config["data"]["title"],
+        "options": describe_options(config),
+        "parameters": config.get("parameters"),
+        "MB": sum(path.stat().st_size for path in models) / 1e6,
+        "epochs": len(history) or None,
+        "best epoch": best_epoch(history) if history else None,
+        "seconds": sum(epoch["seconds"] for epoch in history) or None,
+        "s/epoch": float(np.median([epoch["seconds"] for epoch in history])) if history else None,
+        "views": config.get("test_time_augmentation", "none"),
+    }
+    for split in ("val", "test"):
+        for metric in ("accuracy", "macro_f1"):
+            row[f"{split} {metric}"] = metrics.get(split, {}).get(metric)
+    return row
+
+
+def describe_options(config: dict[str, Any]) -> str:
+    """Return in one line the options of a run that are not its model's own, as ``epochs=12 augmentation.crop=1.0``."""
+    recorded = {**config.get("training", {}), **config.get("model_options", {})}
+    default = TrainingOptions(**get_model(config["model"]).training).to_config()
+    if recorded.get("teacher"):
+        # Where the teacher's folder lay says nothing to a reader.
+        recorded["teacher"] = config.get("teacher", {}).get("model", "yes")
+    changes = []
+    for name, value in recorded.items():
+        if name == "augmentation" and value and default["augmentation"]:
+            pairs = ((f"augmentation.{key}", value.get(key), usual) for key, usual in default[name].items())
+            changes += [f"{key}={_shorten(now)}" for key, now, usual in pairs if now is not None and now != usual]
+        elif name != "seed" and value != default.get(name):
+            changes.append(f"{name}={_shorten(value)}")
+    if config.get("training", {}).get("seed"):
+        changes.append(f"seed={config['training']['seed']}")
+    return " ".join(changes)
+
+
+def _shorten(value: Any) -> str:
+    """Return a value without blanks; a fraction with four digits."""
+    if isinstance(value, list):
+        return ",".join(Path(item).name if isinstance(item, str) else str(item) for item in value)
+    return "none" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _model_file(folder: Path) -> Path | None:
+    """Return the file that prediction loads from a run's folder; an ensemble's has none of its own."""
+    return next((folder / name for name in MODEL_FILES if (folder / name).exists()), None)

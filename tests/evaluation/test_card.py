@@ -23,7 +23,7 @@ def config() -> dict:
         "class_names": CLASSES,
         "image_size": [48, 40],
         "channels": 1,
-        "flip_averaging": True,
+        "test_time_augmentation": "flip",
         "training": {"seed": 5, "resample": "smote", "class_weight": "none", "augmentation": {"flip": True}},
         "data": {
             "title": "FER2013",
@@ -69,7 +69,7 @@ def test_drawn_faces_are_called_synthetic(config, metrics):
 
 
 def test_a_model_without_epochs_claims_none(config, metrics):
-    card = write_model_card(config | {"flip_averaging": False}, {"test": metrics}, [])
+    card = write_model_card(config | {"test_time_augmentation": "none"}, {"test": metrics}, [])
     assert "Fitted once on the train split" in card
     assert "epoch" not in card
     assert "augmentation" not in card
