@@ -10,9 +10,9 @@ import pandas as pd
 
 from ferlib.artifacts import CONFIG, read_config, read_metrics
 from ferlib.commands import EXIT_OK, run
-from ferlib.errors import ArtifactError, DataError, FerlibError
+from ferlib.errors import ArtifactError, FerlibError
 from ferlib.files import write_text
-from ferlib.training import tabulate_runs
+from ferlib.training import read_experiments, tabulate_runs
 
 EXAMPLES = """examples:
   python -m ferlib.results data/runs
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     table = tabulate_runs(_find(args.runs))
     table.index.name = "run"
     if args.csv:
-        table = _merge(_read(args.csv), table)
+        table = _merge(read_experiments(args.csv), table)
     if table.empty:
         raise ArtifactError("There is no finished run to show.")
     readme = _renew(args.readme, table) if args.readme else None
@@ -124,17 +124,6 @@ def _find(paths: Sequence[Path]) -> list[Path]:
         finished = [candidate for candidate in candidates if read_config(candidate).get("status") == "finished"]
         runs += [candidate for candidate in finished if read_metrics(candidate)]
     return runs
-
-
-def _read(path: Path) -> pd.DataFrame:
-    """Return the table of experiments; an empty one if there is none yet."""
-    if not path.exists():
-        return pd.DataFrame()
-    try:
-        table = pd.read_csv(path, index_col="run", dtype={"options": str})
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as a table of runs ({error}).") from None
-    return table.fillna({"options": ""})
 
 
 def _merge(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:

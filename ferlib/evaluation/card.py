@@ -22,7 +22,7 @@ def write_model_card(config: dict[str, Any], metrics: dict[str, dict[str, Any]],
     ----------
     M. Mitchell et al., "Model Cards for Model Reporting", FAT* 2019.
     """
-    data, training = config["data"], config["training"]
+    data = config["data"]
     height, width = config["image_size"]
     lines = [
         f"# {config['model']}",
@@ -40,9 +40,7 @@ def write_model_card(config: dict[str, Any], metrics: dict[str, dict[str, Any]],
         "",
         "## Training and selection",
         "",
-        _describe_selection(history),
-        f"Seed {training['seed']}, resampling {training['resample']}, class weights {training['class_weight']}"
-        f"{', random augmentation' if training['augmentation'] and history else ''}.",
+        *_describe_training(config, history),
         "",
         "## Results",
         "",
@@ -67,6 +65,26 @@ def write_model_card(config: dict[str, Any], metrics: dict[str, dict[str, Any]],
                 "",
             ]
     return "\n".join([*lines, *_INTENDED_USE])
+
+
+def _describe_training(config: dict[str, Any], history: list[dict]) -> list[str]:
+    """Say how a model was trained and its weights chosen."""
+    if config.get("kind") == "ensemble":
+        return [
+            f"The mean of {config['n_members']} models, whose own cards and configurations say how each was trained."
+        ]
+    training = config["training"]
+    lines = [
+        _describe_selection(history),
+        f"Seed {training['seed']}, resampling {training['resample']}, class weights {training['class_weight']}"
+        f"{', random augmentation' if training['augmentation'] and history else ''}.",
+    ]
+    if training.get("teacher"):
+        lines.append(
+            f"Beside the labels ({1 - training['distillation']:.0%}) it learned what a trained "
+            f"{config['teacher']['model']} says about the same pictures ({training['distillation']:.0%}: distillation)."
+        )
+    return lines
 
 
 def _describe_selection(history: list[dict]) -> str:

@@ -389,7 +389,7 @@ class _Layers:
         """2x2 pooling: (n, H, W, C) to (n, H / 2, W / 2, C)."""
         layers = self._keras.layers
         layer = layers.MaxPooling2D if pooling == "max" else layers.AveragePooling2D
-        return layer(dtype=self._dtype)(x)
+        return layer(2, dtype=self._dtype)(x)
 
     def add(self, x: Any, y: Any) -> Any:
         """Sum of two of the same shape."""

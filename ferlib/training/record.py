@@ -19,11 +19,20 @@ from ferlib.artifacts import (
     read_metrics,
 )
 from ferlib.datasets import ImageDataset
+from ferlib.errors import DataError
 from ferlib.evaluation import best_epoch, evaluate_predictions, measure_robustness
 from ferlib.evaluation.card import write_model_card
 from ferlib.files import write_json, write_text
 from ferlib.models import get_model
 from ferlib.training.options import TrainingOptions
+
+#: What the project has tried, and what came of it.
+EXPERIMENTS = Path(__file__).parents[2] / "reports" / "experiments.csv"
+
+_COLUMNS = (
+    *("model", "data", "options", "parameters", "MB", "epochs", "best epoch", "seconds", "s/epoch", "views"),
+    *("val accuracy", "val macro_f1", "test accuracy", "test macro_f1"),
+)
 
 
 def record_metrics(
@@ -89,6 +98,34 @@ def tabulate_runs(runs: Sequence[str | Path]) -> pd.DataFrame:
     """
     rows = {Path(run).name: _describe(Path(run)) for run in runs}
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def read_experiments(path: str | Path = EXPERIMENTS) -> pd.DataFrame:
+    """Return the table of experiments that ``python -m ferlib.results --csv`` keeps, by the runs' names.
+
+    Parameters
+    ----------
+    path : path
+        The project's own ``reports/experiments.csv`` unless another is named.
+
+    Returns
+    -------
+    DataFrame
+        As from `tabulate_runs`; empty if the file does not exist.
+
+    Raises
+    ------
+    DataError
+        The file is no such table.
+    """
+    path = Path(path)
+    if not path.exists():
+        return pd.DataFrame(columns=_COLUMNS)
+    try:
+        table = pd.read_csv(path, index_col="run", dtype={"options": str})
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as a table of runs ({error}).") from None
+    return table.fillna({"options": ""})
 
 
 def _describe(run: Path) -> dict[str, Any]:

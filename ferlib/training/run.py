@@ -121,6 +121,7 @@ def train_model(
         parameters = _fit_bovw(spec, dataset, run_dir, options, model_options)
     else:
         parameters = _fit_ensemble(spec, dataset, run_dir, options, model_options)
+        config["n_members"] = len(list((run_dir / MEMBERS).glob("[0-9]*")))
     write_json(run_dir / CONFIG, {**config, "parameters": parameters, "status": "finished"})
     # Only now: killed any earlier, the training would have to start again.
     _remove_checkpoint(run_dir)

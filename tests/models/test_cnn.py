@@ -3,12 +3,25 @@
 import numpy as np
 import pytest
 
-from ferlib.models.cnn import compact_cnn
+from ferlib.errors import FerlibError
+from ferlib.models import get_model
+from ferlib.models.cnn import compact_cnn, plain_cnn
+
+NAMES = ("compact_cnn", "gap_cnn", "plain_cnn", "three_block_cnn", "vgg_dense")
+# Quick to build, and of the same kinds of layers.
+SMALL = {
+    "compact_cnn": {"widths": (8, 16)},
+    "gap_cnn": {"widths": (8, 16), "dense": 8},
+    "plain_cnn": {"depth": 2, "width": 4, "dense": 8},
+    "three_block_cnn": {"widths": (4, 8, 16), "dense": (16, 8)},
+    "vgg_dense": {"widths": (4, 8), "convolutions": (2, 1), "dropouts": (0.1, 0.1), "dense": (16,)},
+}
 
 
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("image_size", "channels", "n_classes"), [((48, 48), 1, 7), ((64, 40), 3, 4)])
-def test_probabilities_for_any_input(image_size, channels, n_classes):
-    model = compact_cnn(n_classes, image_size=image_size, channels=channels)
+def test_probabilities_for_any_input(name, image_size, channels, n_classes):
+    model = get_model(name).build(n_classes, image_size=image_size, channels=channels, **SMALL[name])
     images = np.random.default_rng(0).integers(0, 256, (3, *image_size, channels)).astype(np.float32)
     probabilities = model.predict_on_batch(images)
     assert probabilities.shape == (3, n_classes)
@@ -16,11 +29,65 @@ def test_probabilities_for_any_input(image_size, channels, n_classes):
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
 
 
-def test_the_seed_decides_the_weights():
-    first, again, other = (compact_cnn(7, widths=(8, 16), seed=s).get_weights() for s in (3, 3, 4))
+@pytest.mark.parametrize("name", NAMES)
+def test_the_seed_decides_the_weights(name):
+    first, again, other = (get_model(name).build(7, seed=s, **SMALL[name]).get_weights() for s in (3, 3, 4))
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
     assert any((a != b).any() for a, b in zip(first, other, strict=True))
 
 
-def test_it_is_small():
-    assert compact_cnn(7).count_params() * 4 < 3e6
+@pytest.mark.parametrize("name", NAMES)
+def test_probabilities_stay_float32_where_training_is_not(name):
+    model = get_model(name).build(7, dtype="mixed_bfloat16", **SMALL[name])
+    assert model.layers[-1].compute_dtype == "float32"
+    assert any(layer.compute_dtype == "bfloat16" for layer in model.layers)
+    assert {str(weight.dtype) for weight in model.weights} == {"float32", "uint32"} or all(
+        str(weight.dtype) == "float32" for weight in model.trainable_weights
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("compact_cnn", 1.21e6), ("vgg_dense", 10.5e6), ("gap_cnn", 0.42e6), ("plain_cnn", 0.68e6)]
+)
+def test_the_size_is_what_the_documents_say(name, parameters):
+    assert get_model(name).build(7).count_params() == pytest.approx(parameters, rel=0.02)
+
+
+def test_the_usual_expw_model_sees_64_pixels_in_colour():
+    spec = get_model("three_block_cnn")
+    assert (spec.image_size, spec.channels) == ((64, 64), 3)
+    assert spec.build(7).input_shape == (None, 64, 64, 3)
+
+
+def test_the_same_weights_take_pictures_of_another_size():
+    free = compact_cnn(7, image_size=(None, None), widths=(8, 16))
+    fixed = compact_cnn(7, widths=(8, 16), seed=1)
+    fixed.set_weights(free.get_weights())
+    images = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 1)).astype(np.float32)
+    np.testing.assert_allclose(free.predict_on_batch(images), fixed.predict_on_batch(images), atol=1e-6)
+    assert free.predict_on_batch(images[:, :40, :40]).shape == (2, 7)
+
+
+def test_layers_can_be_chosen():
+    def kinds(**options):
+        return [type(layer).__name__ for layer in plain_cnn(7, **options).layers]
+
+    assert kinds(depth=4).count("Conv2D") == 4
+    assert kinds(pooling="average").count("AveragePooling2D") == 3
+    assert "Pooling2D" not in "".join(kinds(pooling="stride"))
+    assert kinds(dense=0).count("Dense") == 1
+    assert "BatchNormalization" in kinds(batch_norm=True)
+    assert "BatchNormalization" not in kinds()
+    # Each halves the picture: 48 / 2 ** 3 = 6 a side, with 32 * 2 ** 2 channels.
+    for pooling in ("max", "average", "stride"):
+        flat = next(layer for layer in plain_cnn(7, pooling=pooling).layers if type(layer).__name__ == "Flatten")
+        assert flat.output.shape == (None, 6 * 6 * 128)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [({"pooling": "mean"}, "pooling must be one of"), ({"depth": 6}, "cannot be halved 6 times")],
+)
+def test_layers_that_cannot_be_are_refused(options, sentence):
+    with pytest.raises(FerlibError, match=sentence):
+        plain_cnn(7, **options)

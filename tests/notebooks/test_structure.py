@@ -18,6 +18,7 @@ PARAMETERS = {
     "FIGURES_DIR",
     "SAMPLE_SIZE",
     "EPOCHS",
+    "LADDER_EPOCHS",
     "SEED",
     "SPLIT",
     "EMOTIONS",

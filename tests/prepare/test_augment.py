@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ferlib.errors import FerlibError
 from ferlib.prepare import Augmentation
 
 STILL = {"rotation": 0, "scale": 0, "shift": 0, "shear": 0, "flip": False, "brightness": 0, "contrast": 0, "erase": 0}
@@ -68,3 +69,24 @@ def test_the_same_chance_gives_the_same_pictures(seed, channels):
     assert first.dtype == np.uint8
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
+
+
+def test_a_crop_keeps_the_scale_and_comes_from_anywhere(noise):
+    images = np.repeat(noise[:1], 200, axis=0)
+    crops = Augmentation(**STILL | {"crop": 0.75})(images, np.random.default_rng(0))
+    assert crops.shape == (200, 18, 24, 1)
+    assert Augmentation(crop=0.75).output_size(24, 32) == (18, 24)
+    # A ramp keeps its slope, and starts anywhere from 0 to what was cut away.
+    ramp = np.broadcast_to(np.arange(0, 192, 4, dtype=np.uint8)[:, np.newaxis], (200, 48, 48, 1))
+    rows = Augmentation(**STILL | {"crop": 5 / 6})(ramp, np.random.default_rng(0))[..., 0].astype(int)
+    assert rows.shape == (200, 40, 40)
+    starts = rows[:, 0, 0] / 4
+    assert 0 <= starts.min() < 1
+    assert 7 < starts.max() <= 8
+    assert (np.abs(rows[:, 0, -1] - rows[:, 0, 0] - 39 * 4) <= 1).all()
+
+
+@pytest.mark.parametrize("crop", [0, 1.2])
+def test_a_crop_that_cannot_be_is_refused(crop):
+    with pytest.raises(FerlibError, match="crop must be above 0"):
+        Augmentation(crop=crop)

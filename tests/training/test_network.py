@@ -13,7 +13,7 @@ from ferlib.errors import FerlibError
 from ferlib.models import get_model
 from ferlib.prepare import Augmentation
 from ferlib.training import TrainingOptions, train_model
-from ferlib.training.network import TrainingBatches
+from ferlib.training.network import TrainingBatches, blend_batch, count_plateaus
 from ferlib.training.run import _training_pictures
 
 
@@ -99,3 +99,50 @@ def test_a_loss_that_runs_away_is_told(drawn_faces, tmp_path):
     options = TrainingOptions(epochs=2, learning_rate=1e38, warmup_epochs=0, precision="float32")
     with pytest.raises(FerlibError, match="lower learning rate"):
         train_model("compact_cnn", drawn_faces, tmp_path / "run", options, model_options={"widths": (4, 8)})
+
+
+def test_mixup_blends_pictures_and_targets_alike():
+    rng = np.random.default_rng(0)
+    # A picture whose grey is its number tells how much of which was mixed; so does its target.
+    images = np.broadcast_to(np.arange(8, dtype=np.float32)[:, np.newaxis, np.newaxis, np.newaxis], (8, 4, 4, 1))
+    targets = np.eye(8, dtype=np.float32)
+    mixed, mixed_targets = blend_batch(images, targets, rng, mixup=1.0, cutmix=0)
+    np.testing.assert_allclose(mixed[:, 0, 0, 0], mixed_targets @ np.arange(8), rtol=1e-5)
+    np.testing.assert_allclose(mixed_targets.sum(axis=1), 1, rtol=1e-5)
+    assert (mixed_targets > 0).sum() > 8
+
+
+def test_cutmix_pastes_a_rectangle_and_says_how_large():
+    images = np.broadcast_to(np.arange(8, dtype=np.float32)[:, np.newaxis, np.newaxis, np.newaxis], (8, 20, 20, 1))
+    targets = np.eye(8, dtype=np.float32)
+    areas = []
+    for seed in range(20):
+        mixed, mixed_targets = blend_batch(images, targets, np.random.default_rng(seed), mixup=0, cutmix=1.0)
+        np.testing.assert_allclose(mixed.mean(axis=(1, 2, 3)), mixed_targets @ np.arange(8), rtol=1e-4)
+        changed = np.argwhere(mixed[..., 0] != images[..., 0])
+        if len(changed):
+            one = changed[changed[:, 0] == changed[0, 0], 1:]
+            height, width = np.ptp(one, axis=0) + 1
+            assert len(one) == height * width
+            areas.append(len(one))
+    assert len(set(areas)) > 5
+    assert images[0, 0, 0, 0] == 0
+
+
+def test_both_are_drawn_batch_by_batch(drawn_faces):
+    images = drawn_faces.images[:64]
+    one_hot = np.eye(7, dtype=np.float32)[drawn_faces.labels[:64]]
+    settings = {"batch_size": 8, "augmentation": None, "sample_weight": np.ones(64, np.float32), "seed": 0}
+    batches = TrainingBatches(images, one_hot, mixup=1.0, cutmix=1.0, **settings)
+    # Only mixup gives the pictures of one batch different shares.
+    shares = [np.unique(batches[i][1].max(axis=1).round(4)) for i in range(8)]
+    assert {len(share) > 2 for share in shares} == {True, False}
+    np.testing.assert_array_equal(batches[3][0], batches[3][0])
+
+
+@pytest.mark.parametrize(
+    ("losses", "plateaus"),
+    [([], 0), ([3, 2, 1], 0), ([1, 2, 2], 0), ([1, 2, 2, 2], 1), ([1, 2, 2, 2, 0.5, 1, 1, 1], 2)],
+)
+def test_plateaus_are_counted(losses, plateaus):
+    assert count_plateaus([{"val_loss": loss} for loss in losses]) == plateaus

@@ -1,0 +1,100 @@
+"""How much of the bare train step's speed the whole training keeps: ``python benchmarks/training_throughput.py``.
+
+Both are measured in one run, in turns, on the same network and the same batch size. Bare is ``train_on_batch`` on one
+fixed batch that lies ready; the pipeline is what `ferlib.training` does with it: shuffling, augmentation, progress,
+metrics. The memory is the peak of this process, with all pictures of the data set loaded.
+"""
+
+import argparse
+import itertools
+import resource
+import time
+
+import numpy as np
+
+from ferlib.datasets import load_images, split_dataset
+from ferlib.models import get_model
+from ferlib.quiet import start_keras
+from ferlib.sources.locate import locate_data
+from ferlib.training import TrainingOptions
+
+
+def rounds(speeds: list[float]) -> str:
+    """Return the speeds of all rounds as text."""
+    return ", ".join(f"{speed:.0f}" for speed in speeds)
+
+
+def main() -> None:
+    """Measure and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", metavar="PATH", help="zip, folder or CSV (default: what ferlib.download made)")
+    parser.add_argument("--model", default="compact_cnn", help="which network (default: compact_cnn)")
+    parser.add_argument("--steps", type=int, default=60, help="steps of each measurement (default: 60)")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each kind (default: 3)")
+    args = parser.parse_args()
+
+    dataset = split_dataset(load_images(locate_data(args.data, allow_download=False)))
+    keras = start_keras()
+    from ferlib.training.network import RunRecorder, TrainingBatches, _build_for_training, _compile
+
+    spec = get_model(args.model)
+    options = TrainingOptions(**spec.training)
+    train = dataset.split("train")
+    from ferlib.images import fit_to_model
+
+    images = fit_to_model(train.images, image_size=spec.image_size, channels=spec.channels)
+    sizes = {"n_classes": dataset.n_classes, "image_size": spec.image_size, "channels": spec.channels}
+    model = _build_for_training(spec, options, sizes)
+    _compile(model, options, 1000)
+    batches = TrainingBatches(
+        images,
+        np.eye(dataset.n_classes, dtype=np.float32)[train.labels],
+        batch_size=options.batch_size,
+        augmentation=options.augmentation,
+        sample_weight=np.ones(len(images), np.float32),
+        mixup=options.mixup,
+        cutmix=options.cutmix,
+        seed=0,
+    )
+    fixed = [keras.ops.convert_to_tensor(part) for part in batches[0]]
+
+    class Progress(RunRecorder):
+        """What a training does at every batch; nothing is written at the epoch's end."""
+
+        def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+            """Write nothing."""
+
+    class Head(keras.utils.PyDataset):
+        """The first steps of an epoch."""
+
+        def __len__(self) -> int:
+            return args.steps
+
+        def __getitem__(self, index: int) -> tuple:
+            return batches[index % len(batches)]
+
+    def bare() -> None:
+        for _ in itertools.repeat(None, args.steps):
+            model.train_on_batch(*fixed)
+
+    def pipeline() -> None:
+        model.fit(Head(), epochs=1, shuffle=False, callbacks=[Progress(None, [], options)], verbose=0)
+
+    speeds: dict[str, list[float]] = {"bare": [], "pipeline": []}
+    for measure in (bare, pipeline):
+        measure()  # compiles
+    for _ in range(args.rounds):
+        for measure in (bare, pipeline):
+            started = time.perf_counter()
+            measure()
+            speeds[measure.__name__].append(args.steps * options.batch_size / (time.perf_counter() - started))
+    bare_speed, pipeline_speed = (float(np.median(values)) for values in speeds.values())
+    print(f"{args.model}, batches of {options.batch_size}, {len(images):,} training pictures")
+    print(f"bare train step  {bare_speed:7.0f} images/s   (rounds: {rounds(speeds['bare'])})")
+    print(f"whole pipeline   {pipeline_speed:7.0f} images/s   (rounds: {rounds(speeds['pipeline'])})")
+    print(f"ratio            {pipeline_speed / bare_speed:7.1%}")
+    print(f"peak memory      {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:7.2f} GB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Each model trains by its name from the command line, and what is saved says the same again; also on JAX."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ferlib.artifacts import load_classifier, load_keras_model, read_config, read_history, read_metrics
+from ferlib.datasets import load_images
+from ferlib.models import get_model, list_models
+from ferlib.sources.synthetic import write_synthetic
+from ferlib.train import main
+
+# Only what would take long or needs a network is not as a user would have it.
+OPTIONS = {
+    "transfer": ("weights=none", "input_side=32"),
+    "ensemble": ("size=2", 'member_options={"widths": [4, 8]}'),
+    "bovw": ("n_words=50",),
+}
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory) -> Path:
+    return write_synthetic(tmp_path_factory.mktemp("data") / "faces.zip", train_size=140, test_size=35)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list_models())
+def test_it_trains_saves_and_loads(name, faces, tmp_path):
+    run_dir = tmp_path / "run"
+    chosen = [part for option in OPTIONS.get(name, ()) for part in ("--model-option", option)]
+    arguments = ["--model", name, "--data", str(faces), "--run-dir", str(run_dir), "--epochs", "1", *chosen]
+    assert main(arguments) == 0
+    config = read_config(run_dir)
+    assert (config["model"], config["status"]) == (name, "finished")
+    assert read_metrics(run_dir)["test"]["n"] == 35
+
+    images = load_images(faces).split("test").images
+    probabilities = load_classifier(run_dir).predict_proba(images)
+    np.testing.assert_array_equal(load_classifier(run_dir).predict_proba(images), probabilities)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    if get_model(name).kind == "cnn":
+        (run_dir / "model.onnx").unlink()
+        np.testing.assert_allclose(load_classifier(run_dir).predict_proba(images), probabilities, atol=1e-4)
+        assert config["parameters"] == load_keras_model(run_dir).count_params()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_the_same_training_runs_on_other_backends(backend, faces, tmp_path):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    run_dir = tmp_path / "run"
+    command = ["-m", "ferlib.train", "--model", "compact_cnn", "--model-option", "widths=[8,16]", "--data", str(faces)]
+    done = subprocess.run(
+        [sys.executable, *command, "--run-dir", str(run_dir), "--epochs", "2", "--ema", "0.9", "--cutmix", "1"],
+        env=os.environ | {"KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert read_config(run_dir)["backend"] == backend
+    assert len(read_history(run_dir)) == 2
+    images = load_images(faces).split("test").images
+    by_onnx = load_classifier(run_dir).predict_proba(images)
+    (run_dir / "model.onnx").unlink()
+    # Keras runs on TensorFlow here.
+    np.testing.assert_allclose(load_classifier(run_dir).predict_proba(images), by_onnx, atol=1e-4)

@@ -1,0 +1,150 @@
+"""What the options of a training change, seen in what the training leaves behind."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from ferlib.artifacts import load_classifier, load_keras_model, read_config, read_history
+from ferlib.errors import ArtifactError, FerlibError
+from ferlib.prepare import Augmentation
+from ferlib.training import TrainingOptions, train_model
+from ferlib.training.run import _targets
+
+SMALL = {"widths": (8, 16, 24)}
+QUICK = TrainingOptions(epochs=2, batch_size=32, precision="float32")
+
+
+def train(dataset, run_dir, model="compact_cnn", options=QUICK, model_options=SMALL, **more):
+    return train_model(model, dataset, run_dir, options, model_options=model_options, **more)
+
+
+@pytest.fixture(scope="module")
+def plain_run(drawn_faces, tmp_path_factory):
+    return train(drawn_faces, tmp_path_factory.mktemp("runs") / "plain")
+
+
+def rates(run_dir):
+    return [row["learning_rate"] for row in read_history(run_dir)]
+
+
+def test_schedules_set_the_learning_rate(drawn_faces, tmp_path):
+    options = dataclasses.replace(QUICK, epochs=6, patience=10)
+    constant = dataclasses.replace(options, epochs=3, schedule="constant", optimizer="sgd", learning_rate=0.01)
+    assert rates(train(drawn_faces, tmp_path / "constant", options=constant)) == pytest.approx([0.01] * 3)
+    cosine = rates(train(drawn_faces, tmp_path / "cosine", options=dataclasses.replace(options, epochs=3)))
+    assert cosine[0] > cosine[1] > cosine[2]
+    # So small a rate lowers no loss for three epochs in a row.
+    plateau = dataclasses.replace(options, schedule="plateau", optimizer="adam", learning_rate=1e-12)
+    history = read_history(train(drawn_faces, tmp_path / "plateau", options=plateau))
+    losses = [row["val_loss"] for row in history]
+    waits = [losses[i] >= min(losses[:i]) for i in range(1, 6)]
+    assert (history[-1]["learning_rate"] < 1e-12) == any(all(waits[i : i + 3]) for i in range(2))
+
+
+def test_averaged_weights_are_what_is_kept(drawn_faces, tmp_path):
+    # With a momentum this high, the average hardly leaves what the network was at first.
+    options = dataclasses.replace(QUICK, ema=0.9999, schedule="constant", learning_rate=0.01)
+    run_dir = train(drawn_faces, tmp_path / "run", options=options)
+    from ferlib.models import get_model
+
+    start = get_model("compact_cnn").build(7, seed=0, **SMALL).trainable_weights
+    kept = load_keras_model(run_dir).trainable_weights
+    moved = [float(np.abs(np.asarray(a) - np.asarray(b)).max()) for a, b in zip(start, kept, strict=True)]
+    assert 0 < max(moved) < 0.02
+
+
+def test_averaged_weights_survive_an_interruption(drawn_faces, tmp_path):
+    options = dataclasses.replace(QUICK, epochs=3, ema=0.9)
+
+    def interrupt(history):
+        if len(history) == 2:
+            raise KeyboardInterrupt
+
+    through = train(drawn_faces, tmp_path / "through", options=options)
+    with pytest.raises(KeyboardInterrupt):
+        train(drawn_faces, tmp_path / "stopped", options=options, on_epoch=interrupt)
+    resumed = train(drawn_faces, tmp_path / "stopped", options=options, resume=True)
+    first, second = ([row["val_loss"] for row in read_history(run)] for run in (through, resumed))
+    assert first == pytest.approx(second, abs=0.02)
+
+
+def test_a_crop_trains_on_less_and_predicts_on_all(drawn_faces, tmp_path):
+    options = dataclasses.replace(QUICK, augmentation=Augmentation(crop=0.75))
+    run_dir = train(drawn_faces, tmp_path / "run", options=options)
+    assert load_keras_model(run_dir).input_shape == (None, 48, 48, 1)
+    assert load_classifier(run_dir).predict_proba(drawn_faces.images[:3]).shape == (3, 7)
+    with pytest.raises(FerlibError, match="plain_cnn takes pictures of one size only"):
+        train(drawn_faces, tmp_path / "other", "plain_cnn", options=options, model_options={})
+
+
+def test_a_teacher_s_probabilities_become_targets(plain_run, drawn_faces):
+    images, one_hot = drawn_faces.images[:20], np.eye(7, dtype=np.float32)[drawn_faces.labels[:20]]
+    said = load_classifier(plain_run).predict_proba(images)
+
+    def targets(**options):
+        return _targets(images, one_hot, drawn_faces.class_names, TrainingOptions(teacher=str(plain_run), **options))
+
+    np.testing.assert_allclose(targets(distillation=0.25), 0.25 * said + 0.75 * one_hot, atol=1e-5)
+    warm = said**0.5 / (said**0.5).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(targets(distillation=1, temperature=2), warm, atol=1e-5)
+    np.testing.assert_array_equal(targets(distillation=0), one_hot)
+
+
+def test_a_student_comes_to_agree_with_its_teacher(plain_run, drawn_faces, tmp_path):
+    options = dataclasses.replace(QUICK, epochs=4, augmentation=None, teacher=str(plain_run), distillation=1.0)
+    student = train(drawn_faces, tmp_path / "student", options=options)
+    config = read_config(student)
+    assert config["teacher"]["model"] == "compact_cnn"
+    assert len(config["teacher"]["weights_sha256"][0]) == 64
+    # It is trained on what the teacher says about each picture, labels play no part.
+    assert read_history(student)[-1]["loss"] < read_history(student)[0]["loss"]
+
+
+def test_a_teacher_of_other_emotions_is_refused(plain_run, drawn_faces, tmp_path):
+    other = dataclasses.replace(drawn_faces, class_names=(*drawn_faces.class_names[:-1], "contempt"))
+    with pytest.raises(ArtifactError, match="tells apart angry"):
+        train(other, tmp_path / "run", options=dataclasses.replace(QUICK, teacher=str(plain_run)))
+
+
+def test_a_backbone_is_frozen_then_tuned(drawn_faces, tmp_path):
+    import keras
+
+    kernels = []
+
+    def watch(history):
+        kernels.append(len(history))
+
+    options = dataclasses.replace(QUICK, epochs=2, frozen_epochs=1, augmentation=None, learning_rate=0.01)
+    small = {"weights": "none", "input_side": 32}
+    run_dir = train(drawn_faces, tmp_path / "run", "transfer", options, small, on_epoch=watch)
+    assert kernels == [1, 2]
+    first, second = rates(run_dir)
+    assert second < first
+    frozen = dataclasses.replace(options, frozen_epochs=2)
+    untouched = load_keras_model(train(drawn_faces, tmp_path / "frozen", "transfer", frozen, small))
+    tuned = load_keras_model(run_dir)
+    from ferlib.models import get_model
+
+    start = get_model("transfer").build(7, seed=0, **small)
+
+    def backbone(model: keras.Model) -> np.ndarray:
+        return model.get_layer("backbone").get_weights()[0]
+
+    np.testing.assert_array_equal(backbone(untouched), backbone(start))
+    assert len(read_history(run_dir)) == 2
+    # The best epoch may be the first, whose backbone is still the one of the start.
+    assert tuned.get_layer("backbone").trainable
+    with pytest.raises(FerlibError, match="compact_cnn has no backbone"):
+        train(drawn_faces, tmp_path / "none", options=options)
+
+
+def test_logs_for_tensorboard_are_written_if_asked(drawn_faces, tmp_path):
+    run_dir = train(drawn_faces, tmp_path / "run", tensorboard=True, options=dataclasses.replace(QUICK, epochs=1))
+    assert {path.name for path in (run_dir / "logs").iterdir()} == {"train", "validation"}
+
+
+def test_an_option_that_the_builder_does_not_know_is_told(drawn_faces, tmp_path):
+    with pytest.raises(FerlibError, match=r"compact_cnn has no option colour; it has .*widths"):
+        train(drawn_faces, tmp_path / "run", model_options={"colour": "red"})
+    assert not (tmp_path / "run").exists()
