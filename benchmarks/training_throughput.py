@@ -45,7 +45,7 @@ def main() -> None:
     images = fit_to_model(train.images, image_size=spec.image_size, channels=spec.channels)
     sizes = {"n_classes": dataset.n_classes, "image_size": spec.image_size, "channels": spec.channels}
     model = _build_for_training(spec, options, sizes)
-    _compile(model, options, 1000)
+    _compile(model, options, 1000, options.learning_rate)
     batches = TrainingBatches(
         images,
         np.eye(dataset.n_classes, dtype=np.float32)[train.labels],

@@ -24,7 +24,7 @@ def transfer(
     channels: int = 1,
     backbone: str = "MobileNetV3Small",
     weights: str | None = "imagenet",
-    input_side: int = 96,
+    upscale: int = 2,
     dropout: float = 0.3,
     seed: int = 0,
     dtype: str = "float32",
@@ -46,8 +46,8 @@ def transfer(
     weights : str or None
         ``"imagenet"``, which Keras downloads once; the path of a file of weights without the top layers; None or
         ``"none"`` for random ones.
-    input_side : int
-        Height and width in pixels of what the backbone sees.
+    upscale : int
+        How many times larger than the pictures what the backbone sees is; it wants 32 pixels a side at least.
     dropout : float
         Fraction of the pooled features that is dropped in training.
     seed, dtype
@@ -70,10 +70,11 @@ def transfer(
     keras = start_keras()
     layers = keras.layers
     inputs = keras.Input((*image_size, channels), name="images")
-    x = layers.Resizing(input_side, input_side, dtype="float32")(inputs)
+    # Not Resizing: it counts as augmentation, and Keras 3.15 then runs what follows it as in training (seen).
+    x = inputs if upscale == 1 else layers.UpSampling2D(upscale, interpolation="bilinear", dtype="float32")(inputs)
     if channels == 1:
         x = layers.Concatenate(dtype="float32")([x, x, x])
-    network, preprocess = _build_backbone(backbone, weights, input_side, seed, dtype)
+    network, preprocess = _build_backbone(backbone, weights, (x.shape[1], x.shape[2]), seed, dtype)
     x = network(preprocess(x))
     x = layers.GlobalAveragePooling2D(dtype="float32")(x)
     x = layers.Dropout(dropout, seed=seed, dtype="float32")(x)
@@ -87,7 +88,7 @@ def transfer(
     return keras.Model(inputs, outputs, name="transfer")
 
 
-def _build_backbone(name: str, weights: str | None, side: int, seed: int, dtype: str) -> tuple:
+def _build_backbone(name: str, weights: str | None, size: tuple[int, int], seed: int, dtype: str) -> tuple:
     """Return a backbone named ``backbone``, and the function that prepares pictures of 0 to 255 for it."""
     keras = start_keras()
     build = getattr(keras.applications, name, None)
@@ -97,11 +98,9 @@ def _build_backbone(name: str, weights: str | None, side: int, seed: int, dtype:
     wanted = None if weights in (None, "none") else weights
     if wanted not in (None, "imagenet") and not Path(wanted).is_file():
         raise FerlibError(f"There is no file of weights {wanted}; weights is a file, 'imagenet' or 'none'.")
-    options = {"include_top": False, "weights": None, "input_shape": (side, side, 3)}
+    options = {"include_top": False, "weights": None, "input_shape": (*size, 3)}
     # Where a backbone can prepare pictures itself, it does so by default.
     prepares_itself = "include_preprocessing" in inspect.signature(build).parameters
-    if "name" in inspect.signature(build).parameters:
-        options["name"] = "backbone"
     # These builders take neither a seed nor a dtype: both go through Keras's global state, which is put back.
     policy = keras.config.dtype_policy()
     keras.utils.set_random_seed(seed)

@@ -231,7 +231,8 @@ class RunRecorder(keras.callbacks.Callback):
     def _follow_plateau(self) -> None:
         """Set the learning rate that the history asks for."""
         if self.options.schedule == "plateau":
-            self.model.optimizer.learning_rate = self.options.learning_rate * 0.5 ** count_plateaus(self.history)
+            rate = _peak_rate(self.options, len(self.history)) * 0.5 ** count_plateaus(self.history)
+            self.model.optimizer.learning_rate = rate
 
     def _say(self, line: str) -> None:
         """Write a line above the progress bar."""
@@ -323,8 +324,7 @@ def train_network(
             _freeze_backbone(model, frozen=True)
         elif frozen:
             _freeze_backbone(model, frozen=False)
-        # What a new head does to a backbone's weights is undone by nothing but a low rate.
-        _compile(model, options, steps * (stop - start), rate=0.1 if start and frozen else 1.0)
+        _compile(model, options, steps * (stop - start), _peak_rate(options, start))
         if last is not None and start < len(history) <= stop:
             model.load_weights(last)
             logger.info("continuing after epoch %d", len(history))
@@ -449,6 +449,7 @@ def export_onnx(model: keras.Model, run_dir: Path, images: np.ndarray, expected:
     import onnxruntime
 
     model.predict_on_batch(images.astype(np.float32))  # only what was called once can be exported
+    _hold_constants(model)
     with replacing(run_dir / ONNX_MODEL) as path:
         with silent_stderr(), warnings.catch_warnings():
             # Keras 3.15's exporter looks for a name that NumPy 2 warns about.
@@ -461,6 +462,15 @@ def export_onnx(model: keras.Model, run_dir: Path, images: np.ndarray, expected:
             raise FerlibError(f"The exported ONNX network differs from the Keras one by {difference:.1e}.")
 
 
+def _hold_constants(model: keras.Model) -> None:
+    """Give normalisation layers their means and variances as arrays: as tensors they become inputs of the ONNX graph."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            _hold_constants(layer)
+        elif isinstance(layer, keras.layers.Normalization):
+            layer.mean, layer.variance = (keras.ops.convert_to_numpy(value) for value in (layer.mean, layer.variance))
+
+
 def choose_precision(precision: str) -> str:
     """Return Keras's dtype policy for a wish; ``"auto"`` asks the processor whether it computes in bfloat16."""
     if precision != "auto":
@@ -470,9 +480,15 @@ def choose_precision(precision: str) -> str:
     return "mixed_bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
 
 
-def _compile(model: keras.Model, options: TrainingOptions, steps: int, *, rate: float = 1.0) -> None:
+def _peak_rate(options: TrainingOptions, epochs_done: int) -> float:
+    """Return the highest learning rate from an epoch on."""
+    # A high rate would spoil a backbone's weights as soon as they may change.
+    return options.learning_rate * (0.1 if 0 < options.frozen_epochs <= epochs_done else 1.0)
+
+
+def _compile(model: keras.Model, options: TrainingOptions, steps: int, peak: float) -> None:
     """Give the model its loss, and an optimizer whose variables exist, so that weights with its state can be loaded."""
-    optimizer = _make_optimizer(options, max(1, steps), options.learning_rate * rate)
+    optimizer = _make_optimizer(options, max(1, steps), peak)
     model.compile(
         optimizer,
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=options.label_smoothing),

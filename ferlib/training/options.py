@@ -44,7 +44,8 @@ class TrainingOptions:
     patience : int
         Training ends early after so many epochs without a better validation accuracy.
     frozen_epochs : int
-        So many epochs first, in which the layers of a ``backbone`` keep their weights; for ``transfer``.
+        So many epochs first, in which the layers of a ``backbone`` keep their weights; for ``transfer``. After them the
+        learning rate starts anew, at a tenth.
     teacher : str or None
         A run's folder whose model's probabilities for the training pictures are learned beside the labels
         (distillation).

@@ -56,7 +56,7 @@ def test_a_card_tells_data_selection_and_results(config, metrics):
     assert "- Two pictures are blank." in card
     assert "4 epochs; the weights are those of epoch 3, chosen by its validation accuracy of 75.00%" in card
     assert "Seed 5, resampling smote, class weights none, random augmentation." in card
-    assert "On val (4 pictures, probabilities averaged with the mirror image): accuracy 75.00%" in card
+    assert "On val (4 pictures, probabilities averaged with those of the mirror image): accuracy 75.00%" in card
     assert "On test (4 pictures" in card
     assert "| happy | 1.00 | 0.67 | 0.80 | 3 |" in card
     assert "| sad | 0.50 | 1.00 | 0.67 | 1 |" in card

@@ -11,7 +11,7 @@ from ferlib.errors import FerlibError
 from ferlib.models.transfer import BACKBONES, transfer
 from ferlib.sources.synthetic import write_synthetic
 
-RANDOM = {"weights": None, "input_side": 32}
+RANDOM = {"weights": None, "upscale": 1}
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -58,7 +58,7 @@ def test_weights_come_from_a_file(tmp_path):
     source = transfer(7, seed=1, **RANDOM)
     file = tmp_path / "mobilenet.weights.h5"
     source.get_layer("backbone").save_weights(file)
-    model = transfer(4, seed=2, weights=str(file), input_side=32)
+    model = transfer(4, seed=2, weights=str(file), upscale=1)
     for ours, theirs in zip(
         model.get_layer("backbone").get_weights(), source.get_layer("backbone").get_weights(), strict=True
     ):
@@ -73,7 +73,7 @@ def test_a_backbone_or_file_that_is_not_there_is_told(tmp_path):
     other = tmp_path / "other.weights.h5"
     transfer(7, backbone="VGG16", **RANDOM).get_layer("backbone").save_weights(other)
     with pytest.raises(FerlibError, match="does not fit MobileNetV3Small"):
-        transfer(7, weights=str(other), input_side=32)
+        transfer(7, weights=str(other), upscale=1)
 
 
 @pytest.mark.slow

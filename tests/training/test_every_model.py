@@ -17,7 +17,7 @@ from ferlib.train import main
 
 # Only what would take long or needs a network is not as a user would have it.
 OPTIONS = {
-    "transfer": ("weights=none", "input_side=32"),
+    "transfer": ("weights=none", "upscale=1"),
     "ensemble": ("size=2", 'member_options={"widths": [4, 8]}'),
     "bovw": ("n_words=50",),
 }
