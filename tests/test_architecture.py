@@ -25,14 +25,15 @@ MAY_IMPORT = {
     "sources": BASE,
     "datasets": BASE | {"sources"},
     "prepare": BASE | {"sources", "datasets"},
-    "models": BASE | {"sources", "datasets", "prepare"},
+    "words": BASE,
+    "models": BASE | {"sources", "datasets", "prepare", "words"},
     "evaluation": BASE,
     "training": BASE | {"artifacts", "sources", "datasets", "prepare", "models", "evaluation"},
     "faces": BASE - {"emotions"},
     "inference": BASE | {"artifacts", "faces"},
     "commands": BASE,
 }
-DOORS = {"download", "train", "evaluate", "predict", "series"}
+DOORS = {"download", "train", "evaluate", "predict", "results", "series"}
 
 HEAVY = {"tensorflow", "keras", "mtcnn", "kaggle", "torch", "jax"}
 FRAMEWORKS = HEAVY - {"mtcnn", "kaggle"}

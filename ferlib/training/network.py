@@ -463,7 +463,7 @@ def export_onnx(model: keras.Model, run_dir: Path, images: np.ndarray, expected:
 
 
 def _hold_constants(model: keras.Model) -> None:
-    """Give normalisation layers their means and variances as arrays: as tensors they become inputs of the ONNX graph."""
+    """Give normalisation layers their means and variances as arrays; tensors would become inputs of the ONNX graph."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             _hold_constants(layer)
