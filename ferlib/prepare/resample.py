@@ -1,11 +1,27 @@
 """Change the class counts of training pictures, through imbalanced-learn; never those of validation or test."""
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import numpy as np
+from sklearn.neighbors import NearestNeighbors
 
 from ferlib.errors import FerlibError
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+#: Strategies that make new pictures between neighbours of one class.
+BLENDING = ("smote", "borderline_smote", "adasyn", "smote_features")
+
 #: What `resample_images` knows, beside doing nothing.
-STRATEGIES = ("none", "random_over", "random_under", "smote")
+STRATEGIES = ("none", "random_over", "random_under", *BLENDING)
+
+# Principal components among which "smote_features" looks for neighbours.
+_COMPONENTS = 64
+
+# Numbers of new pictures that are blended as float32 at a time: 64 MB.
+_CHUNK = 16_000_000
 
 
 def resample_images(
@@ -20,30 +36,45 @@ def resample_images(
     ----------
     images : ndarray of shape (n, H, W, C), dtype uint8
     labels : ndarray of shape (n,), dtype int
-    strategy : {"none", "random_over", "random_under", "smote"}
-        SMOTE makes new pictures on the line between a picture and one of its nearest neighbours of the same class.
+    strategy : {"none", "random_over", "random_under", "smote", "borderline_smote", "adasyn", "smote_features"}
+        SMOTE makes new pictures on the line between a picture and one of its nearest neighbours of the same class;
+        Borderline-SMOTE only from pictures whose neighbours are mostly of other classes; ADASYN the more from a picture
+        the more of its neighbours are, so its classes end about equal; ``"smote_features"`` is SMOTE whose neighbours
+        are those among principal components instead of pixels.
     random_state : int
 
     Returns
     -------
     images : ndarray of shape (m, H, W, C), dtype uint8
+        The given ones first, unless some were dropped.
     labels : ndarray of shape (m,), dtype int
 
     Raises
     ------
     FerlibError
-        The strategy is unknown, or a class has too few pictures for SMOTE (two at least).
+        The strategy is unknown, or the classes have too few pictures for it.
+
+    Notes
+    -----
+    Beside the pictures given and returned, which are uint8, this needs float32 room for those of one class (SMOTE) or
+    of all (Borderline-SMOTE, ADASYN): see `_Neighbors`.
 
     References
     ----------
     N. Chawla, K. Bowyer, L. Hall, W. Kegelmeyer, "SMOTE: Synthetic Minority Over-sampling Technique", JAIR 2002.
+    H. Han, W. Wang, B. Mao, "Borderline-SMOTE", ICIC 2005. H. He, Y. Bai, E. Garcia, S. Li, "ADASYN: Adaptive Synthetic
+    Sampling Approach for Imbalanced Learning", IJCNN 2008.
     """
     if strategy not in STRATEGIES:
         raise FerlibError(f"There is no resampling '{strategy}'; expected one of {', '.join(STRATEGIES)}.")
     if strategy == "none":
         return images, labels
-    if strategy == "smote":
-        return _smote(images, labels, random_state)
+    if strategy in BLENDING:
+        features = images.reshape(len(images), -1)
+        if strategy == "smote_features":
+            features = _principal_components(features, random_state)
+        mixture, new_labels = plan_blends(features, labels, strategy, random_state=random_state)
+        return _blend(images, mixture), new_labels
     from imblearn.over_sampling import RandomOverSampler
     from imblearn.under_sampling import RandomUnderSampler
 
@@ -53,15 +84,106 @@ def resample_images(
     return images[chosen[:, 0]], new_labels
 
 
-def _smote(images: np.ndarray, labels: np.ndarray, random_state: int) -> tuple[np.ndarray, np.ndarray]:
-    """SMOTE over pixels: uint8 (n, H, W, C) to uint8 (m, H, W, C)."""
-    from imblearn.over_sampling import SMOTE
+def plan_blends(
+    features: np.ndarray, labels: np.ndarray, strategy: str, *, random_state: int
+) -> "tuple[csr_matrix, np.ndarray]":
+    """Return of which samples, and in which shares, imbalanced-learn would make each sample of the balanced set.
+
+    SMOTE and its kin only ever take differences and sums of two samples, so they give the same when they work on the
+    rows of an identity matrix and look for neighbours among the samples that these rows stand for. The result says
+    what to blend, and nobody needs all samples as floats at once.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, d)
+        Where neighbours are looked for.
+    labels : ndarray of shape (n,), dtype int
+    strategy : {"smote", "borderline_smote", "adasyn", "smote_features"}
+    random_state : int
+
+    Returns
+    -------
+    mixture : sparse matrix of shape (m, n)
+        Rows sum to 1; the first n are the samples themselves.
+    labels : ndarray of shape (m,), dtype int
+
+    Raises
+    ------
+    FerlibError
+        A class has too few samples, or ADASYN finds none that it would add to.
+    """
+    from imblearn.over_sampling import ADASYN, SMOTE, BorderlineSMOTE
+    from scipy import sparse
 
     smallest = np.unique(labels, return_counts=True)[1].min()
     if smallest < 2:
         raise FerlibError("SMOTE needs at least two training pictures of every class; take more pictures.")
-    # Five neighbours are the method's default; a class of five pictures has only four.
-    smote = SMOTE(k_neighbors=min(5, smallest - 1), random_state=random_state)
-    # float32 halves what imbalanced-learn would need as float64: 0.5 GB for all of FER2013.
-    pixels, new_labels = smote.fit_resample(images.reshape(len(images), -1).astype(np.float32), labels)
-    return np.clip(pixels, 0, 255).round().astype(np.uint8).reshape(-1, *images.shape[1:]), new_labels
+    # Five neighbours are the methods' default, ten to tell what is at the border; a class of five has only four.
+    near = _Neighbors(features, min(5, smallest - 1) + 1)
+    if strategy == "adasyn":
+        sampler = ADASYN(n_neighbors=near, random_state=random_state)
+    elif strategy == "borderline_smote":
+        around = _Neighbors(features, min(10, len(labels) - 1) + 1)
+        sampler = BorderlineSMOTE(k_neighbors=near, m_neighbors=around, random_state=random_state)
+    else:
+        sampler = SMOTE(k_neighbors=near, random_state=random_state)
+    try:
+        return sampler.fit_resample(sparse.eye(len(labels), format="csr"), labels)
+    except (RuntimeError, ValueError) as error:
+        raise FerlibError(f"{strategy} cannot balance these classes ({error}); try smote.") from error
+
+
+class _Neighbors(NearestNeighbors):
+    """Nearest neighbours for imbalanced-learn, among samples that are named by rows of an identity matrix."""
+
+    def __init__(self, features: np.ndarray, n_neighbors: int) -> None:
+        super().__init__(n_neighbors=n_neighbors)
+        self.features = features
+
+    def __sklearn_clone__(self) -> "_Neighbors":
+        """Share the features: scikit-learn would copy them."""
+        return _Neighbors(self.features, self.n_neighbors)
+
+    def fit(self, X: "csr_matrix", y: None = None) -> "_Neighbors":  # noqa: ARG002
+        """Hold the samples among which neighbours are looked for."""
+        return super().fit(self._features_of(X))
+
+    def kneighbors(
+        self, X: "csr_matrix", n_neighbors: int | None = None, return_distance: bool = True
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of the nearest of the samples that `fit` was given, and their distances if wanted."""
+        return super().kneighbors(self._features_of(X), n_neighbors, return_distance)
+
+    def _features_of(self, rows: "csr_matrix") -> np.ndarray:
+        """Return what rows of the identity stand for, float32 (n, d)."""
+        return self.features[rows.indices].astype(np.float32)
+
+
+def _principal_components(pixels: np.ndarray, random_state: int) -> np.ndarray:
+    """Return pictures (n, d) as float32 (n, 64) or fewer."""
+    from sklearn.decomposition import PCA
+
+    rng = np.random.default_rng(random_state)
+    # Ten thousand pictures say as much about the main directions as all do.
+    some = rng.permutation(len(pixels))[:10_000]
+    components = min(_COMPONENTS, len(some), pixels.shape[1])
+    pca = PCA(components, svd_solver="randomized", random_state=random_state).fit(pixels[some].astype(np.float32))
+    return np.concatenate([pca.transform(part.astype(np.float32)) for part in np.array_split(pixels, 20) if len(part)])
+
+
+def _blend(images: np.ndarray, mixture: "csr_matrix") -> np.ndarray:
+    """Return uint8 pictures (m, H, W, C) that are mixtures, (m, n), of pictures (n, H, W, C)."""
+    flat = images.reshape(len(images), -1)
+    out = np.empty((mixture.shape[0], flat.shape[1]), np.uint8)
+    out[: len(flat)] = flat
+    for part in _parts(len(flat), len(out), max(1, _CHUNK // flat.shape[1])):
+        rows = mixture[part]
+        used, place = np.unique(rows.indices, return_inverse=True)
+        shares = type(rows)((rows.data.astype(np.float32), place, rows.indptr), shape=(rows.shape[0], len(used)))
+        out[part] = np.clip(shares @ flat[used].astype(np.float32), 0, 255).round()
+    return out.reshape(-1, *images.shape[1:])
+
+
+def _parts(start: int, stop: int, size: int) -> Iterator[slice]:
+    """Yield slices of at most `size` from start to stop."""
+    return (slice(begin, min(begin + size, stop)) for begin in range(start, stop, size))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from imblearn.over_sampling import ADASYN, SMOTE, BorderlineSMOTE
 
 from ferlib.errors import FerlibError
 from ferlib.prepare import resample_images
@@ -16,7 +17,9 @@ def unbalanced():
     return images.astype(np.uint8), labels
 
 
-@pytest.mark.parametrize(("strategy", "size"), [("random_over", 20), ("random_under", 3), ("smote", 20)])
+@pytest.mark.parametrize(
+    ("strategy", "size"), [("random_over", 20), ("random_under", 3), ("smote", 20), ("smote_features", 20)]
+)
 def test_every_class_ends_with_the_same_count(unbalanced, strategy, size):
     images, labels = resample_images(*unbalanced, strategy, random_state=0)
     np.testing.assert_array_equal(np.bincount(labels), [size] * 3)
@@ -36,6 +39,42 @@ def test_random_strategies_only_repeat_or_drop(unbalanced, strategy):
     known = {image.tobytes() for image in unbalanced[0]}
     images, _ = resample_images(*unbalanced, strategy, random_state=0)
     assert {image.tobytes() for image in images} <= known
+
+
+@pytest.fixture
+def overlapping():
+    """Two classes whose clouds touch, as the strategies that look at borders need them."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], [60, 20])
+    return np.clip(rng.normal(100 + labels * 15, 12, (4, 3, 1, 80)).transpose(3, 0, 1, 2), 0, 255).astype(
+        np.uint8
+    ), labels
+
+
+@pytest.mark.parametrize(
+    ("strategy", "theirs"),
+    [
+        ("smote", SMOTE(random_state=3)),
+        ("borderline_smote", BorderlineSMOTE(random_state=3)),
+        ("adasyn", ADASYN(random_state=3)),
+    ],
+)
+def test_it_is_what_imbalanced_learn_does_on_the_pixels(overlapping, strategy, theirs):
+    images, labels = overlapping
+    pixels, expected_labels = theirs.fit_resample(images.reshape(80, -1).astype(float), labels)
+    made, made_labels = resample_images(images, labels, strategy, random_state=3)
+    np.testing.assert_array_equal(made_labels, expected_labels)
+    assert np.abs(made.reshape(len(made), -1) - pixels).max() <= 0.51
+    np.testing.assert_array_equal(made[:80], images)
+
+
+def test_in_feature_space_other_neighbours_are_blended(drawn_faces):
+    train = drawn_faces.select((drawn_faces.splits == "train") & ((drawn_faces.labels != 1) | (np.arange(420) < 100)))
+    by_pixels, by_features = (
+        resample_images(train.images, train.labels, name, random_state=0)[0] for name in ("smote", "smote_features")
+    )
+    assert by_pixels.shape == by_features.shape
+    assert (by_pixels != by_features).any()
 
 
 def test_smote_keeps_the_originals_and_blends_within_a_class(unbalanced):
@@ -59,3 +98,6 @@ def test_what_cannot_be_done_is_said(unbalanced):
     images, labels = unbalanced
     with pytest.raises(FerlibError, match="at least two"):
         resample_images(images[:29], labels[:29], "smote", random_state=0)
+    # Classes that do not touch leave ADASYN nothing that is hard to learn.
+    with pytest.raises(FerlibError, match="adasyn cannot balance these classes"):
+        resample_images(images[:28], labels[:28], "adasyn", random_state=0)
