@@ -1,5 +1,7 @@
 """Measure finished runs, and find and compare them."""
 
+import inspect
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,7 @@ _COLUMNS = (
     *("model", "data", "options", "parameters", "MB", "epochs", "best epoch", "seconds", "s/epoch", "views"),
     *("val accuracy", "val macro_f1", "test accuracy", "test macro_f1"),
 )
+_COUNTS = ("parameters", "epochs", "best epoch")
 
 
 def record_metrics(
@@ -97,7 +100,8 @@ def tabulate_runs(runs: Sequence[str | Path]) -> pd.DataFrame:
         names; what a run has not recorded is not-a-number.
     """
     rows = {Path(run).name: _describe(Path(run)) for run in runs}
-    return pd.DataFrame.from_dict(rows, orient="index")
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return table.astype({name: "Int64" for name in _COUNTS if name in table})
 
 
 def read_experiments(path: str | Path = EXPERIMENTS) -> pd.DataFrame:
@@ -123,9 +127,9 @@ def read_experiments(path: str | Path = EXPERIMENTS) -> pd.DataFrame:
         return pd.DataFrame(columns=_COLUMNS)
     try:
         table = pd.read_csv(path, index_col="run", dtype={"options": str})
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} cannot be read as a table of runs ({error}).") from None
-    return table.fillna({"options": ""})
+    return table.fillna({"options": ""}).astype(dict.fromkeys(_COUNTS, "Int64"))
 
 
 def _describe(run: Path) -> dict[str, Any]:
@@ -151,29 +155,36 @@ def _describe(run: Path) -> dict[str, Any]:
 
 
 def describe_options(config: dict[str, Any]) -> str:
-    """Return in one line the options of a run that are not its model's own, as ``epochs=12 augmentation.crop=1.0``."""
-    recorded = {**config.get("training", {}), **config.get("model_options", {})}
-    default = TrainingOptions(**get_model(config["model"]).training).to_config()
+    """Return in one line the options of a run that are not its model's own, as ``epochs=12 augmentation.crop=1``."""
+    spec = get_model(config["model"])
+    recorded = _flatten({**config.get("training", {}), **config.get("model_options", {})})
+    builder = {name: parameter.default for name, parameter in inspect.signature(spec.build).parameters.items()}
+    default = _flatten({**builder, **TrainingOptions(**spec.training).to_config()})
     if recorded.get("teacher"):
         # Where the teacher's folder lay says nothing to a reader.
         recorded["teacher"] = config.get("teacher", {}).get("model", "yes")
-    changes = []
-    for name, value in recorded.items():
-        if name == "augmentation" and value and default["augmentation"]:
-            pairs = ((f"augmentation.{key}", value.get(key), usual) for key, usual in default[name].items())
-            changes += [f"{key}={_shorten(now)}" for key, now, usual in pairs if now is not None and now != usual]
-        elif name != "seed" and value != default.get(name):
-            changes.append(f"{name}={_shorten(value)}")
-    if config.get("training", {}).get("seed"):
-        changes.append(f"seed={config['training']['seed']}")
-    return " ".join(changes)
+    changed = {name: value for name, value in recorded.items() if value != default.get(name)}
+    return " ".join(f"{name}={_shorten(value)}" for name, value in changed.items())
+
+
+def _flatten(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options as JSON has them, those of the augmentation beside the others."""
+    options = json.loads(json.dumps(options, default=str))
+    augmentation = options.pop("augmentation", None)
+    if isinstance(augmentation, dict):
+        options |= {f"augmentation.{name}": value for name, value in augmentation.items()}
+    else:
+        options["augmentation"] = "none"
+    return options
 
 
 def _shorten(value: Any) -> str:
-    """Return a value without blanks; a fraction with four digits."""
+    """Return a value without blanks: a fraction with four digits, of a folder its name."""
+    if isinstance(value, str) and "/" in value:
+        value = value.split(",")
     if isinstance(value, list):
         return ",".join(Path(item).name if isinstance(item, str) else str(item) for item in value)
-    return "none" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    return "none" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value).replace(" ", "")
 
 
 def _model_file(folder: Path) -> Path | None:
