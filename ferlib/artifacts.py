@@ -156,7 +156,12 @@ class Classifier:
     def _predict_batch(self, images: np.ndarray) -> np.ndarray:
         """Probabilities float32 (n, n_classes) of pictures that already fit."""
         views = make_views(images, self.test_time_augmentation)
-        return np.mean([self._predict(view) for view in views], axis=0, dtype=np.float32)
+        return self._calibrate(np.mean([self._predict(view) for view in views], axis=0, dtype=np.float32))
+
+    def _calibrate(self, probabilities: np.ndarray) -> np.ndarray:
+        """Probabilities as the run's temperature makes them; those of a run without one are left as they are."""
+        temperature = self.config.get("temperature", 1.0)
+        return probabilities if temperature == 1 else apply_temperature(probabilities, temperature)
 
 
 class Ensemble(Classifier):
@@ -174,9 +179,22 @@ class Ensemble(Classifier):
 
     def predict_proba(self, images: np.ndarray, *, batch_size: int = 256) -> np.ndarray:
         """Return the mean of the members' probabilities; see `Classifier.predict_proba`."""
-        return np.mean(
-            [member.predict_proba(images, batch_size=batch_size) for member in self.members], axis=0, dtype=np.float32
-        )
+        members = [member.predict_proba(images, batch_size=batch_size) for member in self.members]
+        return self._calibrate(np.mean(members, axis=0, dtype=np.float32))
+
+
+def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Return probabilities that sound less sure (temperature above 1) or surer (below); their order stays.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (n, n_classes)
+    temperature : float
+        What the logarithms are divided by, as a softmax's logits would be.
+    """
+    # Dividing logarithms by a temperature is taking a root.
+    rooted = probabilities ** (1 / temperature)
+    return rooted / rooted.sum(axis=1, keepdims=True)
 
 
 def load_classifier(run_dir: str | Path | None = None, *, test_time_augmentation: str | None = None) -> Classifier:

@@ -49,8 +49,12 @@ def write_model_card(config: dict[str, Any], metrics: dict[str, dict[str, Any]],
         lines += [
             f"On {split} ({values['n']:,} pictures"
             f"{_VIEWS[config.get('test_time_augmentation', 'none')]}): "
-            f"accuracy {values['accuracy']:.2%}, macro-F1 {values['macro_f1']:.2%}, "
-            f"balanced accuracy {values['balanced_accuracy']:.2%}.",
+            f"accuracy {values['accuracy']:.2%}{_interval(values, 'accuracy')}, "
+            f"macro-F1 {values['macro_f1']:.2%}{_interval(values, 'macro_f1')}, "
+            f"balanced accuracy {values['balanced_accuracy']:.2%}, top-2 accuracy {values['top2_accuracy']:.2%}. "
+            f"Expected calibration error {values['ece']:.3f}, Brier score {values['brier']:.3f}, "
+            f"log loss {values['log_loss']:.3f}"
+            f"{_describe_temperature(config)}.",
             "",
             *_markdown_table(values),
             "",
@@ -65,6 +69,18 @@ def write_model_card(config: dict[str, Any], metrics: dict[str, dict[str, Any]],
                 "",
             ]
     return "\n".join([*lines, *_INTENDED_USE])
+
+
+def _interval(values: dict[str, Any], name: str) -> str:
+    """Return a metric's interval in brackets."""
+    low, high = values["intervals"][name]
+    return f" (95 %: {low:.1%} to {high:.1%})"
+
+
+def _describe_temperature(config: dict[str, Any]) -> str:
+    """Say how the probabilities were calibrated."""
+    temperature = config.get("temperature")
+    return "" if temperature is None else f" (temperature {temperature:.2f}, fitted on val)"
 
 
 def _describe_training(config: dict[str, Any], history: list[dict]) -> list[str]:

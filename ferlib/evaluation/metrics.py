@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 
 from ferlib.errors import DataError
+from ferlib.evaluation.calibration import brier_score, expected_calibration_error
+from ferlib.evaluation.intervals import bootstrap_macro_f1, wilson_interval
 
 
 def evaluate_predictions(y_true: np.ndarray, y_proba: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
@@ -23,9 +25,12 @@ def evaluate_predictions(y_true: np.ndarray, y_proba: np.ndarray, class_names: S
     Returns
     -------
     dict
-        ``n``, ``accuracy``, ``macro_f1``, ``balanced_accuracy`` (fractions), ``per_class`` (for each class
+        ``n``, ``accuracy``, ``macro_f1``, ``weighted_f1``, ``balanced_accuracy``, ``top2_accuracy`` (fractions),
+        ``log_loss`` (natural logarithm), ``ece`` (expected calibration error, 15 bins), ``brier`` (0 to 2),
+        ``intervals`` (95 %: Wilson's for ``accuracy``, bootstrap for ``macro_f1``), ``per_class`` (for each class
         ``precision``, ``recall``, ``f1`` and ``support``), ``confusion_matrix`` (counts, rows are true classes) and
-        ``class_names``. Macro-F1 and balanced accuracy are means over the classes that `y_true` holds.
+        ``class_names``. Macro-F1 and balanced accuracy are means over the classes that `y_true` holds; weighted F1
+        weighs them by their support.
 
     Raises
     ------
@@ -40,12 +45,22 @@ def evaluate_predictions(y_true: np.ndarray, y_proba: np.ndarray, class_names: S
     y_pred = y_proba.argmax(axis=1)
     codes = np.arange(n_classes)
     precision, recall, f1, support = precision_recall_fscore_support(y_true, y_pred, labels=codes, zero_division=0)
+    matrix = confusion_matrix(y_true, y_pred, labels=codes)
     present = support > 0
     return {
         "n": len(y_true),
         "accuracy": float((y_pred == y_true).mean()),
         "macro_f1": float(f1[present].mean()),
+        "weighted_f1": float(np.average(f1, weights=support)),
         "balanced_accuracy": float(recall[present].mean()),
+        "top2_accuracy": float((np.argsort(-y_proba, axis=1)[:, :2] == y_true[:, np.newaxis]).any(axis=1).mean()),
+        "log_loss": float(-np.log(np.maximum(y_proba[np.arange(len(y_true)), y_true], 1e-15)).mean()),
+        "ece": expected_calibration_error(y_true, y_proba),
+        "brier": brier_score(y_true, y_proba),
+        "intervals": {
+            "accuracy": list(wilson_interval(int((y_pred == y_true).sum()), len(y_true))),
+            "macro_f1": list(bootstrap_macro_f1(matrix)),
+        },
         "per_class": {
             name: {
                 "precision": float(precision[code]),
@@ -55,7 +70,7 @@ def evaluate_predictions(y_true: np.ndarray, y_proba: np.ndarray, class_names: S
             }
             for code, name in enumerate(class_names)
         },
-        "confusion_matrix": confusion_matrix(y_true, y_pred, labels=codes).tolist(),
+        "confusion_matrix": matrix.tolist(),
         "class_names": list(class_names),
     }
 

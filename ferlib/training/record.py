@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ferlib.artifacts import (
+    CONFIG,
     MEMBERS,
     METRICS,
     MODEL_CARD,
@@ -23,6 +24,7 @@ from ferlib.artifacts import (
 from ferlib.datasets import ImageDataset
 from ferlib.errors import DataError
 from ferlib.evaluation import best_epoch, evaluate_predictions, measure_robustness
+from ferlib.evaluation.calibration import fit_temperature
 from ferlib.evaluation.card import write_model_card
 from ferlib.files import write_json, write_text
 from ferlib.models import get_model
@@ -41,7 +43,9 @@ _COUNTS = ("parameters", "epochs", "best epoch")
 def record_metrics(
     run_dir: str | Path, dataset: ImageDataset, *, robustness: bool = False
 ) -> dict[str, dict[str, Any]]:
-    """Measure a finished run on val and test, and write ``metrics.json`` and ``model_card.md`` into its folder.
+    """Calibrate a finished run on val, measure it on val and test, and write what was found into its folder.
+
+    That is the temperature in ``config.json``, ``metrics.json`` and ``model_card.md``.
 
     Parameters
     ----------
@@ -56,6 +60,7 @@ def record_metrics(
     dict
         Split names, those that the data have, to metrics.
     """
+    _calibrate(Path(run_dir), dataset)
     classifier = load_classifier(run_dir)
     metrics = {}
     for split in ("val", "test"):
@@ -68,6 +73,16 @@ def record_metrics(
     write_json(Path(run_dir) / METRICS, metrics)
     write_text(Path(run_dir) / MODEL_CARD, write_model_card(classifier.config, metrics, read_history(run_dir)))
     return metrics
+
+
+def _calibrate(run_dir: Path, dataset: ImageDataset) -> None:
+    """Fit the run's temperature on val, unless the data have none."""
+    if "val" not in dataset.splits:
+        return
+    write_json(run_dir / CONFIG, {**read_config(run_dir), "temperature": 1.0})
+    val = dataset.split("val")
+    temperature = fit_temperature(val.labels, load_classifier(run_dir).predict_proba(val.images))
+    write_json(run_dir / CONFIG, {**read_config(run_dir), "temperature": round(temperature, 4)})
 
 
 def find_runs(folder: str | Path, class_names: Sequence[str]) -> list[Path]:

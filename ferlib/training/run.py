@@ -24,6 +24,7 @@ from ferlib.artifacts import (
     MODEL_CARD,
     MODEL_FILES,
     SKOPS_MODEL,
+    apply_temperature,
     load_classifier,
     read_config,
 )
@@ -182,9 +183,7 @@ def _targets(
         teacher.predict_proba(images[start : start + 256])
         for start in track(range(0, len(images), 256), desc="ask the teacher", unit="batch")
     ]
-    # Dividing logarithms by a temperature is taking a root of the probabilities.
-    soft = np.concatenate(batches) ** (1 / options.temperature)
-    soft /= soft.sum(axis=1, keepdims=True)
+    soft = apply_temperature(np.concatenate(batches), options.temperature)
     return (options.distillation * soft + (1 - options.distillation) * one_hot).astype(np.float32)
 
 

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score, log_loss, top_k_accuracy_score
 
 from ferlib.emotions import EMOTIONS
 from ferlib.errors import DataError
@@ -30,6 +31,35 @@ def test_values_worked_out_by_hand(metrics):
     # The mean over the two classes that there are: sad has no picture, and no say.
     assert metrics["macro_f1"] == pytest.approx((4 / 7 + 0.5) / 2)
     assert metrics["balanced_accuracy"] == pytest.approx(0.5)
+
+
+def test_values_that_scikit_learn_gives_too():
+    rng = np.random.default_rng(0)
+    y_true, y_proba = rng.integers(0, 7, 300), rng.dirichlet(np.ones(7), 300)
+    y_proba[np.arange(300), y_true] += 0.3
+    y_proba /= y_proba.sum(axis=1, keepdims=True)
+    metrics = evaluate_predictions(y_true, y_proba, EMOTIONS)
+    assert metrics["weighted_f1"] == pytest.approx(f1_score(y_true, y_proba.argmax(axis=1), average="weighted"))
+    assert metrics["top2_accuracy"] == pytest.approx(top_k_accuracy_score(y_true, y_proba, k=2))
+    assert metrics["log_loss"] == pytest.approx(log_loss(y_true, y_proba))
+    for name in ("accuracy", "macro_f1"):
+        low, high = metrics["intervals"][name]
+        assert low < metrics[name] < high
+
+
+def test_a_model_at_chance_fails_every_metric():
+    rng = np.random.default_rng(1)
+    y_true, y_proba = rng.integers(0, 7, 5000), rng.dirichlet(np.full(7, 0.3), 5000)
+    metrics = evaluate_predictions(y_true, y_proba, EMOTIONS)
+    for name in ("accuracy", "macro_f1", "weighted_f1", "balanced_accuracy"):
+        assert metrics[name] == pytest.approx(1 / 7, abs=0.02), name
+    assert metrics["top2_accuracy"] == pytest.approx(2 / 7, abs=0.03)
+    # Worse than to say 1/7 to everything, whose loss is log 7 and whose Brier score 6/7.
+    assert metrics["log_loss"] > np.log(7)
+    assert metrics["brier"] > 6 / 7
+    assert metrics["ece"] > 0.3
+    low, high = metrics["intervals"]["accuracy"]
+    assert low < 1 / 7 < high
 
 
 def test_json_holds_them(metrics):

@@ -7,8 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
-from ferlib.artifacts import delivered_run_dir, load_classifier, read_metrics
+from ferlib.artifacts import delivered_run_dir, load_classifier, read_config, read_metrics
 from ferlib.emotions import EMOTIONS, FOUR_EMOTIONS
+from ferlib.evaluation.calibration import fit_temperature
 from ferlib.training import find_runs, record_metrics, tabulate_runs, train_model
 
 
@@ -28,6 +29,20 @@ def test_val_and_test_are_measured(words_run, drawn_faces):
     assert metrics["test"]["accuracy"] == pytest.approx(right.mean())
     card = (words_run / "model_card.md").read_text()
     assert f"On test (60 pictures): accuracy {right.mean():.2%}" in card
+
+
+def test_probabilities_are_calibrated_on_val(words_run, drawn_faces):
+    temperature = read_config(words_run)["temperature"]
+    assert 0.1 < temperature < 10
+    val = drawn_faces.split("val")
+    classifier = load_classifier(words_run)
+    assert fit_temperature(val.labels, classifier.predict_proba(val.images)) == pytest.approx(1, abs=0.02)
+    before = read_metrics(words_run)
+    # Measured again, it is fitted to the model's own probabilities, not to calibrated ones.
+    record_metrics(words_run, drawn_faces)
+    assert read_config(words_run)["temperature"] == pytest.approx(temperature, abs=1e-3)
+    assert read_metrics(words_run)["val"]["log_loss"] == pytest.approx(before["val"]["log_loss"], abs=1e-3)
+    assert f"temperature {temperature:.2f}, fitted on val" in (words_run / "model_card.md").read_text()
 
 
 def test_what_the_data_lack_is_not_measured(words_run, drawn_faces, tmp_path):

@@ -1,0 +1,141 @@
+"""How sure a number is: intervals for one model, tests for the difference of two on the same pictures."""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+#: What intervals cover.
+CONFIDENCE = 0.95
+
+_N_RESAMPLES = 2000
+
+
+def wilson_interval(n_right: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return the Wilson interval of a share, such as an accuracy.
+
+    References
+    ----------
+    E. Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", JASA 1927.
+    """
+    from scipy.stats import binomtest
+
+    interval = binomtest(n_right, n).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def bootstrap_macro_f1(
+    confusion_matrix: np.ndarray | Sequence[Sequence[int]], *, confidence: float = CONFIDENCE, seed: int = 0
+) -> tuple[float, float]:
+    """Return the bootstrap interval of macro-F1.
+
+    Drawing n pictures with replacement changes nothing but how often each pair of true and predicted class occurs, so
+    the confusion matrix is drawn, 2,000 times, and no picture is looked at again.
+
+    Parameters
+    ----------
+    confusion_matrix : array of shape (n_classes, n_classes), dtype int
+        Rows are true classes.
+    confidence : float
+    seed : int
+
+    Returns
+    -------
+    tuple of float
+        The percentiles.
+
+    References
+    ----------
+    B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993.
+    """
+    counts = np.asarray(confusion_matrix)
+    n = counts.sum()
+    draws = np.random.default_rng(seed).multinomial(n, counts.ravel() / n, _N_RESAMPLES)
+    return _percentiles(_macro_f1(draws.reshape(-1, *counts.shape), counts.sum(axis=1) > 0), confidence)
+
+
+def compare_predictions(
+    y_true: np.ndarray, y_first: np.ndarray, y_second: np.ndarray, *, confidence: float = CONFIDENCE, seed: int = 0
+) -> dict[str, float]:
+    """Compare two models on the same pictures, and say whether their difference could be chance.
+
+    Parameters
+    ----------
+    y_true, y_first, y_second : ndarray of shape (n,), dtype int
+        The truth, and what each model says.
+    confidence : float
+    seed : int
+
+    Returns
+    -------
+    dict
+        ``accuracy_difference`` (first less second) with its paired bootstrap interval ``accuracy_low`` and
+        ``accuracy_high``; the same for ``macro_f1``; ``only_first`` and ``only_second``, the pictures that one of the
+        models alone gets right; ``p_value`` of McNemar's exact test, which asks whether these two numbers could be
+        halves of a fair coin's tosses.
+
+    References
+    ----------
+    Q. McNemar, "Note on the Sampling Error of the Difference Between Correlated Proportions", Psychometrika 1947.
+    T. Dietterich, "Approximate Statistical Tests for Comparing Supervised Classification Learning Algorithms", Neural
+    Computation 1998.
+    """
+    from scipy.stats import binomtest
+
+    k = int(max(y_true.max(), y_first.max(), y_second.max())) + 1
+    cells = np.bincount((y_true * k + y_first) * k + y_second, minlength=k**3)
+    counts = cells.reshape(1, k, k, k)
+    draws = np.random.default_rng(seed).multinomial(len(y_true), cells / len(y_true), _N_RESAMPLES).reshape(-1, k, k, k)
+    present = counts[0].sum(axis=(1, 2)) > 0
+    result: dict[str, float] = {}
+    for name, measure in (("accuracy", lambda c: _accuracy(c)), ("macro_f1", lambda c: _macro_f1(c, present))):
+        # Summed over what the other model says, each triple of counts is a confusion matrix.
+        difference = measure(counts.sum(axis=3)) - measure(counts.sum(axis=2))
+        low, high = _percentiles(measure(draws.sum(axis=3)) - measure(draws.sum(axis=2)), confidence)
+        result |= {f"{name}_difference": float(difference[0]), f"{name}_low": low, f"{name}_high": high}
+    only_first = int(((y_first == y_true) & (y_second != y_true)).sum())
+    only_second = int(((y_second == y_true) & (y_first != y_true)).sum())
+    disagreements = only_first + only_second
+    p_value = binomtest(only_first, disagreements).pvalue if disagreements else 1.0
+    return result | {"only_first": only_first, "only_second": only_second, "p_value": float(p_value)}
+
+
+def compare_all(y_true: np.ndarray, predictions: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Return the comparison of each model with the one before it in order of accuracy.
+
+    Parameters
+    ----------
+    y_true : ndarray of shape (n,), dtype int
+    predictions : dict
+        Model names to what they say, int (n,).
+
+    Returns
+    -------
+    DataFrame
+        One row a pair, the better one first; columns ``better``, ``worse`` and those of `compare_predictions`.
+    """
+    order = sorted(predictions, key=lambda name: -(predictions[name] == y_true).mean())
+    rows = [
+        {"better": better, "worse": worse, **compare_predictions(y_true, predictions[better], predictions[worse])}
+        for better, worse in itertools.pairwise(order)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _accuracy(confusion: np.ndarray) -> np.ndarray:
+    """Return the accuracies of confusion matrices (m, k, k)."""
+    return np.trace(confusion, axis1=1, axis2=2) / confusion.sum(axis=(1, 2))
+
+
+def _macro_f1(confusion: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Return the macro-F1 of confusion matrices (m, k, k), over the classes that are present, bool (k,)."""
+    right = np.diagonal(confusion, axis1=1, axis2=2)
+    together = confusion.sum(axis=1) + confusion.sum(axis=2)
+    return (2 * right / np.maximum(together, 1))[:, present].mean(axis=1)
+
+
+def _percentiles(values: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Return the ends of the middle share of values."""
+    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
