@@ -48,7 +48,7 @@ def test_values_that_scikit_learn_gives_too():
 
 
 def test_a_model_at_chance_fails_every_metric():
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(0)
     y_true, y_proba = rng.integers(0, 7, 5000), rng.dirichlet(np.full(7, 0.3), 5000)
     metrics = evaluate_predictions(y_true, y_proba, EMOTIONS)
     for name in ("accuracy", "macro_f1", "weighted_f1", "balanced_accuracy"):
