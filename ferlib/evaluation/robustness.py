@@ -1,9 +1,12 @@
-"""Accuracy on pictures that were moved, scaled or turned: how much a model leans on how a face was cut out."""
+"""Accuracy on pictures that were moved, scaled, turned or spoiled: how much a model leans on what it was trained on."""
 
 from collections.abc import Callable
 
 import cv2
 import numpy as np
+import pandas as pd
+
+from ferlib.progress import track
 
 #: What is done to pictures: shift to the right and down in pixels, factor of size, turn to the left in degrees.
 CHANGES: dict[str, tuple[float, float, float, float]] = {
@@ -41,6 +44,100 @@ def change_pictures(images: np.ndarray, change: tuple[float, float, float, float
         for image in images
     ]
     return np.stack(changed).reshape(images.shape) if changed else images
+
+
+#: Ways to spoil pictures, each at five strengths: what the numbers are stands in `spoil_pictures`.
+CORRUPTIONS: dict[str, tuple[float, ...]] = {
+    "blur": (0.5, 1.0, 1.5, 2.0, 3.0),
+    "noise": (5, 10, 20, 30, 45),
+    "JPEG quality": (50, 30, 20, 10, 5),
+    "rotation": (6, 12, 18, 24, 30),
+    "darker": (0.8, 0.65, 0.5, 0.35, 0.2),
+    "brighter": (1.2, 1.4, 1.6, 1.8, 2.0),
+    "occlusion": (0.15, 0.25, 0.35, 0.45, 0.55),
+}
+
+
+def spoil_pictures(images: np.ndarray, corruption: str, strength: float, *, seed: int = 0) -> np.ndarray:
+    """Return spoiled copies of pictures.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, H, W, C), dtype uint8
+    corruption : str
+        A name of `CORRUPTIONS`.
+    strength : float
+        Of blur and noise the standard deviation, in pixels and in grey levels; the quality of JPEG, 1 to 100; degrees of
+        rotation to the left; the factor of brightness; for occlusion the side of a grey square at a random place, as a
+        fraction of the picture's.
+    seed : int
+        For noise and occlusion.
+
+    Returns
+    -------
+    ndarray of shape (n, H, W, C), dtype uint8
+
+    References
+    ----------
+    D. Hendrycks, T. Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations", ICLR
+    2019.
+    """
+    rng = np.random.default_rng(seed)
+    if corruption == "blur":
+        spoiled = [cv2.GaussianBlur(image, (0, 0), strength) for image in images]
+    elif corruption == "noise":
+        spoiled = np.clip(images + rng.normal(0, strength, images.shape), 0, 255).round().astype(np.uint8)
+    elif corruption == "JPEG quality":
+        options = [cv2.IMWRITE_JPEG_QUALITY, int(strength)]
+        spoiled = [cv2.imdecode(cv2.imencode(".jpg", image, options)[1], cv2.IMREAD_UNCHANGED) for image in images]
+    elif corruption == "rotation":
+        spoiled = change_pictures(images, (0, 0, 1, strength))
+    elif corruption in ("darker", "brighter"):
+        spoiled = np.clip(images * np.float32(strength), 0, 255).round().astype(np.uint8)
+    elif corruption == "occlusion":
+        spoiled = images.copy()
+        height, width = images.shape[1:3]
+        h, w = round(height * strength), round(width * strength)
+        for image, top, left in zip(
+            spoiled,
+            rng.integers(0, height - h + 1, len(images)),
+            rng.integers(0, width - w + 1, len(images)),
+            strict=True,
+        ):
+            image[top : top + h, left : left + w] = 128
+    else:
+        raise ValueError(f"corruption must be one of {', '.join(CORRUPTIONS)}, got '{corruption}'")
+    return np.asarray(spoiled, np.uint8).reshape(images.shape)
+
+
+def measure_corruptions(
+    predict_proba: Callable[[np.ndarray], np.ndarray], images: np.ndarray, y_true: np.ndarray
+) -> pd.DataFrame:
+    """Return the accuracy on pictures spoiled in each way at each strength.
+
+    Parameters
+    ----------
+    predict_proba : callable
+        Pictures to probabilities (n, n_classes).
+    images : ndarray of shape (n, H, W, C), dtype uint8
+    y_true : ndarray of shape (n,), dtype int
+
+    Returns
+    -------
+    DataFrame
+        Columns ``corruption``, ``level`` (0 is the picture as it is, 5 the worst), ``strength`` and ``accuracy``.
+    """
+
+    def accuracy(pictures: np.ndarray) -> float:
+        return float((predict_proba(pictures).argmax(axis=1) == y_true).mean())
+
+    clean = accuracy(images)
+    rows = [{"corruption": name, "level": 0, "strength": np.nan, "accuracy": clean} for name in CORRUPTIONS]
+    cases = [(name, level, value) for name, values in CORRUPTIONS.items() for level, value in enumerate(values, 1)]
+    for name, level, strength in track(cases, desc="spoil pictures", unit="case"):
+        spoiled = spoil_pictures(images, name, strength)
+        rows.append({"corruption": name, "level": level, "strength": strength, "accuracy": accuracy(spoiled)})
+    return pd.DataFrame(rows).sort_values(["corruption", "level"], ignore_index=True)
 
 
 def measure_robustness(

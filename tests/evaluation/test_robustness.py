@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from ferlib.evaluation.robustness import CHANGES, change_pictures, describe_robustness, measure_robustness
+from ferlib.evaluation.robustness import (
+    CHANGES,
+    CORRUPTIONS,
+    change_pictures,
+    describe_robustness,
+    measure_corruptions,
+    measure_robustness,
+    spoil_pictures,
+)
 
 
 def spot(row, column):
@@ -59,3 +67,42 @@ def test_a_model_that_looks_at_one_place_is_found_out():
     assert accuracies["shift 4 px left"] == 0.5
     assert accuracies["scale 1.15"] == 1
     assert ("shift 4 px left", "50.00%", "-50.00 points") in describe_robustness(accuracies)
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_pictures_are_spoiled_the_more_the_stronger(name, drawn_faces):
+    images = drawn_faces.images[:20]
+    distances = [
+        np.abs(spoil_pictures(images, name, strength).astype(int) - images).mean() for strength in CORRUPTIONS[name]
+    ]
+    assert distances[0] > 0
+    assert distances == sorted(distances)
+    np.testing.assert_array_equal(*(spoil_pictures(images, name, CORRUPTIONS[name][2]) for _ in range(2)))
+    colour = np.repeat(images, 3, axis=-1)
+    assert spoil_pictures(colour, name, CORRUPTIONS[name][0]).shape == colour.shape
+
+
+def test_corruptions_do_what_they_say():
+    gray = np.full((50, 40, 40, 1), 100, np.uint8)
+    assert (spoil_pictures(gray, "darker", 0.5) == 50).all()
+    assert spoil_pictures(gray, "noise", 10).std() == pytest.approx(10, rel=0.03)
+    covered = spoil_pictures(gray, "occlusion", 0.25)
+    assert ((covered == 128).sum(axis=(1, 2, 3)) == 100).all()
+    assert (spoil_pictures(gray, "blur", 2) == 100).all()
+    with pytest.raises(ValueError, match="corruption must be one of"):
+        spoil_pictures(gray, "rain", 1)
+
+
+def test_accuracies_fall_where_pictures_are_spoiled(drawn_faces):
+    images = np.concatenate([spot(24, 24), np.zeros((1, 48, 48, 1), np.uint8)] * 20)
+    labels = np.array([1, 0] * 20)
+
+    def looks_for_light(pictures):
+        bright = pictures.max(axis=(1, 2, 3)) > 160
+        return np.stack([~bright, bright], axis=1).astype(float)
+
+    table = measure_corruptions(looks_for_light, images, labels).set_index(["corruption", "level"])["accuracy"]
+    assert len(table) == 6 * len(CORRUPTIONS)
+    assert table["darker"].tolist() == [1, 1, 1, 0.5, 0.5, 0.5]
+    assert table["rotation"].tolist() == [1] * 6
+    assert table["blur", 5] == 0.5

@@ -1,0 +1,98 @@
+"""FER+: what ten raters said about each picture of FER2013."""
+
+import os
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+
+from ferlib.errors import DataError
+
+#: FER+'s columns that are emotions of FER2013, to the names of these.
+FERPLUS_EMOTIONS = {
+    "anger": "angry",
+    "disgust": "disgust",
+    "fear": "fear",
+    "happiness": "happy",
+    "sadness": "sad",
+    "surprise": "surprise",
+    "neutral": "neutral",
+}
+
+#: The columns that are none of them: contempt, "unknown", and "NF" for no face.
+FERPLUS_OTHERS = ("contempt", "unknown", "NF")
+
+
+def find_votes(path: str | Path | None = None) -> Path | None:
+    """Return the file of FER+ votes: the one named, or what the environment's ``FERPLUS_VOTES`` names, or None."""
+    chosen = path or os.environ.get("FERPLUS_VOTES") or None
+    return None if chosen is None else Path(chosen)
+
+
+def read_votes(path: str | Path, names: np.ndarray) -> pd.DataFrame:
+    """Read the raters' votes for pictures.
+
+    Parameters
+    ----------
+    path : path
+        A CSV file with the columns ``file_stem``, FER+'s eight emotions, ``unknown`` and ``NF``.
+    names : ndarray of shape (n,), dtype str
+        The pictures' names, as `ImageDataset.names` has them; their file stems are looked up.
+
+    Returns
+    -------
+    DataFrame
+        One row a picture, by position: votes for each of FER2013's emotions and of `FERPLUS_OTHERS`; ``n`` votes in
+        all; ``majority``, the answer with the most votes, or ``""`` where two have as many or nobody voted;
+        ``agreement``, its share of the votes. Not-a-number where FER+ left the picture out.
+
+    Raises
+    ------
+    DataError
+        The file is missing or is no table of votes, or none of the pictures is in it.
+
+    References
+    ----------
+    E. Barsoum, C. Zhang, C. Canton Ferrer, Z. Zhang, "Training Deep Networks for Facial Expression Recognition with
+    Crowd-Sourced Label Distribution", ICMI 2016.
+    """
+    wanted = [*FERPLUS_EMOTIONS, *FERPLUS_OTHERS]
+    try:
+        table = pd.read_csv(path, index_col="file_stem")[wanted].astype(float)
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file of FER+ votes.") from None
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path} is no table of FER+ votes ({error}).") from None
+    # Three of FER+'s rows stand there twice, with the same votes.
+    table = table[~table.index.duplicated()]
+    stems = [PurePosixPath(name).stem for name in names]
+    votes = table.rename(columns=FERPLUS_EMOTIONS).reindex(stems).reset_index(drop=True)
+    if len(votes) and votes.isna().all(axis=None):
+        raise DataError(f"{path} has no votes for these pictures; their names are like {names[0]}.")
+    answers = list(votes.columns)
+    counts = votes.to_numpy()
+    total, top = counts.sum(axis=1), counts.max(axis=1)
+    clear = (counts == top[:, np.newaxis]).sum(axis=1) == 1
+    known = ~np.isnan(total)
+    best = np.where(known, np.nan_to_num(counts).argmax(axis=1), 0)
+    votes["n"] = total
+    votes["majority"] = np.where(known & clear & (top > 0), np.array(answers)[best], "")
+    votes["agreement"] = np.where(total > 0, top / np.where(total > 0, total, 1), np.nan)
+    return votes
+
+
+def label_ceiling(votes: pd.DataFrame, class_names: tuple[str, ...]) -> float:
+    """Return the best accuracy that any model could reach if the label of a picture were one rater's draw.
+
+    That is the mean share of the most frequent emotion among the votes for emotions that are told apart: even who knew
+    what the ten raters say could not foresee which of them is asked.
+
+    Parameters
+    ----------
+    votes : DataFrame
+        As from `read_votes`.
+    class_names : tuple of str
+    """
+    counts = votes[list(class_names)].dropna().to_numpy()
+    counts = counts[counts.sum(axis=1) > 0]
+    return float((counts.max(axis=1) / counts.sum(axis=1)).mean())

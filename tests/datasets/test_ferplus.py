@@ -1,0 +1,67 @@
+"""FER+ votes are found by file stem, and majorities are those of the votes."""
+
+import os
+
+import numpy as np
+import pytest
+
+from ferlib.datasets import load_images
+from ferlib.datasets.ferplus import find_votes, label_ceiling, read_votes
+from ferlib.emotions import EMOTIONS
+from ferlib.errors import DataError
+
+HEADER = "file_stem,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
+
+
+@pytest.fixture
+def votes_file(tmp_path):
+    path = tmp_path / "votes.csv"
+    path.write_text(
+        HEADER + "a,0,8,0,0,0,0,0,1,1,0\nb,5,0,0,5,0,0,0,0,0,0\nc,0,0,0,0,0,0,1,0,0,9\nd,1,0,0,3,0,0,0,0,0,0\n"
+    )
+    return path
+
+
+def test_votes_are_those_of_the_pictures_in_their_order(votes_file):
+    votes = read_votes(votes_file, np.array(["test/sad/d.png", "a.jpg", "missing.png", "b.png", "c.png"]))
+    assert votes["majority"].tolist() == ["sad", "happy", "", "", "NF"]
+    np.testing.assert_allclose(votes["agreement"], [0.75, 0.8, np.nan, 0.5, 0.9])
+    np.testing.assert_allclose(votes["n"], [4, 10, np.nan, 10, 10])
+    assert votes.loc[3, "sad"] == votes.loc[3, "neutral"] == 5
+
+
+def test_the_ceiling_is_the_mean_share_of_the_favourite(votes_file):
+    votes = read_votes(votes_file, np.array(["a.png", "b.png", "c.png", "d.png", "missing.png"]))
+    assert label_ceiling(votes, EMOTIONS) == pytest.approx((1 + 0.5 + 1 + 0.75) / 4)
+
+
+def test_a_file_that_does_not_fit_is_told(votes_file, tmp_path):
+    with pytest.raises(DataError, match="has no votes for these pictures"):
+        read_votes(votes_file, np.array(["x.png", "y.png"]))
+    with pytest.raises(DataError, match="there is no such file"):
+        read_votes(tmp_path / "gone.csv", np.array(["a.png"]))
+    (tmp_path / "other.csv").write_text("file_stem,happy\na,1\n")
+    with pytest.raises(DataError, match="is no table of FER"):
+        read_votes(tmp_path / "other.csv", np.array(["a.png"]))
+
+
+def test_the_environment_may_name_the_file(monkeypatch, tmp_path):
+    monkeypatch.delenv("FERPLUS_VOTES", raising=False)
+    assert find_votes() is None
+    monkeypatch.setenv("FERPLUS_VOTES", str(tmp_path))
+    assert find_votes() == tmp_path
+    assert str(find_votes("mine.csv")) == "mine.csv"
+
+
+@pytest.mark.real_data
+def test_raters_side_with_most_labels_of_fer2013(fer2013_archive):
+    path = find_votes()
+    if path is None or not os.path.exists(path):  # noqa: PTH110
+        pytest.skip("FERPLUS_VOTES is not set: this test needs the real votes")
+    test = load_images(fer2013_archive).split("test")
+    votes = read_votes(path, test.names)
+    assert votes["n"].notna().mean() > 0.98
+    clear = (votes["majority"] != "").to_numpy()
+    agree = (votes["majority"].to_numpy() == np.array(test.class_names)[test.labels])[clear].mean()
+    assert 0.5 < agree < 0.8
+    assert 0.6 < label_ceiling(votes, EMOTIONS) < 0.9
