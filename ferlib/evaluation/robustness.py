@@ -67,9 +67,9 @@ def spoil_pictures(images: np.ndarray, corruption: str, strength: float, *, seed
     corruption : str
         A name of `CORRUPTIONS`.
     strength : float
-        Of blur and noise the standard deviation, in pixels and in grey levels; the quality of JPEG, 1 to 100; degrees of
-        rotation to the left; the factor of brightness; for occlusion the side of a grey square at a random place, as a
-        fraction of the picture's.
+        Of blur and noise the standard deviation, in pixels and in grey levels; the quality of JPEG, 1 to 100; degrees
+        of rotation to the left; the factor of brightness; for occlusion the side of a grey square at a random place,
+        as a fraction of the picture's.
     seed : int
         For noise and occlusion.
 
@@ -98,12 +98,8 @@ def spoil_pictures(images: np.ndarray, corruption: str, strength: float, *, seed
         spoiled = images.copy()
         height, width = images.shape[1:3]
         h, w = round(height * strength), round(width * strength)
-        for image, top, left in zip(
-            spoiled,
-            rng.integers(0, height - h + 1, len(images)),
-            rng.integers(0, width - w + 1, len(images)),
-            strict=True,
-        ):
+        tops, lefts = rng.integers(0, height - h + 1, len(images)), rng.integers(0, width - w + 1, len(images))
+        for image, top, left in zip(spoiled, tops, lefts, strict=True):
             image[top : top + h, left : left + w] = 128
     else:
         raise ValueError(f"corruption must be one of {', '.join(CORRUPTIONS)}, got '{corruption}'")

@@ -16,9 +16,9 @@ HEADER = "file_stem,neutral,happiness,surprise,sadness,anger,disgust,fear,contem
 @pytest.fixture
 def votes_file(tmp_path):
     path = tmp_path / "votes.csv"
-    path.write_text(
-        HEADER + "a,0,8,0,0,0,0,0,1,1,0\nb,5,0,0,5,0,0,0,0,0,0\nc,0,0,0,0,0,0,1,0,0,9\nd,1,0,0,3,0,0,0,0,0,0\n"
-    )
+    rows = ("a,0,8,0,0,0,0,0,1,1,0", "b,5,0,0,5,0,0,0,0,0,0", "c,0,0,0,0,0,0,1,0,0,9", "d,1,0,0,3,0,0,0,0,0,0")
+    # As in the published file, a row may stand there twice.
+    path.write_text(HEADER + "\n".join([*rows, rows[0]]) + "\n")
     return path
 
 
