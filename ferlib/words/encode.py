@@ -3,7 +3,7 @@
 import numpy as np
 
 #: How the occurrences of words become numbers.
-ENCODINGS = ("histogram", "presence", "tfidf", "soft", "vlad")
+ENCODINGS = ("histogram", "presence", "tfidf", "soft", "vlad", "fisher")
 
 
 def pyramid_cells(positions: np.ndarray, levels: tuple[int, ...]) -> list[np.ndarray]:
@@ -109,6 +109,37 @@ def vlad(descriptors: np.ndarray, words: np.ndarray, vocabulary: np.ndarray) -> 
     sums = np.zeros_like(vocabulary)
     np.add.at(sums, words, descriptors - vocabulary[words])
     return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+
+
+def fisher_vector(
+    descriptors: np.ndarray, posteriors: np.ndarray, weights: np.ndarray, means: np.ndarray, deviations: np.ndarray
+) -> np.ndarray:
+    """Return how a mixture of Gaussians would have to change to fit a picture better, float32 (2 * n_words * d,).
+
+    Where a histogram says how many points are nearest to a word, this says on which side of it they lie, and whether
+    they are spread wider than usual.
+
+    Parameters
+    ----------
+    descriptors : ndarray of shape (n_points, d)
+    posteriors : ndarray of shape (n_points, n_words)
+        How much of each point belongs to each Gaussian, rows summing to 1.
+    weights : ndarray of shape (n_words,)
+        Shares of the Gaussians.
+    means, deviations : ndarray of shape (n_words, d)
+
+    References
+    ----------
+    J. Sanchez, F. Perronnin, T. Mensink, J. Verbeek, "Image Classification with the Fisher Vector: Theory and
+    Practice", IJCV 2013.
+    """
+    n = max(1, len(descriptors))
+    mass = posteriors.sum(axis=0)[:, np.newaxis]
+    first, second = posteriors.T @ descriptors, posteriors.T @ descriptors**2
+    root = np.sqrt(weights)[:, np.newaxis]
+    by_mean = (first - mass * means) / (n * root * deviations)
+    by_deviation = (second - 2 * means * first + mass * (means**2 - deviations**2)) / (n * root * deviations**2)
+    return np.concatenate([by_mean.ravel(), by_deviation.ravel() / np.sqrt(2)]).astype(np.float32)
 
 
 def power_normalise(vector: np.ndarray) -> np.ndarray:

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from ferlib.words.encode import count_words, mean_positions, power_normalise, pyramid_cells, soft_weights, vlad
+from ferlib.words.encode import (
+    count_words,
+    fisher_vector,
+    mean_positions,
+    power_normalise,
+    pyramid_cells,
+    soft_weights,
+    vlad,
+)
 
 # Four points: word 0 twice on the left, word 2 once at the top right, word 1 once at the bottom right.
 WORDS = np.array([0, 0, 2, 1])
@@ -44,6 +52,29 @@ def test_vlad_sums_what_is_left_over():
     np.testing.assert_allclose(
         vlad(descriptors, np.array([0, 0, 1]), vocabulary), [[3 / 5, 4 / 5], [0, -1], [0, 0]], atol=1e-9
     )
+
+
+def test_fisher_vectors_are_the_gradient_of_the_likelihood():
+    rng = np.random.default_rng(0)
+    weights, means, deviations = np.array([0.3, 0.7]), rng.normal(size=(2, 3)), rng.uniform(0.5, 1.5, (2, 3))
+    points = rng.normal(size=(40, 3))
+
+    def log_likelihood(means, deviations):
+        z = (points[:, np.newaxis] - means) / deviations
+        densities = weights * np.exp(-0.5 * (z**2).sum(axis=2)) / deviations.prod(axis=1)
+        return np.log(densities.sum(axis=1)).mean(), densities / densities.sum(axis=1, keepdims=True)
+
+    found = fisher_vector(points, log_likelihood(means, deviations)[1], weights, means, deviations)
+    by_mean, by_deviation = found.reshape(2, 2, 3)
+    for k, j in np.ndindex(2, 3):
+        step = np.zeros((2, 3))
+        step[k, j] = 1e-5
+        slope = (log_likelihood(means + step, deviations)[0] - log_likelihood(means - step, deviations)[0]) / 2e-5
+        assert by_mean[k, j] == pytest.approx(slope * deviations[k, j] / np.sqrt(weights[k]), rel=1e-3, abs=1e-5)
+        slope = (log_likelihood(means, deviations + step)[0] - log_likelihood(means, deviations - step)[0]) / 2e-5
+        assert by_deviation[k, j] == pytest.approx(
+            slope * deviations[k, j] / np.sqrt(2 * weights[k]), rel=1e-3, abs=1e-5
+        )
 
 
 def test_power_normalisation():

@@ -1,9 +1,10 @@
 """Local features: as many as the grid has, where it says, and steady under light."""
 
+import cv2
 import numpy as np
 import pytest
 
-from ferlib.words.features import KINDS, LocalFeatures
+from ferlib.words.features import KINDS, LocalFeatures, _root
 
 
 @pytest.fixture
@@ -11,7 +12,9 @@ def faces(drawn_faces):
     return drawn_faces.images[:6]
 
 
-@pytest.mark.parametrize(("kind", "length"), [("dense_sift", 128), ("sift", 128), ("orb", 256), ("patches", 64)])
+@pytest.mark.parametrize(
+    ("kind", "length"), [("dense_sift", 128), ("grid_sift", 128), ("sift", 128), ("orb", 256), ("patches", 64)]
+)
 def test_every_kind_describes_faces(kind, length, faces):
     found = list(LocalFeatures(kind=kind, patch_sizes=(8,)).describe(faces))
     assert len(found) == 6
@@ -25,12 +28,35 @@ def test_every_kind_describes_faces(kind, length, faces):
 
 
 def test_the_grid_is_where_it_says(faces):
-    features = LocalFeatures(step=8, patch_sizes=(12, 24), upscale=2)
-    _, positions = next(features.describe(faces))
+    _, positions = next(LocalFeatures(kind="grid_sift", step=8, patch_sizes=(12, 24)).describe(faces))
     assert len(positions) == 2 * 6 * 6
     np.testing.assert_allclose(np.unique(positions[:, 0]) * 48, np.arange(4, 48, 8))
+    # Patches of 12 and 24 pixels that lie within the picture.
+    _, positions = next(LocalFeatures(step=6, patch_sizes=(12, 24)).describe(faces))
+    assert len(positions) == 7 * 7 + 5 * 5
+    np.testing.assert_allclose(np.unique(positions[:49, 1]) * 48, np.arange(6, 43, 6))
     _, patches = next(LocalFeatures(kind="patches", step=4, patch_sizes=(8,)).describe(faces))
     np.testing.assert_allclose(np.unique(patches[:, 1]) * 48, np.arange(4, 48, 4))
+
+
+def test_dense_sift_is_opencv_s_sift_upright_on_a_grid():
+    rng = np.random.default_rng(0)
+    images = np.stack([cv2.GaussianBlur(rng.integers(0, 256, (48, 48), np.uint8), (0, 0), 2) for _ in range(5)])
+    stretched = cv2.normalize(images, None, 0, 255, cv2.NORM_MINMAX)[..., np.newaxis]
+    sift = cv2.SIFT_create()
+    for image, (ours, positions) in zip(
+        stretched, LocalFeatures(step=4, patch_sizes=(24,)).describe(stretched), strict=True
+    ):
+        points = [cv2.KeyPoint(float(x) * 96, float(y) * 96, 48 / 6, 0.0) for x, y in positions]
+        large = cv2.resize(image, (96, 96), interpolation=cv2.INTER_CUBIC)
+        theirs = _root(sift.compute(large, points)[1])
+        assert np.median((ours * theirs).sum(axis=1)) > 0.98
+
+
+def test_batches_change_nothing(drawn_faces):
+    features = LocalFeatures(step=6)
+    many = list(features.describe(drawn_faces.images[:70]))
+    np.testing.assert_array_equal(many[69][0], next(features.describe(drawn_faces.images[69:70]))[0])
 
 
 def test_a_patch_is_what_stands_in_the_picture(faces):
