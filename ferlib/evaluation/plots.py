@@ -26,6 +26,9 @@ _STYLE: dict[str, Any] = {
     "font.size": 10,
 }
 
+# Lines of several models, from the palette of Okabe and Ito.
+_LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
 
 def use_style() -> None:
     """Set the look that all figures share, for this process; a notebook calls it once, after its imports."""
@@ -224,3 +227,100 @@ def plot_recalls(results: Mapping[str, Mapping[str, Any]], *, ax: Axes | None = 
     ax.set(ylim=(0, 1), xlabel="", ylabel="recall")
     ax.legend(frameon=False, title="", fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     return ax
+
+
+def plot_reliability(tables: Mapping[str, pd.DataFrame], *, ax: Axes | None = None) -> Axes:
+    """Draw accuracy over confidence; on the diagonal probabilities mean what they say.
+
+    Parameters
+    ----------
+    tables : mapping
+        Names, as the legend shows them, to tables as `ferlib.evaluation.calibration.tabulate_reliability` returns them.
+    ax : Axes, optional
+    """
+    ax = ax or plt.subplots(figsize=(4.6, 4.2))[1]
+    ax.plot([0, 1], [0, 1], color="#7F7F7F", linewidth=1, linestyle=":")
+    for (name, table), color, marker in zip(tables.items(), _LINES, "osD^vP*", strict=False):
+        filled = table[table["n"] > 0]
+        ax.plot(filled["confidence"], filled["accuracy"], color=color, marker=marker, markersize=4, label=name)
+    ax.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), aspect="equal", title="Reliability")
+    ax.legend(frameon=False, fontsize=9, loc="upper left")
+    return ax
+
+
+def plot_curves(y_true: np.ndarray, y_proba: np.ndarray, class_names: Sequence[str]) -> Figure:
+    """Draw each class against the rest: ROC curves on the left, precision over recall on the right.
+
+    Parameters
+    ----------
+    y_true : ndarray of shape (n,), dtype int
+    y_proba : ndarray of shape (n, n_classes)
+    class_names : sequence of str
+        In the legends beside each its area under the curve, and its average precision. A class without a picture has no
+        curve.
+    """
+    from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4))
+    for code, name in enumerate(class_names):
+        truth, score = y_true == code, y_proba[:, code]
+        if not 0 < truth.sum() < len(truth):
+            continue
+        false_alarms, hits, _ = roc_curve(truth, score)
+        precision, recall, _ = precision_recall_curve(truth, score)
+        look = {"color": EMOTION_COLORS[name], "linewidth": 1.4}
+        left.plot(false_alarms, hits, label=f"{name} {roc_auc_score(truth, score):.2f}", **look)
+        right.plot(recall, precision, label=f"{name} {average_precision_score(truth, score):.2f}", **look)
+    left.plot([0, 1], [0, 1], color="#7F7F7F", linewidth=1, linestyle=":")
+    left.set(
+        xlabel="share of the others taken for it", ylabel="share found (recall)", title="ROC, area under the curve"
+    )
+    right.set(xlabel="recall", ylabel="precision", title="Precision over recall, average precision")
+    left.legend(frameon=False, fontsize=8, loc="lower right")
+    right.legend(frameon=False, fontsize=8, loc="lower left")
+    return figure
+
+
+def plot_corruptions(table: pd.DataFrame) -> Figure:
+    """Draw how accuracy falls as pictures are spoiled.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `ferlib.evaluation.robustness.measure_corruptions` returns it.
+    """
+    names = list(dict.fromkeys(table["corruption"]))
+    figure, axes = plt.subplots(2, -(-len(names) // 2), figsize=(9.5, 4), sharey=True, squeeze=False)
+    for ax in axes.flat[len(names) :]:
+        ax.axis("off")
+    for ax, name in zip(axes.flat, names, strict=False):
+        part = table[table["corruption"] == name]
+        ax.plot(part["level"], part["accuracy"], color="#0072B2", marker="o", markersize=4)
+        labels = ["none" if np.isnan(value) else f"{value:g}" for value in part["strength"]]
+        ax.set_xticks(part["level"], labels, fontsize=8)
+        ax.set(title=name, ylim=(0, 1))
+    for ax in axes[:, 0]:
+        ax.set_ylabel("accuracy")
+    return figure
+
+
+def plot_maps(means: np.ndarray, maps: np.ndarray, titles: Sequence[str], *, size: float = 1.25) -> Figure:
+    """Draw heat maps over the mean faces that they belong to.
+
+    Parameters
+    ----------
+    means : ndarray of shape (n, H, W) or (n, H, W, 1)
+        Mean faces, 0 to 255; data sets' single pictures have no place in a figure that is kept.
+    maps : ndarray of shape (n, H, W)
+        Warm where a class gains most.
+    titles : sequence of str
+    size : float
+        Side of a picture in inches.
+    """
+    figure, axes = plt.subplots(1, len(maps), figsize=(size * len(maps), size + 0.35), squeeze=False)
+    for ax, mean, heat, title in zip(axes.flat, means, maps, titles, strict=True):
+        ax.imshow(np.reshape(mean, heat.shape), cmap="gray", vmin=0, vmax=255)
+        ax.imshow(heat, cmap="inferno", alpha=0.5)
+        ax.set_title(title, fontsize=9, loc="center")
+        ax.axis("off")
+    return figure

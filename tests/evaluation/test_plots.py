@@ -1,5 +1,8 @@
 """Figures show what they are given."""
 
+import sys
+import types
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -7,6 +10,7 @@ import pytest
 
 from ferlib.emotions import EMOTIONS
 from ferlib.evaluation import evaluate_predictions, plots
+from ferlib.evaluation.calibration import tabulate_reliability
 
 
 @pytest.fixture(autouse=True)
@@ -59,3 +63,76 @@ def test_recalls_and_light_draw_every_class(metrics, tmp_path):
     path = plots.save_figure(figure, tmp_path, "light")
     assert path.read_bytes().startswith(b"\x89PNG")
     assert plots.save_figure(figure, "", "light") is None
+
+
+def test_reliability_shows_filled_bins_only():
+    y_true = np.array([0, 1, 1, 0])
+    table = tabulate_reliability(y_true, np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.55, 0.45]]))
+    ax = plots.plot_reliability({"a model": table, "calibrated": table})
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a model", "calibrated"]
+    confidence, accuracy = ax.lines[1].get_data()
+    assert len(confidence) == int((table["n"] > 0).sum())
+    assert set(accuracy) <= {0, 1}
+
+
+def test_curves_leave_out_a_class_without_pictures():
+    rng = np.random.default_rng(0)
+    y_true = rng.integers(1, 7, 200)
+    y_proba = rng.dirichlet(np.ones(7), 200)
+    y_proba[np.arange(200), y_true] += 1
+    figure = plots.plot_curves(y_true, y_proba / 2, EMOTIONS)
+    for ax in figure.axes:
+        names = [text.get_text().split()[0] for text in ax.get_legend().get_texts()]
+        assert names == list(EMOTIONS[1:])
+
+
+def test_corruptions_have_a_panel_each():
+    table = pd.DataFrame(
+        [
+            {"corruption": name, "level": level, "strength": level or np.nan, "accuracy": 0.7 - 0.1 * level}
+            for name in ("blur", "noise", "rotation")
+            for level in range(6)
+        ]
+    )
+    panels = [ax for ax in plots.plot_corruptions(table).axes if ax.axison]
+    assert [ax.get_title() for ax in panels] == ["blur", "noise", "rotation"]
+    assert [label.get_text() for label in panels[0].get_xticklabels()] == ["none", "1", "2", "3", "4", "5"]
+
+
+def test_maps_lie_over_faces():
+    figure = plots.plot_maps(np.zeros((3, 8, 8, 1)), np.random.default_rng(0).random((3, 8, 8)), ["a", "b", "c"])
+    assert [len(ax.images) for ax in figure.axes] == [2, 2, 2]
+    assert [ax.get_title() for ax in figure.axes] == ["a", "b", "c"]
+
+
+HISTORY = [
+    {"epoch": n, "loss": 2 - n / 9, "accuracy": n / 9, "val_loss": 2.0, "val_accuracy": n / 9} for n in (1, 2, 3)
+]
+
+
+def test_curves_grow_in_a_notebook(monkeypatch):
+    shown = []
+
+    class Handle:
+        def update(self, figure):
+            shown.append(("update", len(figure.axes[0].lines[0].get_xdata())))
+
+    def display(figure, *, display_id):
+        assert display_id
+        shown.append(("display", len(figure.axes[0].lines[0].get_xdata())))
+        return Handle()
+
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    monkeypatch.setattr("IPython.display.display", display)
+    curves = plots.LiveCurves("a model")
+    for epochs in (1, 2, 3):
+        curves(HISTORY[:epochs])
+    assert shown == [("display", 1), ("update", 2), ("update", 3)]
+    assert plt.get_fignums() == []
+
+
+def test_no_curves_where_nobody_would_see_them(monkeypatch):
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    monkeypatch.setattr("IPython.display.display", lambda *_, **__: pytest.fail("drawn"))
+    plots.LiveCurves()(HISTORY)
+    assert plt.get_fignums() == []
