@@ -37,7 +37,7 @@ MEMBERS = "members"
 MODEL_FILES = (ONNX_MODEL, KERAS_MODEL, SKOPS_MODEL)
 
 #: Classes of ours that a scikit-learn pipeline may hold; any other class that skops does not know is refused.
-_TRUSTED = ("ferlib.models.bovw.BagOfVisualWords",)
+_TRUSTED = ("ferlib.words.bag.BagOfVisualWords",)
 
 
 def delivered_run_dir() -> Path:
