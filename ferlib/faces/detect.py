@@ -10,7 +10,7 @@ import numpy as np
 
 from ferlib import images
 from ferlib.errors import FerlibError
-from ferlib.quiet import silent_stderr
+from ferlib.faces.cascade import THRESHOLDS, Cascade
 
 #: The detectors that `make_detector` knows by name.
 DETECTORS = ("mtcnn", "haar", "none")
@@ -21,7 +21,7 @@ MIN_FACE_SIZE = 20
 # Of two boxes, the less certain goes when they share more than this fraction of the smaller one.
 _MAX_OVERLAP = 0.6
 
-# The pyramid of the mtcnn package is sound at its own smallest face, and only from this many pixels a side.
+# The pyramid is sound for faces of this many pixels, and only from this many pixels a side.
 _MTCNN_FACE = 20
 _MTCNN_SIDE = 24
 # Shorter sides are enlarged to this first, or a face that fills a tiny picture has no level of the pyramid.
@@ -75,7 +75,7 @@ def make_detector(name: str = "mtcnn", *, min_face_size: int = MIN_FACE_SIZE) ->
     Parameters
     ----------
     name : str
-        ``"mtcnn"`` (most accurate), ``"haar"`` (frontal faces only, needs no TensorFlow) or ``"none"`` (the whole
+        ``"mtcnn"`` (most accurate), ``"haar"`` (frontal faces only) or ``"none"`` (the whole
         picture is the face).
     min_face_size : int
         Smaller faces, in pixels of the picture, are not looked for; ``"none"`` ignores it.
@@ -170,7 +170,7 @@ class HaarDetector:
 
 
 class MtcnnDetector:
-    """The multi-task cascaded networks of Zhang et al., through the ``mtcnn`` package (TensorFlow).
+    """The multi-task cascaded networks of Zhang et al., on ONNX Runtime; see `ferlib.faces.cascade`.
 
     Parameters
     ----------
@@ -184,8 +184,7 @@ class MtcnnDetector:
 
     Notes
     -----
-    The package takes any invalid argument inside TensorFlow for "no faces", so what it gets is always one RGB picture
-    of a size that its pyramid can take: a wanted `min_face_size` resizes the picture rather than the pyramid.
+    A wanted `min_face_size` resizes the picture rather than the pyramid, which is sound for faces of 20 pixels.
 
     References
     ----------
@@ -207,24 +206,18 @@ class MtcnnDetector:
         resized = images.to_rgb(_rescale(image, scale))
         if min(resized.shape[:2]) < _MTCNN_SIDE:
             return []
-        rows = self._network.detect_faces(
-            resized, fit_to_image=False, box_format="xyxy", output_type="numpy", threshold_onet=self.min_confidence
-        )
-        found = [_mtcnn_face(row, scale, image) for row in rows]
+        found = [_mtcnn_face(row, scale, image) for row in self._cascade.detect(resized)]
         return _arrange([face for face in found if max(face.box[2:]) >= self.min_face_size])
 
     def _scale(self, height: int, width: int) -> float:
-        """Return what to resize a picture by, so that the package's smallest face is the wanted one."""
+        """Return what to resize a picture by, so that the pyramid's smallest face is the wanted one."""
         scale = max(_MTCNN_FACE / self.min_face_size, _MTCNN_COMFORTABLE_SIDE / min(height, width))
         return min(scale, self.max_side / max(height, width))
 
     @functools.cached_property
-    def _network(self) -> Any:
-        """The package's detector."""
-        with silent_stderr():
-            from mtcnn import MTCNN
-
-            return MTCNN()
+    def _cascade(self) -> Cascade:
+        """The networks."""
+        return Cascade(min_face_size=_MTCNN_FACE, thresholds=(*THRESHOLDS[:2], self.min_confidence))
 
 
 def _rescale(image: np.ndarray, scale: float) -> np.ndarray:
@@ -234,12 +227,12 @@ def _rescale(image: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _mtcnn_face(row: np.ndarray, scale: float, image: np.ndarray) -> Face:
-    """Return a face from one row of the package: picture, x0, y0, x1, y1, confidence, five x, five y."""
-    x0, y0, x1, y1 = row[1:5] / scale
-    points = row[6:16].reshape(2, 5).T / scale
+    """Return a face from one row of the cascade: x0, y0, x1, y1, probability, five x, five y."""
+    x0, y0, x1, y1 = row[:4] / scale
+    points = row[5:15].reshape(2, 5).T / scale
     names = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
     landmarks = {name: (float(x), float(y)) for name, (x, y) in zip(names, points, strict=True)}
-    return Face(_clip_box((x0, y0, x1 - x0, y1 - y0), image), float(row[5]), landmarks)
+    return Face(_clip_box((x0, y0, x1 - x0, y1 - y0), image), float(row[4]), landmarks)
 
 
 def _clip_box(box: Any, image: np.ndarray) -> tuple[int, int, int, int]:
