@@ -146,17 +146,17 @@ class _Neighbors(NearestNeighbors):
 
     def fit(self, X: "csr_matrix", y: None = None) -> "_Neighbors":  # noqa: ARG002
         """Hold the samples among which neighbours are looked for."""
-        return super().fit(self._features_of(X))
+        self._held = X.indices
+        return super().fit(self.features[X.indices].astype(np.float32))
 
     def kneighbors(
         self, X: "csr_matrix", n_neighbors: int | None = None, return_distance: bool = True
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """Return the numbers of the nearest of the samples that `fit` was given, and their distances if wanted."""
-        return super().kneighbors(self._features_of(X), n_neighbors, return_distance)
-
-    def _features_of(self, rows: "csr_matrix") -> np.ndarray:
-        """Return what rows of the identity stand for, float32 (n, d)."""
-        return self.features[rows.indices].astype(np.float32)
+        # SMOTE asks for the neighbours of the very samples that it gave; a second copy of them could be gigabytes.
+        same = np.array_equal(X.indices, self._held)
+        features = self._fit_X if same else self.features[X.indices].astype(np.float32)
+        return super().kneighbors(features, n_neighbors, return_distance)
 
 
 def _principal_components(pixels: np.ndarray, random_state: int) -> np.ndarray:
