@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -18,7 +19,10 @@ from ferlib.evaluate import main
 from ferlib.sources.synthetic import write_synthetic
 from ferlib.training import TrainingOptions, record_metrics, train_model
 
-NUMBERS = ("n", "accuracy", "macro_f1", "balanced_accuracy", "per_class", "confusion_matrix", "class_names")
+NUMBERS = (
+    *("n", "accuracy", "macro_f1", "weighted_f1", "balanced_accuracy", "top2_accuracy", "log_loss", "ece", "brier"),
+    *("intervals", "per_class", "confusion_matrix", "class_names"),
+)
 
 
 def train_words(data, run_dir, options):
@@ -72,7 +76,7 @@ def test_numbers_are_written_and_shown(evaluate, run_dir, faces, capsys):
     assert [row["support"] for row in result["per_class"].values()] == matrix.sum(axis=1).tolist()
     out = capsys.readouterr().out
     assert "bovw on faces.zip, split test (SYNTHETIC faces)" in out
-    assert f"accuracy {result['accuracy']:.2%}" in out
+    assert re.search(rf"^accuracy +{result['accuracy']:.2%}  \d", out, flags=re.MULTILINE)
     assert [line.split()[0] for line in out.splitlines()[-7:]] == list(EMOTIONS)
 
 
@@ -173,3 +177,44 @@ def test_the_delivered_model_reaches_what_was_promised(fer2013_archive, tmp_path
     # Processors round differently: a picture on the edge between two emotions may fall to the other side.
     assert result["accuracy"] == pytest.approx(recorded["accuracy"], abs=2 / 3589)
     assert np.abs(np.subtract(result["confusion_matrix"], recorded["confusion_matrix"])).sum() <= 8
+
+
+def test_runs_are_compared_with_intervals_and_tests(run_dir, faces, tmp_path, capsys):
+    data = split_dataset(load_images(faces), val_fraction=0.2, seed=4)
+    other = train_words(data, tmp_path / "other", TrainingOptions(seed=5))
+    output = tmp_path / "e.json"
+    assert (
+        main(["--run", str(run_dir), "--data", str(faces), "--compare", str(other), "--output-json", str(output)]) == 0
+    )
+    compared = json.loads(output.read_text())["compare"]
+    assert set(compared["models"]) == {"words", "other"}
+    assert compared["models"]["other"]["accuracy"] == read_metrics(other)["test"]["accuracy"]
+    (test,) = compared["tests"]
+    difference = compared["models"][test["better"]]["accuracy"] - compared["models"][test["worse"]]["accuracy"]
+    assert test["accuracy_difference"] == pytest.approx(difference)
+    out = capsys.readouterr().out
+    assert f"{test['better']} against {test['worse']}" in out
+    assert "McNemar p =" in out
+
+
+def test_runs_of_other_emotions_are_not_compared(run_dir, sampled_run, faces):
+    with pytest.raises(FerlibError, match="tells other emotions apart: "):
+        main(["--run", str(run_dir), "--data", str(faces), "--compare", str(sampled_run)])
+
+
+def test_a_report_has_tables_and_figures(run_dir, faces, tmp_path, capsys):
+    folder = tmp_path / "report"
+    arguments = ["--run", str(run_dir), "--data", str(faces), "--report", str(folder), "--robustness", "--corruptions"]
+    assert main(arguments) == 0
+    text = (folder / "report.md").read_text()
+    metrics = read_metrics(run_dir)["test"]
+    assert text.startswith("# bovw on faces.zip\n")
+    assert "SYNTHETIC" in text
+    assert f"| accuracy | {metrics['accuracy']:.2%} |" in text
+    assert f"| happy | {metrics['per_class']['happy']['precision']:.3f} |" in text
+    figures = set(re.findall(r"\]\((\w+\.png)\)", text))
+    assert figures == {path.name for path in folder.glob("*.png")}
+    assert {"confusion_matrix.png", "curves.png", "reliability.png", "corruptions.png"} <= figures
+    out = capsys.readouterr().out
+    assert re.search(r"^rotate 12° left +\d+\.\d\d%  [+-]\d+\.\d\d points$", out, flags=re.MULTILINE)
+    assert re.search(r"^blur +0\.\d{3}", out, flags=re.MULTILINE)
