@@ -123,12 +123,23 @@ def test_readme_lists_every_model():
 
 
 def test_results_table_says_what_the_delivered_run_recorded():
-    row = next(line for line in _read("README.md").splitlines() if line.startswith("| compact_cnn"))
-    shown = re.findall(r"\| (\d+\.\d{1,2}) %", row)
+    sentence = _read("README.md").split("The delivered model is `compact_cnn`:")[1].split("\n\n")[0]
     measured = json.loads((delivered_run_dir() / "metrics.json").read_text(encoding="utf-8"))["test"]
-    expected = (measured["accuracy"], measured["macro_f1"])
-    assert shown == [f"{value:.{len(text.split('.')[1])}%}"[:-1] for value, text in zip(expected, shown, strict=True)]
-    assert f"{measured['n']:,} pictures" in row
+    for name, words in (("accuracy", "accuracy"), ("macro_f1", "macro-F1")):
+        assert f"{words} {measured[name]:.2%}" in sentence
+        low, high = measured["intervals"][name]
+        assert f"{low:.1%} to {high:.1%}" in sentence
+    assert f"n = {measured['n']:,}" in sentence
+    assert f"expected calibration error {measured['ece']:.3f}" in sentence
+
+
+def test_results_table_is_made_from_the_experiments():
+    from ferlib.results import BEGIN, END, tabulate_best
+    from ferlib.training import read_experiments
+
+    table = _read("README.md").split(BEGIN)[1].split(END)[0].strip()
+    assert table == tabulate_best(read_experiments())
+    assert "| compact_cnn |" in table
 
 
 def test_changelog_tells_of_this_version():

@@ -13,8 +13,14 @@ if TYPE_CHECKING:
 
 POOLINGS = ("max", "average", "stride")
 
-#: How the delivered model is trained; an ensemble's members are too.
-COMPACT_TRAINING = {"augmentation": Augmentation(crop=5 / 6)}
+#: How the delivered model is trained, beside its teacher; an ensemble's members are too.
+COMPACT_TRAINING = {
+    "epochs": 100,
+    "patience": 30,
+    "label_smoothing": 0.05,
+    "mixup": 0.2,
+    "augmentation": Augmentation(crop=5 / 6),
+}
 
 
 @register_model(kind="cnn", **COMPACT_TRAINING)

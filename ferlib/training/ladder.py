@@ -46,6 +46,7 @@ PLAIN = {
     "learning_rate": 1e-3,
     "schedule": "constant",
     "label_smoothing": 0.0,
+    "mixup": 0.0,
     "augmentation": None,
 }
 

@@ -172,12 +172,16 @@ def _describe(run: Path) -> dict[str, Any]:
 def describe_options(config: dict[str, Any]) -> str:
     """Return in one line the options of a run that are not its model's own, as ``epochs=12 augmentation.crop=1``."""
     spec = get_model(config["model"])
-    recorded = _flatten({**config.get("training", {}), **config.get("model_options", {})})
+    # Of an ensemble of finished runs, each member's own configuration says how it was trained.
+    training = {} if config.get("model_options", {}).get("members") else config.get("training", {})
+    recorded = _flatten({**training, **config.get("model_options", {})})
     builder = {name: parameter.default for name, parameter in inspect.signature(spec.build).parameters.items()}
     default = _flatten({**builder, **TrainingOptions(**spec.training).to_config()})
     if recorded.get("teacher"):
         # Where the teacher's folder lay says nothing to a reader.
         recorded["teacher"] = config.get("teacher", {}).get("model", "yes")
+    if not training:
+        recorded.pop("augmentation")
     changed = {name: value for name, value in recorded.items() if value != default.get(name)}
     return " ".join(f"{name}={_shorten(value)}" for name, value in changed.items())
 
