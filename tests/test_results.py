@@ -17,7 +17,7 @@ def runs(drawn_faces, tmp_path_factory):
     """A folder with two measured runs, one that is not finished and one that was not measured."""
     folder = tmp_path_factory.mktemp("runs")
     words = train_model("bovw", drawn_faces, folder / "words", model_options={"n_words": 20})
-    options = TrainingOptions(epochs=1, mixup=0.2, seed=4, resample="random_over", precision="float32")
+    options = TrainingOptions(epochs=1, mixup=0.4, seed=4, resample="random_over", precision="float32")
     cnn = train_model("compact_cnn", drawn_faces, folder / "cnn", options, model_options={"widths": (4, 8)})
     for run in (words, cnn):
         record_metrics(run, drawn_faces)
@@ -47,7 +47,7 @@ def test_the_table_says_what_was_recorded(runs, tmp_path, capsys):
 def test_only_what_differs_from_the_model_s_own_options_is_listed(runs):
     config = json.loads((runs / "cnn" / "config.json").read_text())
     listed = dict(pair.split("=") for pair in describe_options(config).split())
-    assert {"epochs": "1", "mixup": "0.2", "seed": "4", "resample": "random_over", "widths": "4,8"}.items() <= (
+    assert {"epochs": "1", "mixup": "0.4", "seed": "4", "resample": "random_over", "widths": "4,8"}.items() <= (
         listed.items()
     )
     assert "patience" not in listed
