@@ -50,7 +50,7 @@ def test_only_what_differs_from_the_model_s_own_options_is_listed(runs):
     assert {"epochs": "1", "mixup": "0.4", "seed": "4", "resample": "random_over", "widths": "4,8"}.items() <= (
         listed.items()
     )
-    assert "patience" not in listed
+    assert "weight_decay" not in listed
 
 
 def test_what_the_table_knew_stays_and_what_is_measured_anew_is_renewed(runs, tmp_path):
