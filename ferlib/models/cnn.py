@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 POOLINGS = ("max", "average", "stride")
 
-#: How the delivered model is trained, beside its teacher; an ensemble's members are too.
+#: How `compact_cnn` is trained unless told otherwise; an ensemble's members are too.
 COMPACT_TRAINING = {
     "epochs": 100,
     "patience": 30,
