@@ -35,7 +35,9 @@ def main() -> None:
 
     dataset = split_dataset(load_images(locate_data(args.data, allow_download=False)))
     keras = start_keras()
-    from ferlib.training.network import RunRecorder, TrainingBatches, _build_for_training, _compile
+    from ferlib.training.batches import TrainingBatches
+    from ferlib.training.network import build_for_training, compile_network
+    from ferlib.training.recorder import RunRecorder
 
     spec = get_model(args.model)
     options = TrainingOptions(**spec.training)
@@ -44,8 +46,8 @@ def main() -> None:
 
     images = fit_to_model(train.images, image_size=spec.image_size, channels=spec.channels)
     sizes = {"n_classes": dataset.n_classes, "image_size": spec.image_size, "channels": spec.channels}
-    model = _build_for_training(spec, options, sizes)
-    _compile(model, options, 1000, options.learning_rate)
+    model = build_for_training(spec, options, sizes)
+    compile_network(model, options, 1000, options.learning_rate)
     batches = TrainingBatches(
         images,
         np.eye(dataset.n_classes, dtype=np.float32)[train.labels],

@@ -123,16 +123,12 @@ def measure_corruptions(
     DataFrame
         Columns ``corruption``, ``level`` (0 is the picture as it is, 5 the worst), ``strength`` and ``accuracy``.
     """
-
-    def accuracy(pictures: np.ndarray) -> float:
-        return float((predict_proba(pictures).argmax(axis=1) == y_true).mean())
-
-    clean = accuracy(images)
+    clean = _accuracy(predict_proba, images, y_true)
     rows = [{"corruption": name, "level": 0, "strength": np.nan, "accuracy": clean} for name in CORRUPTIONS]
     cases = [(name, level, value) for name, values in CORRUPTIONS.items() for level, value in enumerate(values, 1)]
     for name, level, strength in track(cases, desc="spoil pictures", unit="case"):
-        spoiled = spoil_pictures(images, name, strength)
-        rows.append({"corruption": name, "level": level, "strength": strength, "accuracy": accuracy(spoiled)})
+        accuracy = _accuracy(predict_proba, spoil_pictures(images, name, strength), y_true)
+        rows.append({"corruption": name, "level": level, "strength": strength, "accuracy": accuracy})
     return pd.DataFrame(rows).sort_values(["corruption", "level"], ignore_index=True)
 
 
@@ -154,10 +150,12 @@ def measure_robustness(
         ``upright`` and the name of each change to a fraction.
     """
     views = {"upright": (0, 0, 1, 0), **CHANGES}
-    return {
-        name: float((predict_proba(change_pictures(images, change)).argmax(axis=1) == y_true).mean())
-        for name, change in views.items()
-    }
+    return {name: _accuracy(predict_proba, change_pictures(images, change), y_true) for name, change in views.items()}
+
+
+def _accuracy(predict_proba: Callable[[np.ndarray], np.ndarray], images: np.ndarray, y_true: np.ndarray) -> float:
+    """Return the share of pictures whose most probable class is the true one."""
+    return float((predict_proba(images).argmax(axis=1) == y_true).mean())
 
 
 def describe_robustness(accuracies: dict[str, float]) -> list[tuple[str, str, str]]:

@@ -123,6 +123,11 @@ class TrainingOptions:
         for name, allowed in choices.items():
             _require(getattr(self, name) in allowed, name, f"one of {', '.join(allowed)}", f"'{getattr(self, name)}'")
 
+    def peak_rate(self, epochs_done: int) -> float:
+        """Return the highest learning rate from an epoch on."""
+        # A high rate would spoil a backbone's weights as soon as they may change.
+        return self.learning_rate * (0.1 if 0 < self.frozen_epochs <= epochs_done else 1.0)
+
     def to_config(self) -> dict[str, Any]:
         """Return the options as JSON can hold them."""
         return asdict(self)

@@ -13,7 +13,8 @@ from ferlib.errors import FerlibError
 from ferlib.models import get_model
 from ferlib.prepare import Augmentation
 from ferlib.training import TrainingOptions, train_model
-from ferlib.training.network import TrainingBatches, blend_batch, count_plateaus
+from ferlib.training.batches import TrainingBatches, blend_batch
+from ferlib.training.recorder import count_plateaus
 from ferlib.training.run import _training_pictures
 
 
