@@ -197,7 +197,9 @@ def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarr
     return rooted / rooted.sum(axis=1, keepdims=True)
 
 
-def load_classifier(run_dir: str | Path | None = None, *, test_time_augmentation: str | None = None) -> Classifier:
+def load_classifier(
+    run_dir: str | Path | None = None, *, test_time_augmentation: str | None = None, n_threads: int = 0
+) -> Classifier:
     """Load a run's model for prediction.
 
     Parameters
@@ -206,6 +208,8 @@ def load_classifier(run_dir: str | Path | None = None, *, test_time_augmentation
         A run's folder; the delivered model's when None.
     test_time_augmentation : {"none", "flip", "ten_crop"}, optional
         Views to average instead of those that the run's configuration names, for an ensemble in each member.
+    n_threads : int
+        Of ONNX Runtime; 0 leaves it the choice.
 
     Raises
     ------
@@ -221,13 +225,14 @@ def load_classifier(run_dir: str | Path | None = None, *, test_time_augmentation
             raise ArtifactError(f"{run_dir} is not complete; is its training still to be finished (--resume)?")
         # A hidden one is a copy that was interrupted.
         folders = sorted((run_dir / MEMBERS).glob("[0-9]*"), key=lambda folder: int(folder.name.split("-")[0]))
-        members = [load_classifier(folder, test_time_augmentation=test_time_augmentation) for folder in folders]
+        options = {"test_time_augmentation": test_time_augmentation, "n_threads": n_threads}
+        members = [load_classifier(folder, **options) for folder in folders]
         return Ensemble(run_dir, config, members)
     for file_name, load in zip(MODEL_FILES, (_load_onnx, _load_keras, _load_skops), strict=True):
         path = run_dir / file_name
         if path.exists():
             try:
-                return Classifier(run_dir, config, load(path, len(config["class_names"])))
+                return Classifier(run_dir, config, load(path, len(config["class_names"]), n_threads))
             # Each library has its own kinds of error for a damaged file.
             except Exception as error:
                 raise ArtifactError(f"{path} cannot be loaded ({error}).") from error
@@ -264,22 +269,24 @@ def load_pipeline(run_dir: str | Path) -> Any:
     return skops.io.load(path, trusted=list(_TRUSTED))
 
 
-def _load_onnx(path: Path, n_classes: int) -> Callable[[np.ndarray], np.ndarray]:  # noqa: ARG001
+def _load_onnx(path: Path, n_classes: int, n_threads: int) -> Callable[[np.ndarray], np.ndarray]:  # noqa: ARG001
     """Return the prediction of an ONNX network: uint8 (n, H, W, C) to (n, n_classes)."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = n_threads
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda images: session.run(None, {name: images.astype(np.float32)})[0]
 
 
-def _load_keras(path: Path, n_classes: int) -> Callable[[np.ndarray], np.ndarray]:  # noqa: ARG001
+def _load_keras(path: Path, n_classes: int, n_threads: int) -> Callable[[np.ndarray], np.ndarray]:  # noqa: ARG001
     """Return the prediction of a Keras network: uint8 (n, H, W, C) to (n, n_classes)."""
     model = load_keras_model(path.parent)
     return lambda images: np.asarray(model.predict_on_batch(images.astype(np.float32)))
 
 
-def _load_skops(path: Path, n_classes: int) -> Callable[[np.ndarray], np.ndarray]:
+def _load_skops(path: Path, n_classes: int, n_threads: int) -> Callable[[np.ndarray], np.ndarray]:  # noqa: ARG001
     """Return the prediction of a scikit-learn pipeline: uint8 (n, H, W, C) to (n, n_classes)."""
     pipeline = load_pipeline(path.parent)
 

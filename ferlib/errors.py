@@ -9,6 +9,10 @@ class PictureError(FerlibError):
     """A file that should hold a picture cannot be read as one."""
 
 
+class VideoError(FerlibError):
+    """A file or camera that should give a video cannot be read as one, or a video cannot be written."""
+
+
 class DataError(FerlibError):
     """A data set is missing, incomplete, or not in a layout that ferlib knows."""
 

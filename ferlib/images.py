@@ -85,6 +85,39 @@ def read_picture(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarra
     return decode_picture(data, name=str(path), max_pixels=max_pixels)
 
 
+def as_picture(picture: np.ndarray | Image.Image | str | Path) -> np.ndarray:
+    """Return whatever holds a picture as an array.
+
+    Parameters
+    ----------
+    picture : ndarray of shape (H, W), (H, W, 1) or (H, W, 3), dtype uint8; Pillow picture; or path
+
+    Returns
+    -------
+    ndarray of shape (H, W, 1) or (H, W, 3), dtype uint8
+        Grey, or RGB, 0 to 255.
+
+    Raises
+    ------
+    PictureError
+        A file cannot be read as a picture.
+    ValueError
+        An array has another shape or dtype, or no pixel.
+    """
+    if isinstance(picture, str | Path):
+        return read_picture(picture)
+    if isinstance(picture, Image.Image):
+        return _to_uint8(ImageOps.exif_transpose(picture))
+    array = np.asarray(picture)
+    array = array[..., np.newaxis] if array.ndim == 2 else array
+    if array.ndim != 3 or array.shape[-1] not in (1, 3) or array.dtype != np.uint8 or not array.size:
+        raise ValueError(
+            "expected a uint8 picture of shape (H, W), (H, W, 1) or (H, W, 3), "
+            f"got {array.dtype} of shape {array.shape}"
+        )
+    return array
+
+
 def _first_line(error: BaseException) -> str:
     """Return an error's first line, short, without the memory addresses that Pillow puts there."""
     lines = str(error).splitlines()

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import matplotlib
@@ -16,7 +17,8 @@ from PIL import Image
 
 from ferlib.emotions import EMOTIONS
 from ferlib.errors import ArtifactError, FerlibError
-from ferlib.images import read_picture
+from ferlib.images import read_picture, resize
+from ferlib.inference import VideoWriter, open_video
 from ferlib.predict import main
 
 HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
@@ -198,7 +200,15 @@ def test_a_missing_run_folder_is_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--min-face-size", "0"], ["--margin", "-1"], ["--margin", "x"], ["--detector", "x"]]
+    "arguments",
+    [
+        ["--min-face-size", "0"],
+        ["--margin", "-1"],
+        ["--margin", "x"],
+        ["--min-probability", "1.5"],
+        ["--threads", "0"],
+        ["--detector", "x"],
+    ],
 )
 def test_impossible_options_are_refused(arguments, capsys):
     with pytest.raises(SystemExit, match="2"):
@@ -283,3 +293,177 @@ def test_ctrl_c_writes_what_was_done(tmp_path, run_dir):
     assert command.returncode == 130
     assert err.endswith("stopped\n")
     assert 1 <= len(read_csv(table)) < 200
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """Two seconds in which a photograph's face moves to the right."""
+    photo = resize(read_picture(HOPPER), (240, 204))
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    with VideoWriter(path, rate=15) as writer:
+        for number in range(30):
+            scene = np.full((240, 320, 3), 90, np.uint8)
+            scene[:, 3 * number : 3 * number + 204] = photo
+            writer.write(scene, number / 15)
+    return path
+
+
+def test_a_video_gives_people_over_time_and_every_output(predict, clip, tmp_path, capsys):
+    outputs = {name: tmp_path / name for name in ("drawn.mp4", "faces.csv", "counts.csv", "faces.json", "timeline.png")}
+    drawn, faces, counts, records, timeline = outputs.values()
+    status = predict(
+        *(clip, "--output-video", drawn, "--output-csv", faces, "--counts-csv", counts),
+        *("--output-json", records, "--timeline", timeline),
+    )
+    assert status == 0
+    out, err = capsys.readouterr()
+    first, person = out.splitlines()
+    assert first == f"{clip}: 30 frames, 1.9 s, people: 1"
+    assert "person 1, 0.0 to 1.9 s, 30 frames" in person
+    assert all(str(path) in err for path in outputs.values())
+    rows = read_csv(faces)
+    assert [(int(row["frame"]), row["face"]) for row in rows] == [(number, "1") for number in range(30)]
+    assert [float(row["time"]) for row in rows] == pytest.approx(np.arange(30) / 15, abs=0.002)
+    lefts = np.array([int(row["x"]) for row in rows])
+    np.testing.assert_allclose(lefts - lefts[0], 3 * np.arange(30), atol=4)
+    assert sum(int(row["count"]) for row in read_csv(counts)) == 30
+    *frames, summary = map(json.loads, records.read_text().splitlines())
+    assert [frame["frame"] for frame in frames] == list(range(30))
+    assert (summary["frames"], summary["people"][0]["frames"], summary["model"]) == (30, 30, "brightness")
+    with open_video(drawn) as video:
+        images = [frame.image for frame in video]
+    assert len(images) == 30
+    with open_video(clip) as video:
+        changed = [(abs(a - b.image.astype(int)) > 40).any(axis=-1).mean() for a, b in zip(images, video, strict=True)]
+    assert min(changed) > 0.005
+    assert read_picture(timeline).shape[1] > 800
+
+
+def test_pictures_and_videos_in_a_folder_are_done_and_annotated(predict, clip, tmp_path, capsys):
+    save(tmp_path / "album/a.png")
+    shutil.copy(clip, tmp_path / "album/b.mp4")
+    (tmp_path / "album/web.mp4").write_text("<html>404</html>")
+    status = predict(tmp_path / "album", "--detector", "haar", "--output-dir", tmp_path / "drawn")
+    assert status == 1
+    out, err = capsys.readouterr()
+    assert f"{tmp_path / 'album/a.png'}: no face found." in out
+    assert "b.mp4: 30 frames" in out
+    assert f"error: {tmp_path / 'album/web.mp4'}: not a readable video." in err
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["a.png", "b.mp4"]
+
+
+def test_a_camera_is_followed_to_its_end(predict, clip, tmp_path, capsys, monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    drawn, faces = tmp_path / "drawn.mp4", tmp_path / "faces.csv"
+    status = predict("--webcam", clip, "--output-video", drawn, "--output-csv", faces)
+    assert status == 0
+    out, err = capsys.readouterr()
+    assert "no display here, so no window" in err
+    assert f"camera {clip}: 30 frames" in out
+    assert len(read_csv(faces)) == 30
+    assert drawn.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to one process")
+def test_ctrl_c_ends_a_camera_cleanly(tmp_path, run_dir, clip):
+    faces = tmp_path / "faces.csv"
+    endless = tmp_path / "endless.mp4"
+    with open_video(clip) as video, VideoWriter(endless, rate=15) as writer:
+        images = [frame.image for frame in video]
+        for number in range(3000):
+            writer.write(images[number % 30], number / 15)
+    command = run_command("--webcam", endless, "--no-show", "--run", run_dir, "--output-csv", faces)
+    part = tmp_path / "faces.csv.part"
+    deadline = time.monotonic() + 60
+    while not (part.exists() and part.stat().st_size > 2000) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    command.send_signal(signal.SIGINT)
+    out, _ = command.communicate()
+    assert command.returncode == 0
+    n_frames = len(read_csv(faces))
+    assert 10 <= n_frames < 3000
+    assert "person 1, 0.0 to" in out
+    assert not part.exists()
+
+
+def test_a_video_that_was_cut_short_is_told_and_kept(predict, clip, tmp_path, capsys):
+    noise = np.random.default_rng(0).integers(0, 256, (30, 48, 64, 3), dtype=np.uint8)
+    with VideoWriter(tmp_path / "v.avi", rate=25) as writer:
+        for number, image in enumerate(noise):
+            writer.write(image, number / 25)
+    data = (tmp_path / "v.avi").read_bytes()
+    (tmp_path / "cut.avi").write_bytes(data[: len(data) // 2])
+    assert predict(tmp_path / "cut.avi", "--detector", "none", "--output-csv", tmp_path / "f.csv") == 1
+    assert "the video ends after frame" in capsys.readouterr().err
+    assert len(read_csv(tmp_path / "f.csv")) >= 5
+
+
+def test_a_picture_can_come_from_standard_input(run_dir):
+    done = subprocess.run(
+        [sys.executable, "-m", "ferlib.predict", "-", "--run", run_dir],
+        input=HOPPER.read_bytes(), capture_output=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"-: face 1, box [178, 110, 173, 220]")
+
+
+def test_an_interrupted_folder_is_gone_on_with(predict, tmp_path, capsys):
+    for number in range(6):
+        save(tmp_path / f"album/{number}.png", level=40 * number)
+    common = ["--detector", "none", "--output-json", tmp_path / "f.json", "--output-csv", tmp_path / "f.csv"]
+    predict(*[tmp_path / f"album/{number}.png" for number in range(3)], *common)
+    capsys.readouterr()
+    assert predict(tmp_path / "album", *common, "--resume") == 0
+    out, err = capsys.readouterr()
+    assert "3 of 6 were done before" in err
+    assert [line.split(":")[0][-5:] for line in out.splitlines()[:3]] == ["3.png", "4.png", "5.png"]
+    resumed = (tmp_path / "f.csv").read_text()
+    predict(tmp_path / "album", *common)
+    assert (tmp_path / "f.csv").read_text() == resumed
+
+
+def test_the_limit_of_pixels_and_the_batch_are_options(predict, tmp_path, capsys):
+    for number in range(5):
+        save(tmp_path / f"{number}.png", (20 + number, 30, 3), level=200)
+    assert predict(tmp_path, "--detector", "none", "--batch-size", "2", "--max-pixels", 23 * 30) == 1
+    out, err = capsys.readouterr()
+    assert "over the limit of 690 pixels" in err
+    assert out.count("neutral, probability") == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["a.png", "--output-video", "v.mp4"], "for one video, but there are 0"),
+        (["a.mp4", "b.mp4", "--timeline", "t.png"], "for one video, but there are 2"),
+        (["a.mp4", "--output-video", "v.gif"], "videos are written as"),
+        (["a.mp4", "--timeline", "t.svg"], r"written as \.png"),
+    ],
+)
+def test_impossible_videos_are_told_before_any_work(predict, arguments, sentence):
+    with pytest.raises(FerlibError, match=sentence):
+        predict(*arguments)
+
+
+def test_something_has_to_be_named(capsys):
+    for arguments, sentence in (([], "name a picture"), (["a.png", "--resume"], "--resume needs --output-json")):
+        with pytest.raises(SystemExit, match="2"):
+            main(arguments)
+        assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "people"), [("please.mkv", {"1"}), ("head-pose-face-detection-female-and-male.gif", {"1", "2"})]
+)
+def test_people_of_real_videos_keep_their_numbers(name, people, predict, tmp_path, capsys):
+    if not os.environ.get("VIDEOS_DIR"):
+        pytest.skip("VIDEOS_DIR is not set: this test needs the real videos")
+    predict(Path(os.environ["VIDEOS_DIR"]) / name, "--output-csv", tmp_path / "f.csv")
+    rows = read_csv(tmp_path / "f.csv")
+    assert {row["face"] for row in rows} == people
+    for person in people:
+        # Each stays in their own place of the picture, and is there most of the time.
+        lefts = [int(row["x"]) for row in rows if row["face"] == person]
+        assert max(lefts) - min(lefts) < 60
+        assert len(lefts) >= 0.7 * len({row["frame"] for row in rows})

@@ -2,6 +2,7 @@
 
 from ferlib.faces.detect import (
     DETECTORS,
+    MIN_CONFIDENCE,
     MIN_FACE_SIZE,
     Detector,
     Face,
@@ -13,6 +14,7 @@ from ferlib.faces.detect import (
 
 __all__ = [
     "DETECTORS",
+    "MIN_CONFIDENCE",
     "MIN_FACE_SIZE",
     "Detector",
     "Face",

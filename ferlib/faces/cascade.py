@@ -15,6 +15,8 @@ import numpy as np
 _CELL, _FACTOR = 12, 0.709
 # How far apart the first network's cells are, in pixels of a level.
 _STRIDE = 2
+# Sides in pixels of what the second and the third network look at.
+_SIDES = {"rnet": 24, "onet": 48}
 
 #: What each network's probability has to exceed.
 THRESHOLDS = (0.6, 0.7, 0.8)
@@ -59,23 +61,62 @@ class Cascade:
             x0, y0, x1, y1, probability, five x and five y of the landmarks: left eye, right eye, nose, left and right
             corner of the mouth, left and right as the viewer sees them. The most probable first.
         """
-        pixels = (image.astype(np.float32) - 127.5) / 128
+        pixels = _normalise(image)
         boxes = self._propose(pixels)
-        for name, side, threshold in (("rnet", 24, self.thresholds[1]), ("onet", 48, self.thresholds[2])):
+        for name, threshold in (("rnet", self.thresholds[1]), ("onet", self.thresholds[2])):
             if not len(boxes):
                 return np.empty((0, 15))
-            offsets, *landmarks, scores = self._run(name, _cut_patches(pixels, boxes, side))
-            sizes = (boxes[:, 2:4] - boxes[:, :2] + 1).astype(float)
-            refined = boxes.astype(float)
-            refined[:, :4] += offsets * np.tile(sizes, 2)
-            refined[:, 4] = scores[:, 1]
-            if landmarks:
-                points = landmarks[0].reshape(-1, 2, 5) * sizes[:, :, np.newaxis] + boxes[:, :2, np.newaxis] - 1
-                refined = np.concatenate([refined, points.reshape(-1, 10)], axis=1)
+            refined = self._refine(name, pixels, boxes)
             refined = refined[refined[:, 4] > threshold]
-            kept = suppress(refined, 0.7, by_smaller=bool(landmarks))
-            boxes = refined[kept] if landmarks else _make_square(refined[kept])
+            last = name == "onet"
+            kept = suppress(refined, 0.7, by_smaller=last)
+            boxes = refined[kept] if last else _make_square(refined[kept])
         return boxes
+
+    def follow(self, image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        """Look again where faces were a moment ago, with the last network alone: about a hundredth of the work.
+
+        Parameters
+        ----------
+        image : ndarray of shape (H, W, 3), dtype uint8
+            RGB.
+        boxes : ndarray of shape (n, 4)
+            x0, y0, x1, y1 of each face in an earlier frame.
+
+        Returns
+        -------
+        ndarray of shape (n, 15), dtype float64
+            As from `detect`, in the order of `boxes`; the probability says whether there still is a face.
+        """
+        squares = _make_square(np.column_stack([boxes, np.ones(len(boxes))]).astype(float))
+        rows = [self._look_again(image, square) for square in squares]
+        return np.concatenate(rows) if rows else np.empty((0, 15))
+
+    def _look_again(self, image: np.ndarray, square: np.ndarray) -> np.ndarray:
+        """Return the last network's row (1, 15) for one square (5,)."""
+        # Of a frame, only the part around the face is brought to the networks' range.
+        low = np.maximum(0, np.floor(square[:2]).astype(int) - 2)
+        high = np.maximum(low + 2, np.ceil(square[2:4]).astype(int) + 3)
+        part = image[low[1] : high[1], low[0] : high[0]]
+        if min(part.shape[:2]) < 2:
+            return np.zeros((1, 15))
+        shifted = square - [*low, *low, 0]
+        row = self._refine("onet", _normalise(part), shifted[np.newaxis])
+        row[:, [0, 2, *range(5, 10)]] += low[0]
+        row[:, [1, 3, *range(10, 15)]] += low[1]
+        return row
+
+    def _refine(self, name: str, pixels: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        """Return square boxes (n, 5) as the second or third network corrects them, (n, 5) or with landmarks (n, 15)."""
+        offsets, *landmarks, scores = self._run(name, _cut_patches(pixels, boxes, _SIDES[name]))
+        sizes = (boxes[:, 2:4] - boxes[:, :2] + 1).astype(float)
+        refined = boxes.astype(float)
+        refined[:, :4] += offsets * np.tile(sizes, 2)
+        refined[:, 4] = scores[:, 1]
+        if not landmarks:
+            return refined
+        points = landmarks[0].reshape(-1, 2, 5) * sizes[:, :, np.newaxis] + boxes[:, :2, np.newaxis] - 1
+        return np.concatenate([refined, points.reshape(-1, 10)], axis=1)
 
     def _propose(self, pixels: np.ndarray) -> np.ndarray:
         """Return the first network's candidates, square, (n, 5)."""
@@ -151,6 +192,11 @@ def suppress(boxes: np.ndarray, threshold: float, *, by_smaller: bool = False) -
         if not (common > threshold * whole).any():
             kept.append(order[number])
     return np.array(kept, dtype=int)
+
+
+def _normalise(image: np.ndarray) -> np.ndarray:
+    """Return uint8 (H, W, 3) as the networks' float32 of -1 to 1."""
+    return (image.astype(np.float32) - 127.5) / 128
 
 
 def _make_square(boxes: np.ndarray) -> np.ndarray:

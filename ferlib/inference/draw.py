@@ -10,10 +10,12 @@ from ferlib import images
 from ferlib.emotions import EMOTION_COLORS
 from ferlib.errors import FerlibError
 from ferlib.files import replacing
-from ferlib.inference.recognize import FaceEmotion
+from ferlib.inference.recognize import UNCERTAIN, FaceEmotion
 
 #: Suffixes of the picture formats that annotated pictures are written in.
 WRITABLE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+
+_COLORS = {**EMOTION_COLORS, UNCERTAIN: "#FFFFFF"}
 
 # Font sizes in pixels: the smallest that can be read, and the share of the picture's shorter side that looks right.
 _SMALLEST_FONT, _COMFORTABLE_FONT, _FONT_SHARE = 8, 13, 1 / 26
@@ -25,9 +27,9 @@ _Rectangle = tuple[float, float, float, float]
 def annotate(image: np.ndarray, faces: Sequence[FaceEmotion]) -> np.ndarray:
     """Draw a box and a label for each face, in the colour of its emotion.
 
-    Lines and letters grow with the picture. A label stands above its box, or wherever it hides the fewest faces and
-    other labels, always inside the picture; where even the emotion's name is wider than the picture there is only the
-    box.
+    Lines and letters grow with the picture; a person's number stands before the emotion. A label stands above its box,
+    or wherever it hides the fewest faces and other labels, always inside the picture; where even the emotion's name is
+    wider than the picture there is only the box.
 
     Parameters
     ----------
@@ -45,7 +47,7 @@ def annotate(image: np.ndarray, faces: Sequence[FaceEmotion]) -> np.ndarray:
     width = _line_width(picture.size)
     boxes = [_rectangle(found) for found in faces]
     for found, box in zip(faces, boxes, strict=True):
-        _draw_box(draw, box, EMOTION_COLORS[found.emotion], width)
+        _draw_box(draw, box, _COLORS[found.emotion], width)
     taken: list[_Rectangle] = []
     for found, box in zip(faces, boxes, strict=True):
         label = _fit_label(found, picture.size)
@@ -54,7 +56,7 @@ def annotate(image: np.ndarray, faces: Sequence[FaceEmotion]) -> np.ndarray:
         text, font = label
         place = _place_label(_label_size(text, font), box, boxes, taken, picture.size, width)
         taken.append(place)
-        _draw_label(draw, place, text, font, EMOTION_COLORS[found.emotion])
+        _draw_label(draw, place, text, font, _COLORS[found.emotion])
     return np.asarray(picture)
 
 
@@ -105,7 +107,9 @@ def _draw_box(draw: ImageDraw.ImageDraw, box: _Rectangle, color: str, width: int
 def _fit_label(found: FaceEmotion, size: tuple[int, int]) -> tuple[str, ImageFont.FreeTypeFont] | None:
     """Return the longest text in the largest font that fits a picture of (width, height)."""
     wanted = max(_COMFORTABLE_FONT, round(min(size) * _FONT_SHARE))
-    for text in (f"{found.emotion} {found.probability:.0%}", found.emotion):
+    who = "" if found.person is None else f"{found.person}: "
+    share = "" if found.emotion == UNCERTAIN else f" {found.probability:.0%}"
+    for text in dict.fromkeys((f"{who}{found.emotion}{share}", f"{who}{found.emotion}", found.emotion)):
         for font_size in range(wanted, _SMALLEST_FONT - 1, -1):
             font = ImageFont.load_default(font_size)
             width, height = _label_size(text, font)

@@ -2,11 +2,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import ferlib
 from ferlib.emotions import EMOTIONS
 from ferlib.faces import Face, make_detector
 from ferlib.images import crop, fit_to_model
-from ferlib.inference import EmotionRecognizer
+from ferlib.inference import UNCERTAIN, EmotionRecognizer
 
 SCENE = np.random.default_rng(3).integers(0, 256, (90, 120, 3), dtype=np.uint8)
 FACES = [Face((5, 10, 30, 40), 0.99), Face((60, 20, 50, 60), 0.95), Face((110, 80, 10, 10), 0.9)]
@@ -15,6 +17,7 @@ FACES = [Face((5, 10, 30, 40), 0.99), Face((60, 20, 50, 60), 0.95), Face((110, 8
 class BrightnessClassifier:
     """A classifier whose answer depends on each pixel of its input: the brighter, the later the emotion."""
 
+    name = "brightness"
     class_names = EMOTIONS
     image_size = (48, 48)
 
@@ -70,3 +73,46 @@ def test_the_whole_picture_can_be_the_face(level):
     (result,) = EmotionRecognizer(make_detector("none"), BrightnessClassifier()).recognize(image)
     assert result.face.box == (0, 0, 48, 48)
     assert result.emotion == {0: "angry", 100: "happy", 255: "neutral"}[level]
+
+
+def test_arrays_files_and_pillow_pictures_are_the_same_picture(tmp_path):
+    Image.fromarray(SCENE).save(tmp_path / "scene.png")
+    recognizer = EmotionRecognizer(KnownFaces(FACES), BrightnessClassifier())
+    ways = [SCENE, tmp_path / "scene.png", str(tmp_path / "scene.png"), Image.fromarray(SCENE)]
+    first, *others = recognizer.recognize_all(ways)
+    assert len(first) == 3
+    assert all(other == first for other in others)
+    gray = EmotionRecognizer("none", BrightnessClassifier()).recognize(SCENE[..., 0])
+    assert gray[0].face.box == (0, 0, 120, 90)
+
+
+@pytest.mark.parametrize("picture", [SCENE / 255, SCENE[np.newaxis], np.empty((0, 5, 3), np.uint8)])
+def test_what_is_no_picture_is_refused(picture):
+    with pytest.raises(ValueError, match="expected a uint8 picture"):
+        EmotionRecognizer("none", BrightnessClassifier()).recognize(picture)
+
+
+def test_an_improbable_emotion_is_uncertain():
+    sure = EmotionRecognizer("none", BrightnessClassifier()).recognize(SCENE)[0]
+    limit = sure.probability + 0.001
+    (unsure,) = EmotionRecognizer("none", BrightnessClassifier(), min_probability=limit).recognize(SCENE)
+    assert unsure.emotion == UNCERTAIN
+    assert unsure.probabilities == sure.probabilities
+
+
+def test_files_become_a_table(tmp_path):
+    for name in ("a.png", "b.png"):
+        Image.fromarray(SCENE).save(tmp_path / name)
+    recognizer = EmotionRecognizer(KnownFaces(FACES[:2]), BrightnessClassifier())
+    table = recognizer.tabulate([tmp_path / "a.png", tmp_path / "b.png"])
+    assert table["face"].tolist() == [1, 2, 1, 2]
+    assert table.loc[2, "file"] == str(tmp_path / "b.png")
+    assert table.filter(like="p_").sum(axis=1).tolist() == pytest.approx([1] * 4, abs=1e-4)
+    nobody = EmotionRecognizer(KnownFaces([]), BrightnessClassifier()).tabulate([tmp_path / "a.png"])
+    assert list(nobody.columns) == list(table.columns)
+
+
+def test_the_recogniser_is_found_at_the_top():
+    assert ferlib.EmotionRecognizer is EmotionRecognizer
+    with pytest.raises(AttributeError, match="no attribute 'Recognizer'"):
+        _ = ferlib.Recognizer
