@@ -81,6 +81,21 @@ def read_votes(path: str | Path, names: np.ndarray) -> pd.DataFrame:
     return votes
 
 
+def group_by_agreement(votes: pd.DataFrame) -> pd.Series:
+    """Return in words how many raters agree on each picture, as ordered categories.
+
+    Parameters
+    ----------
+    votes : DataFrame
+        As from `read_votes`. A picture that FER+ left out, or that half the raters call no face, is a group of its own.
+    """
+    labels = ["half or fewer agree", "to 70 % agree", "to 90 % agree", "over 90 % agree"]
+    groups = pd.cut(votes["agreement"], [0, 0.5, 0.7, 0.9, 1], labels=labels)
+    groups = groups.cat.add_categories(["no face, or left out"])
+    groups[votes["n"].isna() | (votes["NF"] >= votes["n"] / 2)] = "no face, or left out"
+    return groups
+
+
 def label_ceiling(votes: pd.DataFrame, class_names: tuple[str, ...]) -> float:
     """Return the best accuracy that any model could reach if the label of a picture were one rater's draw.
 

@@ -51,15 +51,22 @@ def grad_cam(
     ----------
     R. Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017.
     """
+    if not len(images):
+        return np.zeros(images.shape[:3], np.float32)
     features, head = _cut(model, layer_name)
+    batch_size = min(batch_size, len(images))
+    find_gradients = None
     maps = np.zeros((len(images), *images.shape[1:3]), np.float32)
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
-        activations = np.asarray(features.predict_on_batch(images[part].astype(np.float32)), np.float32)
-        gradients = _gradients(head, activations, classes[part])
+        # The last batch is filled up: a batch of another size would be another network to trace.
+        rows = np.arange(start, start + batch_size) % len(images)
+        activations = np.asarray(features.predict_on_batch(images[rows].astype(np.float32)), np.float32)
+        find_gradients = find_gradients or _prepare_gradients(head, activations.shape)
+        gradients = find_gradients(activations, classes[rows])
         weights = gradients.mean(axis=(1, 2), keepdims=True)
         cams = np.maximum((weights * activations).sum(axis=-1), 0)
-        for target, cam in zip(maps[part], cams, strict=True):
+        for target, cam in zip(maps[part], cams, strict=False):
             large = cv2.resize(cam, images.shape[2:0:-1], interpolation=cv2.INTER_LINEAR)
             target[:] = large / max(large.max(), 1e-12)
     return maps
@@ -94,30 +101,34 @@ def _n_places(tensor: Any) -> int | None:
     return None if height is None or width is None else height * width
 
 
-def _gradients(head: "keras.Model", activations: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Return the gradients of the classes' logits with respect to the activations, both (n, h, w, c)."""
+def _prepare_gradients(head: "keras.Model", shape: tuple[int, ...]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Return what gives the gradients of classes' logits with respect to activations, both of shape (n, h, w, c)."""
     keras = start_keras()
 
     class Offset(keras.layers.Layer):
         """Adds a trainable array, which begins as zero."""
 
-        def build(self, shape: tuple) -> None:  # noqa: ARG002
-            self.offset = self.add_weight(shape=activations.shape, initializer="zeros", name="offset")
+        def build(self, input_shape: tuple) -> None:  # noqa: ARG002
+            self.offset = self.add_weight(shape=shape, initializer="zeros", name="offset")
 
         def call(self, x: Any) -> Any:
             return x + self.offset
 
-    inputs = keras.Input(batch_shape=activations.shape)
+    inputs = keras.Input(batch_shape=shape)
     layer = Offset(dtype="float32")
     model = keras.Model(inputs, head(layer(inputs)))
     model.compile(
         keras.optimizers.SGD(1.0),
         # Descent of what is negative climbs; the mean over the batch is undone.
-        loss=lambda chosen, logits: -len(activations) * keras.ops.sum(chosen * logits, axis=-1),
+        loss=lambda chosen, logits: -shape[0] * keras.ops.sum(chosen * logits, axis=-1),
     )
-    chosen = np.eye(model.output_shape[-1], dtype=np.float32)[classes]
-    model.train_on_batch(activations, chosen)
-    return keras.ops.convert_to_numpy(layer.offset)
+
+    def find_gradients(activations: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        layer.offset.assign(np.zeros(shape, np.float32))
+        model.train_on_batch(activations, np.eye(model.output_shape[-1], dtype=np.float32)[classes])
+        return np.array(keras.ops.convert_to_numpy(layer.offset))
+
+    return find_gradients
 
 
 def occlusion_maps(

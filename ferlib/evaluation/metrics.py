@@ -80,6 +80,60 @@ def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
     return int(max(history, key=lambda row: (row["val_accuracy"], -row["val_loss"]))["epoch"])
 
 
+def selection_gain(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return what choosing an epoch by a split adds to that split's accuracy: the wrong way to report.
+
+    Near its end a training goes up and down by chance; whoever reports the highest epoch on the split that chose it
+    reports that chance too.
+
+    Parameters
+    ----------
+    history : sequence of mapping
+        Rows as `ferlib.artifacts.read_history` gives them.
+
+    Returns
+    -------
+    dict
+        ``highest``, the best epoch's validation accuracy; ``typical``, the median of the last quarter's epochs;
+        ``gain``, their difference; fractions.
+    """
+    accuracies = np.array([row["val_accuracy"] for row in history])
+    typical = float(np.median(accuracies[-max(1, len(accuracies) // 4) :]))
+    return {"highest": float(accuracies.max()), "typical": typical, "gain": float(accuracies.max()) - typical}
+
+
+def tabulate_results(results: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Return the headline figures of several models, one row a model.
+
+    Parameters
+    ----------
+    results : mapping
+        Model names to metrics as `evaluate_predictions` returns them.
+
+    Returns
+    -------
+    DataFrame
+        ``n``; ``accuracy`` with its 95 % interval ``low`` and ``high``; ``balanced_accuracy``; ``macro_f1`` with
+        ``macro_f1_low`` and ``macro_f1_high``; ``weighted_f1``; ``top2_accuracy``; ``log_loss``; ``ece``; ``brier``.
+    """
+    rows = {}
+    for name, metrics in results.items():
+        low, high = metrics["intervals"]["accuracy"]
+        f1_low, f1_high = metrics["intervals"]["macro_f1"]
+        rows[name] = {
+            "n": metrics["n"],
+            "accuracy": metrics["accuracy"],
+            "low": low,
+            "high": high,
+            "balanced_accuracy": metrics["balanced_accuracy"],
+            "macro_f1": metrics["macro_f1"],
+            "macro_f1_low": f1_low,
+            "macro_f1_high": f1_high,
+            **{key: metrics[key] for key in ("weighted_f1", "top2_accuracy", "log_loss", "ece", "brier")},
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").astype({"n": int})
+
+
 def tabulate_per_class(metrics: dict[str, Any]) -> pd.DataFrame:
     """Return precision, recall, F1 and support, one row a class."""
     return pd.DataFrame(metrics["per_class"]).T.astype({"support": int})

@@ -10,7 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from ferlib.emotions import EMOTION_COLORS
 from ferlib.evaluation.metrics import best_epoch
@@ -226,6 +226,34 @@ def plot_recalls(results: Mapping[str, Mapping[str, Any]], *, ax: Axes | None = 
     sns.barplot(pd.DataFrame(rows), x="emotion", y="recall", hue="model", palette="cividis", ax=ax)
     ax.set(ylim=(0, 1), xlabel="", ylabel="recall")
     ax.legend(frameon=False, title="", fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
+    return ax
+
+
+def plot_intervals(table: pd.DataFrame, *, label: str = "accuracy", ax: Axes | None = None) -> Axes:
+    """Draw each row's accuracy with its interval; rows whose intervals lie apart differ for certain.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns ``accuracy``, ``low`` and ``high``, as from `tabulate_results` or `accuracy_by`; with a column ``n``
+        the number of pictures stands beside each row.
+    label : str
+        Of the axis.
+    ax : Axes, optional
+    """
+    ax = ax or plt.subplots(figsize=(7, 0.7 + 0.34 * len(table)))[1]
+    rows = np.arange(len(table))
+    errors = np.array([table["accuracy"] - table["low"], table["high"] - table["accuracy"]])
+    ax.errorbar(table["accuracy"], rows, xerr=errors, fmt="o", color="#0072B2", capsize=3, markersize=5)
+    for row, accuracy in zip(rows, table["accuracy"], strict=True):
+        ax.annotate(f"{accuracy:.1%}", (accuracy, row), (0, 6), textcoords="offset points", ha="center", fontsize=8)
+    names = (
+        [f"{name} ({n:,})" for name, n in zip(table.index, table["n"], strict=True)] if "n" in table else table.index
+    )
+    ax.set_yticks(rows, names, fontsize=9)
+    ax.set(xlabel=label, ylim=(len(table) - 0.4, -0.7))
+    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.grid(axis="x", alpha=0.3)
     return ax
 
 

@@ -10,6 +10,9 @@ from ferlib.sources.kaggle import DEFAULT_DATASET, dataset_path, fetch_dataset, 
 #: The environment variable that names an archive, a folder or a CSV file of FER2013.
 ARCHIVE_VARIABLE = "FER2013_ARCHIVE"
 
+#: The environment variable that names a zip or folder of ExpW.
+EXPW_VARIABLE = "EXPW_ARCHIVE"
+
 #: The file in an archive of drawn faces that tells that they are drawn.
 SYNTHETIC_NOTE = "SYNTHETIC.txt"
 
@@ -74,6 +77,23 @@ def locate_data(
     if allow_download and has_credentials():
         return fetch_dataset(data_dir=data_dir)
     return synthetic_sample(data_dir)
+
+
+def locate_expw(data: str | Path | None = None) -> Path | None:
+    """Return the path of ExpW's zip or folder: `data`, or what ``EXPW_ARCHIVE`` names, or None if neither is set.
+
+    Raises
+    ------
+    DataError
+        What is named does not exist.
+    """
+    named = data or os.environ.get(EXPW_VARIABLE)
+    if not named:
+        return None
+    path = Path(named).expanduser()
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file or folder.")
+    return path
 
 
 def synthetic_sample(data_dir: str | Path, *, force: bool = False) -> Path:

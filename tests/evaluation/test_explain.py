@@ -52,15 +52,20 @@ def test_the_gradient_points_at_what_speaks_for_the_class(network):
         np.testing.assert_array_equal(ours, theirs)
     # Nothing bright speaks for the other class: its weights are zero.
     assert grad_cam(network, images, np.zeros(8, int)).max() == 0
+    by_threes = grad_cam(network, images, np.ones(8, int), batch_size=3)
+    np.testing.assert_allclose(by_threes, grad_cam(network, images, np.ones(8, int)), atol=1e-5)
+    assert grad_cam(network, images[:0], np.ones(0, int)).shape[0] == 0
 
 
 def test_the_gradient_is_that_of_the_logit(network):
-    from ferlib.evaluation.explain import _cut, _gradients
+    from ferlib.evaluation.explain import _cut, _prepare_gradients
 
     images, _ = spots()
     features, head = _cut(network, "conv")
     activations = np.asarray(features.predict_on_batch(images.astype(np.float32)))
-    gradients = _gradients(head, activations, np.ones(8, int))
+    find_gradients = _prepare_gradients(head, activations.shape)
+    find_gradients(activations, np.zeros(8, int))  # what was asked before leaves nothing behind
+    gradients = find_gradients(activations, np.ones(8, int))
     # The mean over 12 x 12 places, times the weights of the dense layer.
     expected = np.broadcast_to(np.float32([30 / 144, 0]), gradients.shape)
     np.testing.assert_allclose(gradients, expected, rtol=1e-4, atol=1e-6)

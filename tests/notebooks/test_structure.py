@@ -21,6 +21,8 @@ PARAMETERS = {
     "LADDER_EPOCHS",
     "SEED",
     "SPLIT",
+    "EXPW",
+    "VOTES",
     "EMOTIONS",
 }
 
@@ -100,7 +102,7 @@ def test_it_ends_with_what_was_learned_written_and_read(code, prose):
 
 def test_pictures_of_the_data_are_tagged(notebook):
     for cell in notebook.cells:
-        if re.search(r"plot_faces\((dataset|test|train|val|smote_images)", cell.source):
+        if re.search(r"plot_(faces|maps)\((dataset|test|train|val|smote_images|pictures)", cell.source):
             assert "pictures" in cell.metadata.get("tags", [])
 
 
