@@ -90,3 +90,27 @@ def test_a_crop_keeps_the_scale_and_comes_from_anywhere(noise):
 def test_a_crop_that_cannot_be_is_refused(crop):
     with pytest.raises(FerlibError, match="crop must be above 0"):
         Augmentation(crop=crop)
+
+
+def test_blur_takes_the_edges_from_its_share_of_the_pictures(noise):
+    blurred = Augmentation(**STILL | {"blur": 0.5})(noise, np.random.default_rng(0))
+    changed = (blurred != noise).any(axis=(1, 2, 3))
+    assert 10 < changed.sum() < 30
+    assert (blurred[changed].std(axis=(1, 2, 3)) < 0.95 * noise[changed].std(axis=(1, 2, 3))).all()
+    assert blurred[changed].mean() == pytest.approx(noise[changed].mean(), abs=2)
+
+
+def test_noise_roughens_its_share_of_the_pictures():
+    plain = np.full((100, 24, 32, 3), 120, np.uint8)
+    noisy = Augmentation(**STILL | {"noise": 0.4})(plain, np.random.default_rng(0))
+    spread = noisy.std(axis=(1, 2, 3))
+    assert 25 < (spread > 0).sum() < 55
+    assert (spread[spread > 0] > 2.5).all()
+    assert spread.max() < 21
+    assert noisy.mean() == pytest.approx(120, abs=1)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5])
+def test_a_share_that_is_none_is_refused(share):
+    with pytest.raises(FerlibError, match=f"noise must be from 0 to 1, got {share}"):
+        Augmentation(noise=share)
