@@ -20,7 +20,7 @@ DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md", "
 HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 
 # Commands of other people's tools, which these documents may name.
-_FOREIGN = {"git", "cd", "source", "pipenv", "papermill"}
+_FOREIGN = {"git", "cd", "source", "pip", "papermill"}
 
 
 def _read(document: str) -> str:
@@ -88,6 +88,13 @@ def test_commands_exist_and_take_their_options(document):
         elif program == "python":
             assert arguments[0] == "-m"
             _check_module(arguments[1], arguments[2:])
+        elif program == "pipenv" and arguments[0] == "run":
+            assert arguments[1:3] == ["python", "-m"] or arguments[1] == "jupyter"
+            if arguments[1] == "python":
+                _check_module(arguments[3], arguments[4:])
+        elif program == "pipenv":
+            assert arguments[:2] == ["sync", "--categories"]
+            assert f"[{arguments[2]}]" in _read("Pipfile")
         elif program == "papermill":
             _check_papermill(arguments)
         else:
