@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ferlib.artifacts import MODEL_CARD, delivered_run_dir
 from ferlib.commands import EXIT_OK, run
 from ferlib.errors import FerlibError
 from ferlib.files import replacing, write_text
-from ferlib.sources.locate import describe_source, locate_data
+from ferlib.sources.locate import default_data_dir, describe_source, locate_data
 
 #: The notebooks' parameters that each size sets; a notebook is given those that it has.
 SIZES: dict[str, dict[str, Any]] = {
@@ -25,6 +26,9 @@ SIZES: dict[str, dict[str, Any]] = {
 
 #: The tag of cells that show pictures of the data set, whose outputs are not published.
 PICTURES_TAG = "pictures"
+
+#: The tables that notebooks leave beside the runs, and what they are called in the reports.
+TABLES = {"evaluation.csv": "results.csv", "errors.csv": "errors.csv"}
 
 _KERNEL = "python3"
 
@@ -93,6 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         real = not describe_source(data).startswith("SYNTHETIC")
         executed = [output / notebook.name for notebook in notebooks]
         publish(executed, output / "figures", arguments.reports, drop_pictures=real)
+        for notebook in notebooks:
+            publish_tables(notebook, plan[notebook], arguments.reports)
         _say(f"copies to publish: {arguments.reports}")
     return EXIT_OK
 
@@ -242,6 +248,25 @@ def publish(executed: Sequence[Path], figures: Path, reports: Path, *, drop_pict
     for figure in sorted(path for path in figures.rglob("*") if path.is_file()):
         with replacing(reports / "figures" / figure.relative_to(figures)) as temporary:
             shutil.copyfile(figure, temporary)
+
+
+def publish_tables(notebook: Path, parameters: dict[str, Any], reports: Path) -> None:
+    """Copy into the folder `reports` what a notebook left beside the runs, and the delivered model's card.
+
+    Parameters
+    ----------
+    notebook : Path
+    parameters : dict
+        What it was given; its folder of runs is looked for as the notebook does.
+    reports : Path
+    """
+    data_dir = parameters.get("DATA_DIR") or default_data_dir(notebook.parent)
+    run_dir = notebook.parent / (parameters.get("RUN_DIR") or Path(data_dir) / "runs")
+    tables = {run_dir / name: published for name, published in TABLES.items()}
+    for source, published in {**tables, delivered_run_dir() / MODEL_CARD: MODEL_CARD}.items():
+        if source.exists():
+            with replacing(reports / published) as temporary:
+                shutil.copyfile(source, temporary)
 
 
 def _prefer_own_kernel() -> None:

@@ -2,6 +2,8 @@
 
 import functools
 import posixpath
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -9,7 +11,7 @@ from ferlib.datasets.listing import Listing
 from ferlib.emotions import EMOTIONS, parse_emotion
 from ferlib.errors import DataError, PictureError
 from ferlib.images import crop, decode_picture
-from ferlib.sources.archive import FileTree
+from ferlib.sources.archive import FileTree, open_tree
 
 #: The (height, width) that faces are brought to when no other is asked for.
 EXPW_SIZE = (64, 64)
@@ -78,6 +80,48 @@ def list_expw(tree: FileTree, labels_name: str, *, margin: float = 0.0) -> Listi
         channels=3,
         notes=["ExpW has no official split: all its faces are train until they are split."],
     )
+
+
+def read_labelled_photos(
+    path: str | Path, *, sample_size: int | None = None, seed: int = 0
+) -> Iterator[tuple[np.ndarray, list[tuple[tuple[int, int, int, int], int]]]]:
+    """Yield ExpW's photographs one at a time, whole, with the boxes and emotion codes of their labelled faces.
+
+    Parameters
+    ----------
+    path : path
+        The zip or folder.
+    sample_size : int, optional
+        Only so many photographs, drawn at random.
+    seed : int
+
+    Yields
+    ------
+    photo : ndarray of shape (H, W, 1) or (H, W, 3), dtype uint8
+    faces : list of ((x, y, width, height), code)
+
+    Raises
+    ------
+    DataError
+        There is no label file, a line of it cannot be read, or a photograph is missing.
+    PictureError
+        A photograph cannot be read.
+    """
+    with open_tree(path) as tree:
+        labels_name = find_labels(tree)
+        if labels_name is None:
+            raise DataError(f"{path} has no label.lst; it is not ExpW.")
+        by_photo: dict[str, list[tuple[tuple[int, int, int, int], int]]] = {}
+        for photo, _, box, label in _parse_labels(tree, labels_name):
+            by_photo.setdefault(photo, []).append((box, label))
+        files = {posixpath.basename(name): name for name in tree.names if name.split("/")[-2:-1] == ["origin"]}
+        chosen = sorted(by_photo)
+        if sample_size:
+            chosen = sorted(np.random.default_rng(seed).permutation(chosen)[:sample_size].tolist())
+        for photo in chosen:
+            if photo not in files:
+                raise DataError(f"{photo} is missing in image/origin.")
+            yield decode_picture(tree.read(files[photo]), name=photo), by_photo[photo]
 
 
 def _parse_labels(tree: FileTree, name: str) -> list[tuple[str, int, tuple[int, int, int, int], int]]:

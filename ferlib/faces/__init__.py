@@ -9,7 +9,9 @@ from ferlib.faces.detect import (
     HaarDetector,
     MtcnnDetector,
     WholePicture,
+    find_match,
     make_detector,
+    overlap,
 )
 
 __all__ = [
@@ -21,5 +23,7 @@ __all__ = [
     "HaarDetector",
     "MtcnnDetector",
     "WholePicture",
+    "find_match",
     "make_detector",
+    "overlap",
 ]

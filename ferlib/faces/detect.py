@@ -118,6 +118,27 @@ def make_detector(
     raise ValueError(f"'{name}' is not a detector; expected one of {', '.join(DETECTORS)}")
 
 
+def find_match(faces: Sequence[Face], box: tuple[float, float, float, float], *, min_iou: float = 0.3) -> Face | None:
+    """Return the face that a known box is of: the one that overlaps it most, None if none does enough.
+
+    Parameters
+    ----------
+    faces : sequence of Face
+    box : tuple of float
+        x, y, width, height in pixels.
+    min_iou : float
+        The least common area, as a fraction of the area of both together.
+    """
+    best = max(faces, key=lambda face: overlap(face.box, box), default=None)
+    return best if best is not None and overlap(best.box, box) >= min_iou else None
+
+
+def overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
+    """Return the common area of two boxes as a fraction of the area of both together (IoU)."""
+    common = _common_area(a, b)
+    return common / (a[2] * a[3] + b[2] * b[3] - common)
+
+
 class WholePicture:
     """Take the whole picture as one face: for crops such as those of FER2013."""
 
@@ -296,13 +317,18 @@ def _arrange(faces: list[Face]) -> list[Face]:
     """Drop the less certain of two boxes on one face; sort what stays from left to right."""
     kept: list[Face] = []
     for face in sorted(faces, key=lambda face: -face.confidence):
-        if all(_overlap(face.box, other.box) <= _MAX_OVERLAP for other in kept):
+        if all(_share_of_smaller(face.box, other.box) <= _MAX_OVERLAP for other in kept):
             kept.append(face)
     return sorted(kept, key=lambda face: face.box)
 
 
-def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:
+def _share_of_smaller(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:
     """Return the common area of two boxes as a fraction of the smaller one."""
+    return _common_area(a, b) / min(a[2] * a[3], b[2] * b[3])
+
+
+def _common_area(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
+    """Return the common area of two boxes."""
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    return max(0, width) * max(0, height) / min(a[2] * a[3], b[2] * b[3])
+    return max(0, width) * max(0, height)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ferlib.faces.detect import Detector, Face
+from ferlib.faces.detect import Detector, Face, overlap
 
 # A face that the detector is this sure of is somebody at once; others have to stay for so many frames first.
 _SURE, _FRAMES_TO_CONFIRM = 0.98, 3
@@ -111,7 +111,7 @@ class FaceTracker:
             self._searched = -np.inf  # who cannot follow has to search
             return False
         for trail, face in zip(present, follow(image, [trail.face for trail in present]), strict=True):
-            if face is None or _overlap(face.box, trail.face.box) < _SAME_FACE:
+            if face is None or overlap(face.box, trail.face.box) < _SAME_FACE:
                 trail.present = False
             else:
                 _meet(trail, face, time)
@@ -148,7 +148,7 @@ class FaceTracker:
         kept: list[_Trail] = []
         for trail in sorted(self._trails, key=lambda trail: (trail.person is None, -trail.frames)):
             others = [other for other in kept if other.present and trail.present]
-            if all(_overlap(trail.face.box, other.face.box) <= _ONE_FACE for other in others):
+            if all(overlap(trail.face.box, other.face.box) <= _ONE_FACE for other in others):
                 kept.append(trail)
         self._trails = kept
 
@@ -161,19 +161,12 @@ def _meet(trail: _Trail, face: Face, time: float) -> None:
 
 def _closeness(trail: _Trail, face: Face) -> float:
     """Return how likely a face is a trail's: over 1 by overlap, below by distance for who was lost, 0 for not."""
-    overlap = _overlap(trail.face.box, face.box)
-    if overlap >= _SAME_FACE:
-        return 1 + overlap + trail.present
+    common = overlap(trail.face.box, face.box)
+    if common >= _SAME_FACE:
+        return 1 + common + trail.present
     if trail.present:
         return 0.0
     (x, y, width, height), (u, v, w, h) = trail.face.box, face.box
     distance = np.hypot(x + width / 2 - u - w / 2, y + height / 2 - v - h / 2) / max(width, height)
     scale = max(w * h, width * height) / min(w * h, width * height)
     return float(max(0.0, 1 - distance / _RETURN_DISTANCE)) if scale <= _RETURN_SCALE**2 else 0.0
-
-
-def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:
-    """Return the common area of two boxes as a fraction of the area of both together."""
-    width = max(0, min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0]))
-    height = max(0, min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1]))
-    return width * height / (a[2] * a[3] + b[2] * b[3] - width * height)

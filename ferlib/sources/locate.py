@@ -17,12 +17,12 @@ EXPW_VARIABLE = "EXPW_ARCHIVE"
 SYNTHETIC_NOTE = "SYNTHETIC.txt"
 
 
-def default_data_dir() -> Path:
-    """Return the folder ``data`` of the project that the current folder lies in, else of the current folder.
+def default_data_dir(here: str | Path | None = None) -> Path:
+    """Return the folder ``data`` of the project that a folder lies in, else of the current folder.
 
-    The project is the nearest folder, upwards from the current one, that holds a ``Pipfile``.
+    The project is the nearest folder, upwards from `here` (the current folder when None), that holds a ``Pipfile``.
     """
-    here = Path.cwd()
+    here = Path(here).resolve() if here else Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "Pipfile").is_file():
             return folder / "data"

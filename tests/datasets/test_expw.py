@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from ferlib.datasets import load_images
+from ferlib.datasets.expw import read_labelled_photos
 from ferlib.errors import DataError
 from ferlib.images import decode_picture
 
@@ -70,3 +71,17 @@ def test_real_expw_has_its_counts(expw_archive):
     assert dataset.counts()["train"].tolist() == [150, 150, 60, 400, 250, 200, 400]
     assert dataset.images.shape == (1610, 64, 64, 3)
     assert len(set(dataset.names)) == 1610
+
+
+def test_whole_photos_come_with_their_faces(pack_expw):
+    path = pack_expw(["b b.jpg 0 10 20 50 30 88.5 3", "a.jpg 1 5 8 12 25 40.1 6", "a.jpg 0 5 7 37 47 60 0"])
+    photos = list(read_labelled_photos(path))
+    # Top, left, right and bottom in the file; x, y, width and height here.
+    assert [faces for _, faces in photos] == [[((8, 5, 4, 20), 6), ((7, 5, 30, 42), 0)], [((20, 10, 30, 20), 3)]]
+    assert np.array_equal(photos[0][0], decode_picture(photo(0)))
+    assert len(list(read_labelled_photos(path, sample_size=1, seed=3))) == 1
+
+
+def test_what_is_no_expw_is_told(pack):
+    with pytest.raises(DataError, match=r"has no label\.lst; it is not ExpW"):
+        next(read_labelled_photos(pack({"a.txt": b"x"})))

@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from ferlib.faces import Face, HaarDetector, MtcnnDetector, make_detector
+from ferlib.faces import Face, HaarDetector, MtcnnDetector, find_match, make_detector, overlap
 from ferlib.faces.detect import _arrange
 from ferlib.images import read_picture, resize, to_gray
 
@@ -195,3 +195,11 @@ def test_a_face_stored_under_any_orientation_is_the_same_upright_face(mtcnn, pho
     for orientation in range(2, 9):
         (face,) = mtcnn.detect(read_picture(folder / f"hopper_orientation_{orientation}.jpg"))
         assert iou(face.box, upright.box) > 0.9
+
+
+def test_a_face_is_matched_to_a_known_box():
+    near, far = Face((10, 12, 40, 44), 0.9), Face((200, 10, 40, 40), 0.99)
+    assert find_match([far, near], (12, 10, 40, 40)) is near
+    assert find_match([far], (12, 10, 40, 40)) is None
+    assert find_match([], (12, 10, 40, 40)) is None
+    assert overlap((0, 0, 10, 10), (5, 0, 10, 10)) == pytest.approx(1 / 3)

@@ -49,8 +49,29 @@ def drawn_series(tmp_path_factory):
 @pytest.mark.notebooks
 @pytest.mark.slow
 def test_every_notebook_says_that_the_faces_are_drawn(drawn_series):
-    for path in sorted(drawn_series.glob("*.ipynb")):
+    # 06 is about photographs and videos.
+    for path in sorted(drawn_series.glob("0[0-5]*.ipynb")):
         assert "SYNTHETIC" in _text(path), path.name
+
+
+@pytest.mark.notebooks
+@pytest.mark.slow
+def test_the_wild_ends_with_an_annotated_picture_and_video(drawn_series):
+    made = drawn_series.parent / "data" / "interim"
+    assert {"annotated.png", "annotated.mp4", "people.csv"} <= {path.name for path in made.iterdir()}
+    people = pd.read_csv(made / "people.csv")
+    assert people["person"].tolist() == [1]
+    assert people["frames"].tolist() == [150]
+    assert "5 of 5 in the group" in _text(drawn_series / "06_in_the_wild.ipynb")
+
+
+@pytest.mark.notebooks
+@pytest.mark.slow
+def test_the_tables_and_the_card_are_published(drawn_series):
+    reports = drawn_series.parent / "reports"
+    assert (reports / "results.csv").read_bytes() == (drawn_series / "runs" / "evaluation.csv").read_bytes()
+    assert (reports / "errors.csv").read_bytes() == (drawn_series / "runs" / "errors.csv").read_bytes()
+    assert "Intended use" in (reports / "model_card.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.notebooks

@@ -23,6 +23,9 @@ PARAMETERS = {
     "SPLIT",
     "EXPW",
     "VOTES",
+    "PHOTO",
+    "VIDEO",
+    "SMOOTHING",
     "EMOTIONS",
 }
 

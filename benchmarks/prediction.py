@@ -1,0 +1,229 @@
+"""Prediction beside the mtcnn package, bare ONNX Runtime and a peer: ``python benchmarks/prediction.py``.
+
+Everything is measured in turns in one run, so that ratios hold on any machine. ``--peer PYTHON`` names the Python of an
+environment with ``fer`` (its Haar mode); without it the peer is left out.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+# ferlib is imported where it is used: a child's peak memory counts what its parent had when it was started.
+
+PHOTO = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+
+_MTCNN = """
+import sys
+from mtcnn import MTCNN
+from ferlib.images import read_picture
+print(len(MTCNN().detect_faces(read_picture(sys.argv[1]))))
+"""
+
+_FER = """
+import json, sys, time
+import cv2
+from fer.fer import FER
+started = time.perf_counter()
+image, detector = cv2.imread(sys.argv[1]), FER(mtcnn=False)
+detector.detect_emotions(image)
+seconds = []
+for _ in range(5):
+    begun = time.perf_counter()
+    found = detector.detect_emotions(image)
+    seconds.append(time.perf_counter() - begun)
+print(json.dumps({"warm": sorted(seconds)[2], "faces": len(found)}))
+"""
+
+_FRAMES = """
+import itertools, resource, sys
+from ferlib.inference import EmotionRecognizer, People, ResultFiles, open_video, picture_record, recognize_stream
+from ferlib.inference.video import Frame
+with open_video(sys.argv[1]) as video:
+    images = [frame.image for frame in itertools.islice(video, 50)]
+n = int(sys.argv[2])
+recognizer = EmotionRecognizer(min_face_size=40)
+frames = (Frame(i, i / 30, images[i % len(images)]) for i in range(n))
+people = People(recognizer.classifier.class_names)
+with ResultFiles(recognizer.classifier.class_names, faces_csv=None) as files:
+    for _, result in recognize_stream(frames, recognizer, path="v"):
+        people.add(result)
+        files.add(picture_record(result))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def main() -> None:
+    """Measure and print a line each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each kind (default: 5)")
+    parser.add_argument("--frames", type=int, default=20_000, help="frames of the long video (default: 20000)")
+    parser.add_argument("--peer", metavar="PYTHON", help="the Python of an environment with fer")
+    parser.add_argument("--make-clip", metavar="FILE", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.make_clip:
+        make_clip(args.make_clip)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / "clip.mp4"
+        subprocess.run([sys.executable, __file__, "--make-clip", clip], check=True)
+        measure_cold(args)
+        measure_memory(clip, args.frames)
+        measure_detection(args.rounds)
+        measure_emotions(args.rounds)
+        measure_video(clip, args.rounds)
+    if args.peer:
+        measure_peer(args.peer, args.rounds)
+
+
+def measure_cold(args: argparse.Namespace) -> None:
+    """Measure the whole command on one photograph, from nothing."""
+    commands = {
+        "ferlib.predict": [sys.executable, "-m", "ferlib.predict", str(PHOTO)],
+        "mtcnn package": [sys.executable, "-c", _MTCNN, str(PHOTO)],
+    }
+    if args.peer:
+        commands["fer, Haar"] = [args.peer, "-c", _FER, str(PHOTO)]
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
+    peaks = dict.fromkeys(commands, 0)
+    for _ in range(args.rounds):
+        for name, command in commands.items():
+            started = time.perf_counter()
+            peaks[name] = max(peaks[name], _peak_memory(command))
+            seconds[name].append(time.perf_counter() - started)
+    for name, values in seconds.items():
+        print(f"cold, {name:<16} {np.median(values):6.2f} s, peak memory {peaks[name] / 1e3:5.0f} MB")
+    ratio = np.median(seconds["ferlib.predict"]) / np.median(seconds["mtcnn package"])
+    print(f"cold, ratio to the mtcnn package {ratio:.2f}")
+
+
+def _peak_memory(command: list[str]) -> int:
+    """Run a command and return its largest resident memory in kB."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{command[0]} ended with status {process.returncode}")
+    return usage.ru_maxrss
+
+
+def measure_detection(rounds: int) -> None:
+    """Measure how long the faces of a photograph of 512 x 600 pixels take."""
+    from ferlib.faces import make_detector
+    from ferlib.images import read_picture
+    from ferlib.quiet import start_keras
+
+    start_keras()
+    from mtcnn import MTCNN
+
+    photo = read_picture(PHOTO)
+    ours, theirs = make_detector("mtcnn"), MTCNN()
+    mine, other = _in_turns(lambda: ours.detect(photo), lambda: theirs.detect_faces(photo), rounds)
+    box, reference = ours.detect(photo)[0].box, tuple(theirs.detect_faces(photo)[0]["box"])
+    print(
+        f"detection on {photo.shape[1]} x {photo.shape[0]}: {1000 * mine:.0f} ms, mtcnn package {1000 * other:.0f} ms: "
+        f"{other / mine:.1f} times as fast; boxes {box} and {reference}"
+    )
+
+
+def measure_emotions(rounds: int) -> None:
+    """Measure emotions of faces in batches of 64, beside the bare calls of ONNX Runtime for the same views."""
+    import onnxruntime
+
+    from ferlib.artifacts import load_classifier
+    from ferlib.images import make_views
+
+    classifier = load_classifier()
+    options = onnxruntime.SessionOptions()
+    session = onnxruntime.InferenceSession(str(classifier.run_dir / "model.onnx"), options)
+    faces = np.random.default_rng(0).integers(0, 256, (64, *classifier.image_size, classifier.channels), dtype=np.uint8)
+    views = [view.astype(np.float32) for view in make_views(faces, classifier.test_time_augmentation)]
+    name = session.get_inputs()[0].name
+    mine, bare = _in_turns(
+        lambda: classifier.predict_proba(faces),
+        lambda: [session.run(None, {name: view}) for view in views],
+        4 * rounds,
+    )
+    print(
+        f"emotions, batches of 64: {64 / mine:,.0f} faces/s, bare ONNX Runtime {64 / bare:,.0f} faces/s on the same "
+        f"{len(views)} views: {bare / mine:.1%}"
+    )
+
+
+def make_clip(path: Path) -> None:
+    """Write ten seconds in which a face moves through 640 x 480 pixels."""
+    from ferlib.images import read_picture, resize
+    from ferlib.inference import VideoWriter
+
+    photo = resize(read_picture(PHOTO), (240, 204))
+    rng = np.random.default_rng(0)
+    with VideoWriter(path, rate=30) as writer:
+        for number in range(300):
+            scene = np.clip(90 + rng.normal(0, 4, (480, 640, 1)), 0, 255).astype(np.uint8).repeat(3, axis=-1)
+            left = round(200 + 150 * np.sin(number / 40))
+            scene[120:360, left : left + 204] = photo
+            writer.write(scene, number / 30)
+
+
+def measure_video(path: Path, rounds: int) -> None:
+    """Measure a tracked video, from the file to the people."""
+    from ferlib.inference import EmotionRecognizer, open_video, recognize_stream
+
+    recognizer = EmotionRecognizer(min_face_size=40)
+    seconds = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        with open_video(path) as video:
+            n_faces = sum(len(result.faces) for _, result in recognize_stream(video, recognizer, path=path))
+        seconds.append(time.perf_counter() - started)
+    print(f"tracked video 640 x 480: {300 / np.median(seconds):.0f} frames/s, one face in {n_faces} of 300 frames")
+
+
+def measure_memory(path: Path, n_frames: int) -> None:
+    """Measure whether a long video costs more memory than a short one."""
+    peaks = {n: int(_output([sys.executable, "-c", _FRAMES, str(path), str(n)])) for n in (200, n_frames)}
+    print(
+        f"memory: {peaks[200] / 1e3:.0f} MB after 200 frames, {peaks[n_frames] / 1e3:.0f} MB after {n_frames:,}: "
+        f"{peaks[n_frames] / peaks[200] - 1:+.1%}"
+    )
+
+
+def measure_peer(peer: str, rounds: int) -> None:
+    """Measure one photograph with Haar's detector, ferlib and fer, both warm."""
+    from ferlib.images import read_picture
+    from ferlib.inference import EmotionRecognizer
+
+    theirs = json.loads(_output([peer, "-c", _FER, str(PHOTO)]).splitlines()[-1])["warm"]
+    image, recognizer = read_picture(PHOTO), EmotionRecognizer("haar")
+    ours, _ = _in_turns(lambda: recognizer.recognize(image), lambda: None, rounds)
+    print(f"one photograph, warm, Haar: {1000 * ours:.0f} ms, fer {1000 * theirs:.0f} ms")
+
+
+def _output(command: list[str]) -> str:
+    """Return what a command prints."""
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def _in_turns(first: Callable[[], object], second: Callable[[], object], rounds: int) -> tuple[float, float]:
+    """Return the median seconds of two calls, measured in turns after one call each."""
+    first(), second()
+    seconds = np.empty((rounds, 2))
+    for number in range(rounds):
+        for column, call in enumerate((first, second)):
+            started = time.perf_counter()
+            call()
+            seconds[number, column] = time.perf_counter() - started
+    mine, other = np.median(seconds, axis=0)
+    return float(mine), float(other)
+
+
+if __name__ == "__main__":
+    main()
