@@ -1,5 +1,6 @@
 """Read any picture safely, and bring pictures to the size and colour that a model wants."""
 
+import contextlib
 import io
 import warnings
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ferlib.errors import PictureError
+from ferlib.quiet import silent_stderr
 
 #: Suffixes that count as pictures when a folder is searched; what a file really is, its bytes decide.
 PICTURE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
@@ -53,8 +55,11 @@ def decode_picture(data: bytes, *, name: str = "picture", max_pixels: int = MAX_
                     raise PictureError(
                         f"{name}: {picture.width} x {picture.height} pixels is over the limit of {max_pixels:,} pixels."
                     )
-                upright = ImageOps.exif_transpose(picture)
-                upright.load()
+                # libtiff writes what it thinks of a damaged file to standard error by itself.
+                quiet = silent_stderr(even_if_it_fails=True) if picture.format == "TIFF" else contextlib.nullcontext()
+                with quiet:
+                    upright = ImageOps.exif_transpose(picture)
+                    upright.load()
     except PictureError:
         raise
     except Image.DecompressionBombError:

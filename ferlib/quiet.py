@@ -1,4 +1,4 @@
-"""Keep TensorFlow's lines away from people; no setting of its own silences those of its start."""
+"""Keep the lines of C and C++ libraries away from people, such as TensorFlow's at its start."""
 
 import contextlib
 import os
@@ -9,10 +9,15 @@ from types import ModuleType
 
 
 @contextlib.contextmanager
-def silent_stderr() -> Iterator[None]:
+def silent_stderr(*, even_if_it_fails: bool = False) -> Iterator[None]:
     """Hold back what the process, C++ libraries included, writes to standard error; let it out if the block fails.
 
     For the imports of TensorFlow and of what imports it; what it logs after that has to be an error at least.
+
+    Parameters
+    ----------
+    even_if_it_fails : bool
+        Let nothing out at all, because the failure says all there is to say.
     """
     # Read by TensorFlow when it is first imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -23,8 +28,9 @@ def silent_stderr() -> Iterator[None]:
         try:
             yield
         except BaseException:
-            held.seek(0)
-            os.write(kept, held.read())
+            if not even_if_it_fails:
+                held.seek(0)
+                os.write(kept, held.read())
             raise
         finally:
             os.dup2(kept, 2)

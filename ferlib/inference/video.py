@@ -156,14 +156,18 @@ def open_camera(source: int | str) -> Iterator[Video]:
 @contextlib.contextmanager
 def _capture(source: int | str, backend: int) -> Iterator[cv2.VideoCapture | None]:
     """Yield OpenCV's reader, or None where it cannot open the source."""
-    # FFmpeg's own words about damaged frames; read when the first video is opened.
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    _quiet_ffmpeg()
     with silent_stderr():
         capture = cv2.VideoCapture(source, backend)
     try:
         yield capture if capture.isOpened() else None
     finally:
         capture.release()
+
+
+def _quiet_ffmpeg() -> None:
+    """Keep FFmpeg's words about damaged frames to itself; OpenCV asks when the first video is opened or written."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 def _read_frames(capture: cv2.VideoCapture, name: str, rate: float) -> Iterator[Frame]:
@@ -292,6 +296,7 @@ class VideoWriter:
         height, width = (max(2, side - side % 2) for side in image.shape[:2])
         self._size = (height, width)
         temporary = self._stack.enter_context(replacing(self.path))
+        _quiet_ffmpeg()
         code = cv2.VideoWriter_fourcc(*WRITABLE_VIDEOS[self.path.suffix.lower()])
         with silent_stderr():
             self._writer = cv2.VideoWriter(str(temporary), code, self.rate, (width, height))
