@@ -22,6 +22,7 @@ BASE = {"errors", "emotions", "images", "files", "progress", "quiet"}
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     "artifacts": BASE,
+    "formats": BASE | {"artifacts"},
     "sources": BASE,
     "datasets": BASE | {"sources"},
     "prepare": BASE | {"sources", "datasets"},
@@ -33,7 +34,7 @@ MAY_IMPORT = {
     "inference": BASE | {"artifacts", "faces"},
     "commands": BASE,
 }
-DOORS = {"download", "train", "evaluate", "predict", "results", "series"}
+DOORS = {"download", "train", "evaluate", "export", "predict", "results", "series"}
 
 HEAVY = {"tensorflow", "keras", "mtcnn", "kaggle", "torch", "jax"}
 FRAMEWORKS = HEAVY - {"mtcnn", "kaggle"}

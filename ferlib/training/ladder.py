@@ -23,13 +23,15 @@ class Step:
     name : str
         The run's folder; its number sorts it.
     adds : str
-        What is new against the step before.
+        What is new against the step before, or against `beside`.
     model : str
     model_options : mapping
     training : mapping
         All that differs from `PLAIN`.
-    learns_from_last : bool
-        Whether the step before is this one's teacher.
+    beside : str
+        The step that this one is a variant of; the step before when empty.
+    taught : bool
+        Whether that step is also its teacher.
     """
 
     name: str
@@ -37,7 +39,8 @@ class Step:
     model: str
     model_options: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
-    learns_from_last: bool = False
+    beside: str = ""
+    taught: bool = False
 
 
 #: How the first network is trained: as in most introductions.
@@ -50,26 +53,44 @@ PLAIN = {
     "augmentation": None,
 }
 
+_SHIFTED = Augmentation(
+    rotation=0, scale=0, shift=0.1, shear=0, flip=True, brightness=0, contrast=0, erase=0, blur=0, noise=0
+)
+_TURNED = replace(_SHIFTED, rotation=10, scale=0.12, brightness=0.05, contrast=0.15)
+_ERASED = replace(_TURNED, erase=0.4)
+
 _WITHOUT_SQUEEZE = {"squeeze": 0}
 _SCHEDULED = {"optimizer": "adamw", "learning_rate": 2e-3, "schedule": "cosine"}
-_AUGMENTED = {**_SCHEDULED, "augmentation": Augmentation()}
-_CROPPED = {**_SCHEDULED, "augmentation": Augmentation(crop=5 / 6)}
-_SMOOTHED = {**_CROPPED, "label_smoothing": 0.1}
-_MIXED = {**_SMOOTHED, "mixup": 0.2}
-_AVERAGED = {**_MIXED, "ema": 0.995}
+_SMOOTHED = {**_SCHEDULED, "augmentation": _ERASED, "label_smoothing": 0.1}
+_BASE = "09_squeeze"
 
 STEPS = (
     Step("01_plain", "a plain network, Adam, nothing else", "plain_cnn"),
     Step("02_normalised", "batch normalisation", "plain_cnn", {"batch_norm": True}),
     Step("03_residual", "three residual stages instead, average pooling", "compact_cnn", _WITHOUT_SQUEEZE),
     Step("04_schedule", "AdamW, warm-up and cosine", "compact_cnn", _WITHOUT_SQUEEZE, _SCHEDULED),
-    Step("05_augmented", "augmentation with random erasing", "compact_cnn", _WITHOUT_SQUEEZE, _AUGMENTED),
-    Step("06_cropped", "random crops of 5/6 of the side", "compact_cnn", _WITHOUT_SQUEEZE, _CROPPED),
-    Step("07_smoothed", "label smoothing", "compact_cnn", _WITHOUT_SQUEEZE, _SMOOTHED),
-    Step("08_squeeze", "squeeze and excitation", "compact_cnn", {}, _SMOOTHED),
-    Step("09_mixup", "mixup", "compact_cnn", {}, _MIXED),
-    Step("10_averaged", "an average of the weights", "compact_cnn", {}, _AVERAGED),
-    Step("11_distilled", "the step before as a teacher", "compact_cnn", {}, _AVERAGED, learns_from_last=True),
+    Step(
+        "05_shifted",
+        "mirror images and shifts",
+        "compact_cnn",
+        _WITHOUT_SQUEEZE,
+        {**_SCHEDULED, "augmentation": _SHIFTED},
+    ),
+    Step("06_turned", "turns, sizes, light", "compact_cnn", _WITHOUT_SQUEEZE, {**_SCHEDULED, "augmentation": _TURNED}),
+    Step("07_erased", "random erasing", "compact_cnn", _WITHOUT_SQUEEZE, {**_SCHEDULED, "augmentation": _ERASED}),
+    Step("08_smoothed", "label smoothing", "compact_cnn", _WITHOUT_SQUEEZE, _SMOOTHED),
+    Step(_BASE, "squeeze and excitation", "compact_cnn", {}, _SMOOTHED),
+    Step("10_mixup", "mixup", "compact_cnn", {}, {**_SMOOTHED, "mixup": 0.2}, _BASE),
+    Step("11_averaged", "an average of the weights", "compact_cnn", {}, {**_SMOOTHED, "ema": 0.995}, _BASE),
+    Step(
+        "12_cropped",
+        "random crops of 5/6 of the side",
+        "compact_cnn",
+        {},
+        {**_SMOOTHED, "augmentation": replace(_ERASED, crop=5 / 6)},
+        _BASE,
+    ),
+    Step("13_taught", "its own answers as a teacher", "compact_cnn", {}, _SMOOTHED, _BASE, taught=True),
 )
 
 
@@ -103,8 +124,8 @@ def train_ladder(
     folder, runs = Path(folder), []
     for step in STEPS:
         options = TrainingOptions(**{**PLAIN, **step.training, "epochs": epochs, "patience": epochs, "seed": seed})
-        if step.learns_from_last:
-            options = replace(options, teacher=str(runs[-1]))
+        if step.taught:
+            options = replace(options, teacher=str(folder / step.beside))
         run_dir = train_model(
             step.model, dataset, folder / step.name, options, model_options=dict(step.model_options), resume=True
         )
@@ -126,12 +147,17 @@ def tabulate_ladder(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a step: ``adds``, ``parameters``, ``s/epoch``, ``val accuracy`` of the mean of both views, ``gain`` over
-        the step before in points, ``test accuracy`` and ``test macro_f1``. No rows where there are none.
+        One row a step: ``adds``, ``to`` (the number of the step that it is added to), ``parameters``, ``epochs``,
+        ``s/epoch``, ``val accuracy`` of the mean of both views, ``gain`` over that step in points, ``test accuracy``
+        and ``test macro_f1``. No rows where there are none.
     """
     steps = [step for step in STEPS if step.name in table.index]
+    before = dict(zip([step.name for step in STEPS], ["", *(step.name for step in STEPS)], strict=False))
+    bases = [step.beside or before[step.name] for step in steps]
     columns = ["parameters", "epochs", "s/epoch", "val accuracy", "test accuracy", "test macro_f1"]
     rows = table.reindex(index=[step.name for step in steps], columns=columns)
     rows.insert(0, "adds", [step.adds for step in steps])
-    rows.insert(5, "gain", rows["val accuracy"].astype(float).diff() * 100)
+    rows.insert(1, "to", [base.split("_")[0] for base in bases])
+    accuracy = rows["val accuracy"].astype(float)
+    rows.insert(6, "gain", 100 * (accuracy.to_numpy() - accuracy.reindex(bases).to_numpy()))
     return rows

@@ -131,6 +131,23 @@ def test_plain_papermill_from_the_notebooks_folder_and_from_the_root(folder, tmp
 @pytest.mark.notebooks
 @pytest.mark.slow
 @pytest.mark.real_data
+def test_expw_goes_through_the_same_notebooks_by_parameters(expw_archive, tmp_path):
+    values = {"SPLIT": "70/15/15", "MARGIN": "0.1", "MODEL": "three_block_cnn", "RESAMPLE": "smote"}
+    parameters = [word for name, value in values.items() for word in ("--parameter", name, value)]
+    output = _run_series(
+        tmp_path / "out", tmp_path / "data", "--data", str(expw_archive), "--notebooks", "02", "03", "04", *parameters
+    )
+    config = json.loads((output / "runs" / "three_block_cnn" / "config.json").read_text())
+    assert (config["data"]["title"], config["image_size"], config["channels"]) == ("ExpW", [64, 64], 3)
+    assert config["training"]["resample"] == "smote"
+    table = pd.read_csv(output / "runs" / "evaluation.csv", index_col="model")
+    assert {"three_block_cnn", "bovw", "compact_cnn (delivered)"} <= set(table.index)
+    assert (table["n"] == table["n"].iloc[0]).all()
+
+
+@pytest.mark.notebooks
+@pytest.mark.slow
+@pytest.mark.real_data
 def test_the_series_on_real_faces_publishes_none_of_them(fer2013_archive, tmp_path):
     output = _run_series(
         tmp_path / "out", tmp_path / "data", "--data", str(fer2013_archive), "--reports", str(tmp_path / "reports")

@@ -18,7 +18,9 @@ PARAMETERS = {
     "FIGURES_DIR",
     "SAMPLE_SIZE",
     "EPOCHS",
-    "LADDER_EPOCHS",
+    "MODEL",
+    "RESAMPLE",
+    "MARGIN",
     "SEED",
     "SPLIT",
     "EXPW",
@@ -61,7 +63,8 @@ def test_one_cell_holds_the_parameters_as_commented_literals(notebook):
     statements = ast.parse(cell.source).body
     names = {statement.targets[0].id for statement in statements}
     assert names <= PARAMETERS
-    assert len(statements) <= 10
+    # Notebook 03 trains two data sets' pipelines by parameters alone, which takes two more than ten.
+    assert len(statements) <= 12
     assert all(isinstance(statement.value, ast.Constant) for statement in statements)
     assert all("  # " in line for line in cell.source.splitlines())
 

@@ -1,0 +1,208 @@
+"""A trained network in other formats: TensorFlow Lite for phones, ONNX with smaller numbers for prediction."""
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ferlib.artifacts import ONNX_MODEL, load_keras_model, read_config
+from ferlib.errors import ArtifactError, FerlibError
+from ferlib.files import replacing
+from ferlib.images import fit_to_model
+from ferlib.quiet import silent_stderr
+
+#: How far the probabilities of a format that keeps all digits may be from the network's own.
+TOLERANCE = 1e-4
+
+
+def write_tflite(run_dir: str | Path, output: str | Path) -> Path:
+    """Write a run's network for TensorFlow Lite (LiteRT), and make sure that it says the same.
+
+    Its input is float32 (1, H, W, C) of 0 to 255, its output the probabilities of one view, not calibrated.
+
+    Parameters
+    ----------
+    run_dir : path
+    output : path
+        Ends in ``.tflite``.
+
+    Raises
+    ------
+    ArtifactError
+        The run has no Keras network.
+    FerlibError
+        TensorFlow is missing, or the probabilities differ by 1e-4 or more.
+    """
+    model = load_keras_model(run_dir)
+    try:
+        with silent_stderr():
+            import tensorflow as tf
+    except ImportError:
+        raise FerlibError("TensorFlow Lite files are written by TensorFlow, which is not installed.") from None
+    size = tuple(read_config(run_dir)["image_size"])
+    with silent_stderr(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        # TensorFlow says that LiteRT's own package will take over its interpreter, and prints the network's signature.
+        warnings.simplefilter("ignore")
+        data = tf.lite.TFLiteConverter.from_keras_model(model).convert()
+        images = _noise(8, (*size, model.input_shape[-1]))
+        found = np.concatenate([_run_tflite(data, image[np.newaxis]) for image in images])
+    expected = np.asarray(model.predict_on_batch(images.astype(np.float32)))
+    _require_same(found, expected, "TensorFlow Lite")
+    with replacing(output) as path:
+        path.write_bytes(data)
+    return Path(output)
+
+
+def _run_tflite(data: bytes, images: np.ndarray) -> np.ndarray:
+    """Return the probabilities (1, n_classes) that a TensorFlow Lite network gives."""
+    import tensorflow as tf
+
+    interpreter = tf.lite.Interpreter(model_content=data)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], images.astype(np.float32))
+    interpreter.invoke()
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+
+
+def write_int8(run_dir: str | Path, output: str | Path, images: np.ndarray) -> Path:
+    """Write a run's ONNX network with weights and activations of 8 bits.
+
+    Scales are chosen per channel, from what the layers answer to some training pictures. How much accuracy that costs
+    has to be measured.
+
+    Parameters
+    ----------
+    run_dir : path
+    output : path
+        Ends in ``.onnx``.
+    images : ndarray of shape (n, H, W, C), dtype uint8
+        A few hundred training pictures.
+
+    Raises
+    ------
+    ArtifactError
+        The run has no ONNX network.
+    """
+    from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    source = _onnx_model(run_dir)
+    config = read_config(run_dir)
+    fitted = fit_to_model(images, image_size=tuple(config["image_size"]), channels=config["channels"])
+
+    class Pictures(CalibrationDataReader):
+        """Batches of pictures, under the name that the network expects."""
+
+        def __init__(self) -> None:
+            self._batches = self._iterate()
+
+        def _iterate(self) -> Iterator[dict[str, np.ndarray]]:
+            name = _input_name(source)
+            for start in range(0, len(fitted), 64):
+                yield {name: fitted[start : start + 64].astype(np.float32)}
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return next(self._batches, None)
+
+    with replacing(output) as path, silent_stderr():
+        prepared = path.with_suffix(".prepared")
+        try:
+            quant_pre_process(source, prepared, skip_symbolic_shape=True)
+            quantize_static(
+                prepared,
+                path,
+                Pictures(),
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                calibrate_method=CalibrationMethod.MinMax,
+            )
+        finally:
+            prepared.unlink(missing_ok=True)
+    return Path(output)
+
+
+def write_float16(run_dir: str | Path, output: str | Path) -> Path:
+    """Write a run's ONNX network with its weights stored in 16 bits: half the size, the same arithmetic.
+
+    Weights are brought back to 32 bits when the network is loaded, so only their last digits differ.
+
+    Parameters
+    ----------
+    run_dir : path
+    output : path
+        Ends in ``.onnx``.
+
+    Raises
+    ------
+    ArtifactError
+        The run has no ONNX network.
+    FerlibError
+        A probability differs by 0.01 or more.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    source = _onnx_model(run_dir)
+    model = onnx.load(source)
+    casts = []
+    for weight in model.graph.initializer:
+        values = numpy_helper.to_array(weight)
+        if values.dtype == np.float32 and values.size > 1000:
+            name = weight.name
+            weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_float16"))
+            casts.append(onnx.helper.make_node("Cast", [f"{name}_float16"], [name], to=onnx.TensorProto.FLOAT))
+    for node in reversed(casts):
+        model.graph.node.insert(0, node)
+    images = _noise(8, _input_shape(source))
+    with replacing(output) as path:
+        onnx.save(model, path)
+        _require_same(_run_onnx(path, images), _run_onnx(source, images), "float16", tolerance=0.01)
+    return Path(output)
+
+
+def _onnx_model(run_dir: str | Path) -> Path:
+    """Return the file of a run's ONNX network."""
+    path = Path(run_dir) / ONNX_MODEL
+    if not path.exists():
+        raise ArtifactError(f"{run_dir} has no ONNX network ({ONNX_MODEL}).")
+    return path
+
+
+def _open(path: Path) -> Any:
+    """Return a session of ONNX Runtime."""
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+
+
+def _input_name(path: Path) -> str:
+    """Return the name of an ONNX network's input."""
+    return _open(path).get_inputs()[0].name
+
+
+def _input_shape(path: Path) -> tuple[int, ...]:
+    """Return the shape (H, W, C) of an ONNX network's pictures."""
+    return tuple(_open(path).get_inputs()[0].shape[1:])
+
+
+def _run_onnx(path: Path, images: np.ndarray) -> np.ndarray:
+    """Return the probabilities that an ONNX network gives."""
+    session = _open(path)
+    return session.run(None, {session.get_inputs()[0].name: images.astype(np.float32)})[0]
+
+
+def _noise(n: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Return pictures to compare on, uint8 (n, *shape)."""
+    return np.random.default_rng(0).integers(0, 256, (n, *shape), dtype=np.uint8)
+
+
+def _require_same(found: np.ndarray, expected: np.ndarray, what: str, *, tolerance: float = TOLERANCE) -> None:
+    """Raise unless two sets of probabilities agree."""
+    difference = float(np.abs(found - expected).max())
+    if not difference < tolerance:
+        raise FerlibError(f"The {what} network's probabilities differ by {difference:.1e} from the network's own.")

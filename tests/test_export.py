@@ -1,0 +1,62 @@
+import numpy as np
+import onnxruntime
+import pytest
+
+from ferlib.artifacts import delivered_run_dir
+from ferlib.errors import ArtifactError, FerlibError
+from ferlib.export import main
+from ferlib.sources.synthetic import draw_faces, write_synthetic
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return draw_faces(np.arange(210) % 7, seed=5)
+
+
+def probabilities(path, images):
+    session = onnxruntime.InferenceSession(str(path))
+    return session.run(None, {session.get_inputs()[0].name: images.astype(np.float32)})[0]
+
+
+def test_float16_halves_the_file_and_says_the_same(tmp_path, faces, capsys):
+    assert main(["--format", "float16", str(tmp_path / "small.onnx")]) == 0
+    assert capsys.readouterr().out.startswith(f"wrote {tmp_path / 'small.onnx'} (")
+    original = delivered_run_dir() / "model.onnx"
+    found, expected = probabilities(tmp_path / "small.onnx", faces), probabilities(original, faces)
+    np.testing.assert_allclose(found, expected, atol=5e-3)
+    assert (found.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.98
+    assert (tmp_path / "small.onnx").stat().st_size <= original.stat().st_size
+
+
+@pytest.mark.slow
+def test_int8_is_smaller_still_and_says_nearly_the_same(tmp_path, faces, capfd):
+    write_synthetic(tmp_path / "faces.zip", train_size=280, test_size=70)
+    assert main(["--format", "int8", "--data", str(tmp_path / "faces.zip"), str(tmp_path / "quick.onnx")]) == 0
+    found = probabilities(tmp_path / "quick.onnx", faces)
+    expected = probabilities(delivered_run_dir() / "model.onnx", faces)
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-4)
+    assert (found.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.8
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["faces.zip", "quick.onnx"]
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.slow
+def test_tflite_says_the_same(tmp_path, faces, capfd):
+    from ferlib.formats import _run_tflite
+
+    assert main(["--format", "tflite", str(tmp_path / "model.tflite")]) == 0
+    out, err = capfd.readouterr()
+    assert (out.count("\n"), err) == (1, "")
+    data = (tmp_path / "model.tflite").read_bytes()
+    with pytest.warns(UserWarning):
+        found = np.concatenate([_run_tflite(data, face[np.newaxis]) for face in faces[:10]])
+    expected = probabilities(delivered_run_dir() / "model.onnx", faces[:10])
+    np.testing.assert_allclose(found, expected, atol=5e-3)
+
+
+def test_what_cannot_be_exported_is_told(tmp_path):
+    with pytest.raises(FerlibError, match=r"tflite is written to a file that ends in \.tflite"):
+        main(["--format", "tflite", str(tmp_path / "model.onnx")])
+    with pytest.raises(ArtifactError, match="no ONNX network"):
+        main(["--format", "float16", "--run", str(tmp_path), str(tmp_path / "m.onnx")])
+    assert list(tmp_path.iterdir()) == []
