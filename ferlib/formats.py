@@ -87,6 +87,7 @@ def write_int8(run_dir: str | Path, output: str | Path, images: np.ndarray) -> P
     ArtifactError
         The run has no ONNX network.
     """
+    import onnx
     from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -112,6 +113,8 @@ def write_int8(run_dir: str | Path, output: str | Path, images: np.ndarray) -> P
         prepared = path.with_suffix(".prepared")
         try:
             quant_pre_process(source, prepared, skip_symbolic_shape=True)
+            # 256 steps are too few for probabilities.
+            softmax = [node.name for node in onnx.load(prepared).graph.node if node.op_type == "Softmax"]
             quantize_static(
                 prepared,
                 path,
@@ -119,6 +122,7 @@ def write_int8(run_dir: str | Path, output: str | Path, images: np.ndarray) -> P
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
+                nodes_to_exclude=softmax,
                 calibrate_method=CalibrationMethod.MinMax,
             )
         finally:

@@ -85,8 +85,9 @@ def test_commands_exist_and_take_their_options(document):
     for program, *arguments in _commands(document):
         if program == "make":
             _check_make(arguments)
+        elif program == "python" and arguments[0] != "-m":
+            assert (ROOT / arguments[0]).is_file(), arguments[0]
         elif program == "python":
-            assert arguments[0] == "-m"
             _check_module(arguments[1], arguments[2:])
         elif program == "pipenv" and arguments[0] == "run":
             assert arguments[1:3] == ["python", "-m"] or arguments[1] == "jupyter"

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from ferlib.errors import FerlibError
 from ferlib.models.registry import register_model
-from ferlib.prepare import Augmentation
 from ferlib.quiet import start_keras
 
 if TYPE_CHECKING:
@@ -14,13 +13,7 @@ if TYPE_CHECKING:
 POOLINGS = ("max", "average", "stride")
 
 #: How `compact_cnn` is trained unless told otherwise; an ensemble's members are too.
-COMPACT_TRAINING = {
-    "epochs": 100,
-    "patience": 30,
-    "label_smoothing": 0.05,
-    "mixup": 0.2,
-    "augmentation": Augmentation(crop=5 / 6),
-}
+COMPACT_TRAINING = {"epochs": 46, "patience": 20, "label_smoothing": 0.05}
 
 
 @register_model(kind="cnn", **COMPACT_TRAINING)

@@ -45,16 +45,16 @@ class Augmentation:
     Augmentation", AAAI 2020.
     """
 
-    rotation: float = 12.0
-    scale: float = 0.15
-    shift: float = 0.08
-    shear: float = 0.05
+    rotation: float = 10.0
+    scale: float = 0.12
+    shift: float = 0.1
+    shear: float = 0.0
     flip: bool = True
-    brightness: float = 0.15
-    contrast: float = 0.25
-    erase: float = 0.3
-    blur: float = 0.0
-    noise: float = 0.0
+    brightness: float = 0.05
+    contrast: float = 0.15
+    erase: float = 0.4
+    blur: float = 0.12
+    noise: float = 0.15
     crop: float = 1.0
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from ferlib.errors import FerlibError
 from ferlib.prepare import Augmentation
 
 STILL = {"rotation": 0, "scale": 0, "shift": 0, "shear": 0, "flip": False, "brightness": 0, "contrast": 0, "erase": 0}
+STILL |= {"blur": 0, "noise": 0}
 
 
 @pytest.fixture
