@@ -1,6 +1,7 @@
 """The notebooks run through papermill, in order, on drawn faces and on the real FER2013."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,7 +33,9 @@ def drawn_series(tmp_path_factory):
     """The executed series on drawn faces."""
     folder = tmp_path_factory.mktemp("drawn")
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("FER2013_ARCHIVE", raising=False)
+        # As on a machine that has no data at all.
+        for variable in ("FER2013_ARCHIVE", "EXPW_ARCHIVE", "FERPLUS_VOTES"):
+            patch.delenv(variable, raising=False)
         data = subprocess.run(
             [sys.executable, "-m", "ferlib.download", "--synthetic", "--data-dir", str(folder / "data")],
             cwd=ROOT,
@@ -103,7 +106,12 @@ def test_figures_are_shown_and_saved(drawn_series):
     saved = {path.stem for path in (drawn_series / "figures").glob("*.png")}
     assert {"class_counts", "mean_faces", "light", "history_compact_cnn", "confusion_matrix", "confidence"} <= saved
     for path in sorted(drawn_series.glob("0[1-5]*.ipynb")):
-        cells = [cell for cell in nbformat.read(path, as_version=4).cells if "plots.save_figure" in cell.source]
+        # What depends on data that are not at hand may be skipped.
+        cells = [
+            cell
+            for cell in nbformat.read(path, as_version=4).cells
+            if "plots.save_figure" in cell.source and not re.search("^(if|else)", cell.source, re.MULTILINE)
+        ]
         assert cells
         for cell in cells:
             assert any("image/png" in out.get("data", {}) for out in cell.outputs), cell.source
