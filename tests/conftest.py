@@ -8,6 +8,7 @@ import pytest
 
 from ferlib.datasets import ImageDataset
 from ferlib.emotions import EMOTIONS
+from ferlib.inference import VideoWriter
 from ferlib.sources.synthetic import draw_faces
 
 
@@ -47,3 +48,16 @@ def drawn_faces() -> ImageDataset:
         info={"title": "synthetic faces", "layout": "folders", "path": "drawn", "sha256": "0" * 64}
         | {"synthetic": True, "notes": [], "sample_size": None, "split": None},
     )
+
+
+@pytest.fixture
+def cut_video(tmp_path) -> Path:
+    """A video of thirty frames whose file ends in the middle."""
+    noise = np.random.default_rng(0).integers(0, 256, (30, 48, 64, 3), dtype=np.uint8)
+    with VideoWriter(tmp_path / "v.avi", rate=25) as writer:
+        for number, image in enumerate(noise):
+            writer.write(image, number / 25)
+    data = (tmp_path / "v.avi").read_bytes()
+    path = tmp_path / "cut.avi"
+    path.write_bytes(data[: len(data) // 2])
+    return path
