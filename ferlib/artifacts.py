@@ -159,9 +159,9 @@ class Classifier:
         return self._calibrate(np.mean([self._predict(view) for view in views], axis=0, dtype=np.float32))
 
     def _calibrate(self, probabilities: np.ndarray) -> np.ndarray:
-        """Probabilities as the run's temperature makes them; those of a run without one are left as they are."""
-        temperature = self.config.get("temperature", 1.0)
-        return probabilities if temperature == 1 else apply_temperature(probabilities, temperature)
+        """Probabilities as the run's calibration makes them; those of a run without one are left as they are."""
+        calibration = self.config.get("calibration")
+        return probabilities if calibration is None else scale_logits(probabilities, **calibration)
 
 
 class Ensemble(Classifier):
@@ -183,18 +183,34 @@ class Ensemble(Classifier):
         return self._calibrate(np.mean(members, axis=0, dtype=np.float32))
 
 
-def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Return probabilities that sound less sure (temperature above 1) or surer (below); their order stays.
+def scale_logits(
+    probabilities: np.ndarray, scales: float | Sequence[float], biases: float | Sequence[float] = 0.0
+) -> np.ndarray:
+    """Return what a softmax gives after its logits were multiplied by `scales` and `biases` were added.
 
     Parameters
     ----------
     probabilities : ndarray of shape (n, n_classes)
-    temperature : float
-        What the logarithms are divided by, as a softmax's logits would be.
+        Their logarithms, less the mean of each row, are the logits; below 1e-12 counts as 1e-12.
+    scales : float or sequence of n_classes floats
+        One number for all classes is 1 / temperature: below 1 the answers sound less sure, above 1 surer, and the
+        order of the classes stays.
+    biases : float or sequence of n_classes floats
+
+    Returns
+    -------
+    ndarray of shape (n, n_classes), dtype as `probabilities`
+        Rows sum to 1.
     """
-    # Dividing logarithms by a temperature is taking a root.
-    rooted = probabilities ** (1 / temperature)
-    return rooted / rooted.sum(axis=1, keepdims=True)
+    logits = to_logits(probabilities) * np.asarray(scales) + np.asarray(biases)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return (powers / powers.sum(axis=1, keepdims=True)).astype(probabilities.dtype)
+
+
+def to_logits(probabilities: np.ndarray) -> np.ndarray:
+    """Return the logarithms of probabilities, each row less its mean, float64 (n, n_classes); see `scale_logits`."""
+    logits = np.log(np.maximum(probabilities.astype(float), 1e-12))
+    return logits - logits.mean(axis=1, keepdims=True)
 
 
 def load_classifier(

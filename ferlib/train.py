@@ -1,6 +1,7 @@
 """Train a model on a data set: ``python -m ferlib.train --model compact_cnn --data fer2013.zip``."""
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import shlex
@@ -103,7 +104,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     earlier = read_config(args.run_dir) if args.resume else {}
     model = args.model or earlier["model"]
     options = _training_options(args, model, earlier)
-    model_options = earlier.get("model_options", {}) | _parse_pairs(args.model_option, "--model-option")
+    # Another model's options would be refused before the other model is.
+    recorded = earlier.get("model_options", {}) if model == earlier.get("model") else {}
+    model_options = recorded | _parse_pairs(args.model_option, "--model-option")
     dataset = _load(args, earlier)
     sys.stderr.write(dataset.describe() + "\n")
     run_dir = args.run_dir or default_data_dir() / "runs" / f"{model}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -183,16 +186,17 @@ def _training_options(args: argparse.Namespace, model: str, earlier: dict[str, A
 
 
 def _parse_pairs(pairs: Sequence[str], option: str) -> dict[str, Any]:
-    """Return what KEY=VALUE pairs say; a value is JSON, or else a plain string."""
+    """Return what KEY=VALUE pairs say; a value is JSON, a list of it without brackets, or else a plain string."""
     parsed = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not (key and equals):
             raise FerlibError(f"{option} wants KEY=VALUE, got '{pair}'.")
-        try:
-            parsed[key] = json.loads(value)
-        except ValueError:
-            parsed[key] = value
+        parsed[key] = value
+        for text in (value, f"[{value}]" if "," in value else value):
+            with contextlib.suppress(ValueError):
+                parsed[key] = json.loads(text)
+                break
     return parsed
 
 

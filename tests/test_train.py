@@ -19,7 +19,20 @@ from ferlib.errors import ArtifactError, DataError, FerlibError
 from ferlib.sources.synthetic import write_synthetic
 from ferlib.train import main
 
-SETTINGS = ("--epochs", "2", "--batch-size", "32", "--learning-rate", "0.004", "--precision", "float32", "--seed", "3")
+SETTINGS = (
+    "--model-option",
+    "widths=16,32,48",
+    "--epochs",
+    "2",
+    "--batch-size",
+    "32",
+    "--learning-rate",
+    "0.004",
+    "--precision",
+    "float32",
+    "--seed",
+    "3",
+)
 FOUR = ("--emotions", "neutral,angry,sad,happy", "--val-fraction", "0.2", "--class-weight", "balanced")
 
 
@@ -47,6 +60,7 @@ def start(*arguments, **options) -> subprocess.Popen:
 def test_a_study_of_four_emotions_is_one_option(four_run, faces):
     run_dir, _, err = four_run
     config = read_config(run_dir)
+    assert config["model_options"] == {"widths": [16, 32, 48]}
     assert tuple(config["class_names"]) == FOUR_EMOTIONS
     assert set(config["data"]["pictures"]["train"]) == set(FOUR_EMOTIONS)
     assert "SYNTHETIC faces (faces.zip)" in err
@@ -168,6 +182,9 @@ def test_a_command_line_that_cannot_be_is_refused(arguments, sentence, capsys):
         (["--learning-rate", "-1"], "learning_rate must be above 0"),
         (["--seed", "-1"], "seed must be at least 0"),
         (["--resume"], "no run folder"),
+        (["--model-option", "n_words=many"], "n_words cannot be 'many'"),
+        (["--model-option", "n_words=true"], "n_words cannot be True"),
+        (["--model-option", "levels=1,half"], "levels cannot be '1,half'; it is"),
     ],
 )
 def test_a_wish_that_cannot_be_met_is_told(faces, tmp_path, arguments, sentence):

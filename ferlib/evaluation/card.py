@@ -54,7 +54,7 @@ def write_model_card(config: dict[str, Any], metrics: dict[str, dict[str, Any]],
             f"balanced accuracy {values['balanced_accuracy']:.2%}, top-2 accuracy {values['top2_accuracy']:.2%}. "
             f"Expected calibration error {values['ece']:.3f}, Brier score {values['brier']:.3f}, "
             f"log loss {values['log_loss']:.3f}"
-            f"{_describe_temperature(config)}.",
+            f"{_describe_calibration(config)}.",
             "",
             *_markdown_table(values),
             "",
@@ -77,10 +77,9 @@ def _interval(values: dict[str, Any], name: str) -> str:
     return f" (95 %: {low:.1%} to {high:.1%})"
 
 
-def _describe_temperature(config: dict[str, Any]) -> str:
+def _describe_calibration(config: dict[str, Any]) -> str:
     """Say how the probabilities were calibrated."""
-    temperature = config.get("temperature")
-    return "" if temperature is None else f" (temperature {temperature:.2f}, fitted on val)"
+    return " (calibrated by a scale and a bias a class, fitted on val)" if "calibration" in config else ""
 
 
 def _describe_training(config: dict[str, Any], history: list[dict]) -> list[str]:

@@ -24,7 +24,7 @@ from ferlib.artifacts import (
 from ferlib.datasets import ImageDataset
 from ferlib.errors import DataError
 from ferlib.evaluation import best_epoch, evaluate_predictions, measure_robustness
-from ferlib.evaluation.calibration import fit_temperature
+from ferlib.evaluation.calibration import fit_calibration
 from ferlib.evaluation.card import write_model_card
 from ferlib.files import write_json, write_text
 from ferlib.models import get_model
@@ -45,7 +45,7 @@ def record_metrics(
 ) -> dict[str, dict[str, Any]]:
     """Calibrate a finished run on val, measure it on val and test, and write what was found into its folder.
 
-    That is the temperature in ``config.json``, ``metrics.json`` and ``model_card.md``.
+    That is the calibration in ``config.json``, ``metrics.json`` and ``model_card.md``.
 
     Parameters
     ----------
@@ -76,13 +76,16 @@ def record_metrics(
 
 
 def _calibrate(run_dir: Path, dataset: ImageDataset) -> None:
-    """Fit the run's temperature on val, unless the data have none."""
+    """Fit the run's calibration on val, unless the data have none."""
     if "val" not in dataset.splits:
         return
-    write_json(run_dir / CONFIG, {**read_config(run_dir), "temperature": 1.0})
+    config = read_config(run_dir)
+    config.pop("calibration", None)
+    write_json(run_dir / CONFIG, config)
     val = dataset.split("val")
-    temperature = fit_temperature(val.labels, load_classifier(run_dir).predict_proba(val.images))
-    write_json(run_dir / CONFIG, {**read_config(run_dir), "temperature": round(temperature, 4)})
+    scales, biases = fit_calibration(val.labels, load_classifier(run_dir).predict_proba(val.images))
+    calibration = {"scales": scales.round(4).tolist(), "biases": biases.round(4).tolist()}
+    write_json(run_dir / CONFIG, {**config, "calibration": calibration})
 
 
 def find_runs(folder: str | Path, class_names: Sequence[str]) -> list[Path]:

@@ -10,7 +10,8 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 import numpy as np
 
@@ -24,9 +25,9 @@ from ferlib.artifacts import (
     MODEL_CARD,
     MODEL_FILES,
     SKOPS_MODEL,
-    apply_temperature,
     load_classifier,
     read_config,
+    scale_logits,
 )
 from ferlib.datasets import ImageDataset
 from ferlib.errors import ArtifactError, DataError, FerlibError
@@ -130,12 +131,35 @@ def train_model(
 
 
 def _check_model_options(spec: ModelSpec, model_options: dict[str, Any]) -> None:
-    """Raise unless the model's builder knows its options."""
+    """Raise unless the model's builder knows its options, and each has the type that it is annotated with."""
     taken = {"n_classes", "seed", "dtype", "random_state"}
-    known = [name for name in inspect.signature(spec.build).parameters if name not in taken]
+    parameters = inspect.signature(spec.build).parameters
+    known = [name for name in parameters if name not in taken]
     unknown = [name for name in model_options if name not in known]
     if unknown:
         raise FerlibError(f"{spec.name} has no option {', '.join(unknown)}; it has {', '.join(known)}.")
+    for name, value in model_options.items():
+        if not _fits(value, parameters[name].annotation):
+            example = json.dumps(parameters[name].default)
+            raise FerlibError(
+                f"{spec.name}'s option {name} cannot be {value!r}; it is {example} unless told otherwise."
+            )
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    """Whether a value, which may come from JSON, has a type of those that builders annotate their options with."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is UnionType:
+        return any(_fits(value, argument) for argument in arguments)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            return False
+        repeated = arguments[-1] is Ellipsis
+        hints = arguments[:1] * len(value) if repeated else arguments
+        return len(value) == len(hints) and all(map(_fits, value, hints))
+    if annotation in (int, float):
+        return isinstance(value, int | annotation) and not isinstance(value, bool)
+    return isinstance(value, origin or annotation)
 
 
 def _fit_network(
@@ -183,7 +207,7 @@ def _targets(
         teacher.predict_proba(images[start : start + 256])
         for start in track(range(0, len(images), 256), desc="ask the teacher", unit="batch")
     ]
-    soft = apply_temperature(np.concatenate(batches), options.temperature)
+    soft = scale_logits(np.concatenate(batches), 1 / options.temperature)
     return (options.distillation * soft + (1 - options.distillation) * one_hot).astype(np.float32)
 
 

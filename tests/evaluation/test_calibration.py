@@ -4,21 +4,22 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss
 
-from ferlib.artifacts import apply_temperature
+from ferlib.artifacts import scale_logits
 from ferlib.evaluation.calibration import (
     brier_score,
+    chance_calibration_error,
     expected_calibration_error,
-    fit_temperature,
+    fit_calibration,
     tabulate_reliability,
 )
 
 
-def draw(n, temperature, seed=0):
-    """Labels drawn from probabilities, and these probabilities as a model states them that is too sure by so much."""
+def draw(n, scales, biases=0.0, seed=0):
+    """Labels drawn from probabilities, and these probabilities as a model states them that is off by so much."""
     rng = np.random.default_rng(seed)
     honest = rng.dirichlet([0.6] * 4, n)
     labels = (rng.random((n, 1)) > honest.cumsum(axis=1)).sum(axis=1).clip(0, 3)
-    return labels, apply_temperature(honest, 1 / temperature)
+    return labels, scale_logits(honest, scales, biases)
 
 
 def test_bins_by_hand():
@@ -46,6 +47,14 @@ def test_certainty_is_counted():
     assert expected_calibration_error(np.array([1, 0]), certain) == 1
 
 
+def test_the_error_that_chance_leaves():
+    assert chance_calibration_error(np.array([[1.0, 0.0], [0.0, 1.0]])) == 0
+    # A single answer given with 60 % is off by 0.4 if it is right and by 0.6 if it is not: 0.48 on average.
+    assert chance_calibration_error(np.array([[0.6, 0.4]]), n_draws=4_000) == pytest.approx(0.48, abs=0.01)
+    labels, honest = draw(2_000, 1)
+    assert expected_calibration_error(labels, honest) == pytest.approx(chance_calibration_error(honest), abs=0.01)
+
+
 def test_brier_score_is_scikit_learn_s():
     labels, y_proba = draw(500, 1)
     theirs = brier_score_loss(labels, y_proba, labels=[0, 1, 2, 3], scale_by_half=False)
@@ -53,15 +62,47 @@ def test_brier_score_is_scikit_learn_s():
     assert brier_score(np.array([0]), np.array([[0.0, 1.0]])) == 2
 
 
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
-def test_the_temperature_that_was_put_in_is_found(temperature):
-    labels, y_proba = draw(20_000, temperature)
-    assert fit_temperature(labels, y_proba) == pytest.approx(temperature, rel=0.05)
-    calibrated = apply_temperature(y_proba, fit_temperature(labels, y_proba))
+def test_scaled_logits_by_hand():
+    y_proba = np.array([[0.64, 0.32, 0.04]])
+    # One scale for all classes takes a root or a power: here the square root, of 0.8, 0.566 and 0.2 by their sum.
+    root = np.sqrt(y_proba)
+    np.testing.assert_allclose(scale_logits(y_proba, 0.5), root / root.sum())
+    np.testing.assert_allclose(scale_logits(y_proba, 1), y_proba)
+    # A bias multiplies a class: the last one's 0.04 by e^log(16) is 0.64.
+    np.testing.assert_allclose(scale_logits(y_proba, 1, [0, 0, np.log(16)]), [[0.4, 0.2, 0.4]])
+    certain = np.array([[1, 0, 0]], np.float32)
+    assert scale_logits(certain, 0.9, 0.1).dtype == np.float32
+    np.testing.assert_allclose(scale_logits(certain, 0.9, 0.1), [[1, 0, 0]], atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.5])
+def test_a_model_that_is_too_sure_or_too_modest_is_set_right(scale):
+    labels, y_proba = draw(20_000, scale)
+    scales, biases = fit_calibration(labels, y_proba)
+    np.testing.assert_allclose(scales, 1 / scale, rtol=0.1)
+    np.testing.assert_allclose(biases, 0, atol=0.1)
+    assert expected_calibration_error(labels, scale_logits(y_proba, scales, biases)) < 0.02
+
+
+def test_a_class_that_is_named_too_often_is_set_right():
+    labels, y_proba = draw(20_000, 1.0, [0.8, 0, 0, -0.8])
+    assert expected_calibration_error(labels, y_proba) > 0.03
+    scales, biases = fit_calibration(labels, y_proba)
+    np.testing.assert_allclose(biases - biases.mean(), [-0.8, 0, 0, 0.8], atol=0.1)
+    calibrated = scale_logits(y_proba, scales, biases)
+    np.testing.assert_allclose(calibrated.mean(axis=0), np.bincount(labels) / len(labels), atol=0.01)
     assert expected_calibration_error(labels, calibrated) < 0.02
-    np.testing.assert_array_equal(calibrated.argmax(axis=1), y_proba.argmax(axis=1))
-    np.testing.assert_allclose(calibrated.sum(axis=1), 1)
+
+
+def test_few_labels_move_one_class_little_against_another():
+    labels, y_proba = draw(20, 1.0)
+    scales, biases = fit_calibration(labels, y_proba)
+    assert np.ptp(scales) < 0.5
+    assert np.abs(biases).max() < 0.5
 
 
 def test_what_is_impossible_does_not_break_the_fit():
-    assert np.isfinite(fit_temperature(np.array([0, 1, 1]), np.array([[1.0, 0], [1, 0], [0, 1]])))
+    scales, biases = fit_calibration(np.array([0, 1, 1]), np.array([[1.0, 0], [1, 0], [0, 1]]))
+    assert np.isfinite([*scales, *biases]).all()
+    # A model that is always right cannot be made surer without end.
+    assert fit_calibration(np.array([0, 1]), np.array([[0.9, 0.1], [0.1, 0.9]]))[0].max() <= 10

@@ -6,10 +6,11 @@ import shutil
 
 import numpy as np
 import pytest
+from sklearn.metrics import log_loss
 
 from ferlib.artifacts import delivered_run_dir, load_classifier, read_config, read_metrics
 from ferlib.emotions import EMOTIONS, FOUR_EMOTIONS
-from ferlib.evaluation.calibration import fit_temperature
+from ferlib.files import write_json
 from ferlib.training import find_runs, record_metrics, tabulate_runs, train_model
 
 
@@ -31,18 +32,27 @@ def test_val_and_test_are_measured(words_run, drawn_faces):
     assert f"On test (60 pictures): accuracy {right.mean():.2%}" in card
 
 
-def test_probabilities_are_calibrated_on_val(words_run, drawn_faces):
-    temperature = read_config(words_run)["temperature"]
-    assert 0.1 < temperature < 10
+def test_probabilities_are_calibrated_on_val(words_run, drawn_faces, tmp_path):
+    calibration = read_config(words_run)["calibration"]
     val = drawn_faces.split("val")
-    classifier = load_classifier(words_run)
-    assert fit_temperature(val.labels, classifier.predict_proba(val.images)) == pytest.approx(1, abs=0.02)
+    uncalibrated = log_loss(val.labels, without_calibration(words_run, tmp_path).predict_proba(val.images))
     before = read_metrics(words_run)
+    assert before["val"]["log_loss"] < uncalibrated
     # Measured again, it is fitted to the model's own probabilities, not to calibrated ones.
     record_metrics(words_run, drawn_faces)
-    assert read_config(words_run)["temperature"] == pytest.approx(temperature, abs=1e-3)
+    for name, values in read_config(words_run)["calibration"].items():
+        assert values == pytest.approx(calibration[name], abs=1e-3)
     assert read_metrics(words_run)["val"]["log_loss"] == pytest.approx(before["val"]["log_loss"], abs=1e-3)
-    assert f"temperature {temperature:.2f}, fitted on val" in (words_run / "model_card.md").read_text()
+    assert "calibrated by a scale and a bias a class, fitted on val" in (words_run / "model_card.md").read_text()
+
+
+def without_calibration(run_dir, folder):
+    """The same model with its own probabilities."""
+    copy = shutil.copytree(run_dir, folder / "uncalibrated")
+    config = read_config(copy)
+    del config["calibration"]
+    write_json(copy / "config.json", config)
+    return load_classifier(copy)
 
 
 def test_what_the_data_lack_is_not_measured(words_run, drawn_faces, tmp_path):
