@@ -2,44 +2,21 @@
 
 import argparse
 import contextlib
-import itertools
+import functools
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-import numpy as np
 from tqdm import tqdm
 
-from ferlib.artifacts import load_classifier
 from ferlib.commands import EXIT_FAILED, EXIT_OK, run
 from ferlib.errors import FerlibError
 from ferlib.faces import DETECTORS, MIN_CONFIDENCE, MIN_FACE_SIZE
-from ferlib.files import check_outputs
-from ferlib.images import MAX_PIXELS, decode_picture, read_picture
-from ferlib.inference import (
-    DEFAULT_MARGIN,
-    DEFAULT_SMOOTHING,
-    STANDARD_INPUT,
-    EmotionRecognizer,
-    People,
-    PictureResult,
-    ResultFiles,
-    Source,
-    VideoWriter,
-    annotate,
-    display_path,
-    find_sources,
-    open_camera,
-    open_video,
-    picture_record,
-    plan_annotated,
-    recognize_stream,
-    write_picture,
-)
-from ferlib.inference.video import WRITABLE_VIDEOS, Video
-from ferlib.progress import track
+from ferlib.images import MAX_PIXELS
+from ferlib.inference import DEFAULT_MARGIN, DEFAULT_SMOOTHING, People
+from ferlib.inference.job import PredictionJob, PredictionOptions
 
 EXAMPLES = """examples:
   python -m ferlib.predict photo.jpg
@@ -58,11 +35,6 @@ In a video, faces keep the number of their person, and emotions are smoothed ove
 The emotion is what a face seems to show to an observer, not what the person feels.
 """
 
-# Pictures go through the classifier together up to this many pixels in all: crops of faces do, photographs go alone.
-_PIXELS_TOGETHER = 4_000_000
-
-# In a video faces are looked for from this part of the shorter side on, unless told otherwise: 40 pixels of 480.
-_VIDEO_FACE = 1 / 12
 
 # A figure with more people than this is not read.
 _MAX_PEOPLE_DRAWN = 8
@@ -172,7 +144,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.output_image and args.output_dir:
         parser.error("--output-image and --output-dir are two names for one thing here; give one")
     with contextlib.ExitStack() as stack:
-        return _Work(args, stack).do()
+        job = PredictionJob(
+            PredictionOptions(**vars(args)),
+            stack,
+            tell=functools.partial(_say, stream=sys.stdout),
+            warn=functools.partial(_say, stream=sys.stderr),
+            draw_timeline=_draw_timeline,
+        )
+        return EXIT_OK if job.do() else EXIT_FAILED
 
 
 def _whole_number(text: str) -> int:
@@ -208,246 +187,6 @@ def _seconds(text: str) -> float:
     return _number(text, 3600)
 
 
-class _Work:
-    """One call of the command: what to read, where to write, and how much went wrong."""
-
-    def __init__(self, args: argparse.Namespace, stack: contextlib.ExitStack) -> None:
-        self.args = args
-        self.failed = self.n_pictures = 0
-        images = args.output_dir or args.output_image
-        sources, empty = find_sources(args.inputs, skip=images)
-        targets = self._plan(sources, images)
-        tables = (args.output_csv, args.counts_csv, args.output_json)
-        outputs = [*targets, *tables, args.timeline, args.output_video if args.webcam is not None else None]
-        check_outputs([path for path in outputs if path], [source.path for source in sources])
-        self.pairs = list(zip(sources, targets, strict=True))
-        self.classifier = load_classifier(args.run, n_threads=args.threads)
-        self.recognizer = self._recognizer(args.min_face_size or MIN_FACE_SIZE)
-        self.show = self._may_show()
-        self.files = stack.enter_context(
-            ResultFiles(
-                self.classifier.class_names,
-                faces_csv=args.output_csv,
-                json_lines=args.output_json,
-                counts_csv=args.counts_csv,
-                resume=args.resume,
-            )
-        )
-        for folder in empty:
-            self._fail(folder, f"{folder}: the folder holds no picture or video.")
-
-    def _plan(self, sources: Sequence[Source], images: Path | None) -> list[Path | None]:
-        """Return where each source's annotated copy goes, None for nowhere."""
-        args = self.args
-        n_videos = sum(source.is_video for source in sources) + (args.webcam is not None)
-        for option, path in (("--output-video", args.output_video), ("--timeline", args.timeline)):
-            if path and n_videos != 1:
-                raise FerlibError(f"{option} is for one video, but there are {n_videos}; see --output-dir.")
-        if args.output_video and args.output_video.suffix.lower() not in WRITABLE_VIDEOS:
-            raise FerlibError(f"{args.output_video}: videos are written as {', '.join(sorted(WRITABLE_VIDEOS))}.")
-        if args.timeline and args.timeline.suffix.lower() != ".png":
-            raise FerlibError(f"{args.timeline}: the timeline is written as .png.")
-        if not images:
-            return [args.output_video if source.is_video else None for source in sources]
-        if args.output_image:
-            # A video among them needs a folder, or its own option.
-            pictures = [source for source in sources if not source.is_video]
-            planned = iter(plan_annotated(pictures, images))
-            return [args.output_video if source.is_video else next(planned) for source in sources]
-        return list(plan_annotated(sources, images, folder=True))
-
-    def _recognizer(self, min_face_size: int) -> EmotionRecognizer:
-        """Return a recogniser that looks for faces of a size."""
-        args = self.args
-        return EmotionRecognizer(
-            args.detector,
-            self.classifier,
-            margin=args.margin,
-            min_probability=args.min_probability,
-            min_face_size=min_face_size,
-            min_confidence=args.min_confidence,
-            n_threads=args.threads,
-        )
-
-    def _may_show(self) -> bool:
-        """Return whether frames are shown in a window; say so where they cannot be."""
-        wanted = self.args.webcam is not None if self.args.show is None else self.args.show
-        if not wanted:
-            return False
-        from ferlib.inference.window import has_display
-
-        if not has_display():
-            sys.stderr.write("no display here, so no window; outputs are written all the same (Ctrl+C ends)\n")
-            return False
-        return True
-
-    def do(self) -> int:
-        """Do everything; return the exit status."""
-        if self.args.webcam is not None:
-            self._do_camera()
-        left = [(source, target) for source, target in self.pairs if display_path(source.path) not in self.files.done]
-        if len(left) < len(self.pairs):
-            sys.stderr.write(f"{len(self.pairs) - len(left):,} of {len(self.pairs):,} were done before\n")
-        total, several = len(self.pairs), len(self.pairs) > 1
-        try:
-            with track(total=total, initial=total - len(left), unit="file", disable=not several) as bar:
-                for chunk in self._chunks(left):
-                    self._do_pictures(chunk) if chunk[0][0].is_video is False else self._do_video(*chunk[0][:2])
-                    bar.update(len(chunk))
-        finally:
-            written = [path for path in (self.args.output_image, self.args.output_dir) if path and self.n_pictures]
-            self._tell_written([*written, *self.files.paths])
-        self._print_summary()
-        return EXIT_FAILED if self.failed else EXIT_OK
-
-    def _chunks(self, pairs: Sequence[tuple[Source, Path | None]]) -> Iterator[list[tuple]]:
-        """Yield pictures to do together as (source, target, pixels), and each video alone without pixels."""
-        chunk: list[tuple] = []
-        pixels = 0
-        for source, target in pairs:
-            if source.is_video:
-                if chunk:
-                    yield chunk
-                chunk, pixels = [], 0
-                yield [(source, target, None)]
-                continue
-            image = self._read(source)
-            size = 0 if image is None else image.shape[0] * image.shape[1]
-            if chunk and (pixels + size > _PIXELS_TOGETHER or len(chunk) == self.args.batch_size):
-                yield chunk
-                chunk, pixels = [], 0
-            chunk.append((source, target, image))
-            pixels += size
-        if chunk:
-            yield chunk
-
-    def _read(self, source: Source) -> np.ndarray | None:
-        """Return a picture; one that cannot be read is told and counted, and the work goes on."""
-        try:
-            if source.path == STANDARD_INPUT:
-                data = sys.stdin.buffer.read()
-                return decode_picture(data, name="standard input", max_pixels=self.args.max_pixels)
-            return read_picture(source.path, max_pixels=self.args.max_pixels)
-        except FerlibError as error:
-            self._fail(source.path, str(error))
-            return None
-
-    def _do_pictures(self, chunk: Sequence[tuple[Source, Path | None, np.ndarray | None]]) -> None:
-        """Do some pictures together."""
-        readable = [(source, target, image) for source, target, image in chunk if image is not None]
-        recognized = self.recognizer.recognize_all([image for _, _, image in readable])
-        for (source, target, image), faces in zip(readable, recognized, strict=True):
-            result = PictureResult(source.path, image.shape[:2], faces)
-            if target:
-                try:
-                    write_picture(target, annotate(image, faces))
-                except FerlibError as error:
-                    self._fail(source.path, str(error))
-                    continue
-            self.n_pictures += 1
-            self.files.add({**picture_record(result), **self._made_by()})
-            _print_faces(result)
-
-    def _do_video(self, source: Source, target: Path | None) -> None:
-        """Do one video."""
-        try:
-            with open_video(source.path) as video:
-                self._do_frames(video, source.path, target)
-        except FerlibError as error:
-            self._fail(source.path, str(error))
-            return
-        if video.cut_short:
-            told = f"{source.path}: the video ends after frame {video.n_read:,} of about {video.n_frames:,}."
-            self._fail(source.path, told)
-
-    def _do_camera(self) -> None:
-        """Do a camera until q, Ctrl+C or its own end."""
-        camera = int(self.args.webcam) if self.args.webcam.isdecimal() else self.args.webcam
-        name = Path(f"camera {camera}")
-        with open_camera(camera) as video, contextlib.suppress(KeyboardInterrupt):
-            self._do_frames(video, name, self.args.output_video)
-
-    def _do_frames(self, video: Video, path: Path, target: Path | None) -> None:
-        """Do the frames of a video or camera, and what is known at their end, be it an early one."""
-        people = People(self.classifier.class_names)
-        moment, complete = 0.0, False
-        try:
-            with contextlib.ExitStack() as stack:
-                writer = stack.enter_context(VideoWriter(target, rate=video.rate)) if target else None
-                window = self._open_window(stack, video.name)
-                bar = stack.enter_context(track(total=video.n_frames, desc=path.name, unit="frame", leave=False))
-                frames = iter(video)
-                first = next(frames)
-                size = self.args.min_face_size or max(MIN_FACE_SIZE, round(min(first.image.shape[:2]) * _VIDEO_FACE))
-                recognizer = self._recognizer(size)
-                stream = recognize_stream(
-                    itertools.chain([first], frames), recognizer, path=path, smoothing=self.args.smoothing
-                )
-                for frame, result in stream:
-                    people.add(result)
-                    self.files.add(picture_record(result))
-                    moment = frame.time
-                    if writer or window:
-                        annotated = annotate(frame.image, result.faces)
-                    if writer:
-                        writer.write(annotated, frame.time)
-                    bar.update()
-                    if window and not window.show(annotated):
-                        break
-                complete = True
-        finally:
-            if video.n_read:
-                self._end_video(video, path, target, people, moment, complete=complete)
-
-    def _open_window(self, stack: contextlib.ExitStack, name: str) -> Any:
-        """Return a window, or None where none is wanted."""
-        if not self.show:
-            return None
-        from ferlib.inference.window import Window
-
-        return stack.enter_context(Window(name))
-
-    def _end_video(
-        self, video: Video, path: Path, target: Path | None, people: People, moment: float, *, complete: bool
-    ) -> None:
-        """Write and print what is known at the end of a video."""
-        if complete:
-            record = {"file": display_path(path), "frames": video.n_read, "seconds": round(moment, 3)}
-            self.files.add({**record, "people": people.records(), **self._made_by()})
-        _say(f"{display_path(path)}: {video.n_read:,} frames, {moment:.1f} s, people: {len(people)}", sys.stdout)
-        for line in people.describe():
-            _say(f"  {line}", sys.stdout)
-        written = [target] if target else []
-        if self.args.timeline:
-            _draw_timeline(self.args.timeline, people, path.name)
-            written.append(self.args.timeline)
-        self._tell_written(written)
-
-    def _made_by(self) -> dict[str, str]:
-        """Return what a record says about its origin."""
-        return {"detector": self.args.detector, "model": self.classifier.name}
-
-    def _fail(self, path: Path, sentence: str) -> None:
-        """Tell and count what could not be done."""
-        _say(f"error: {sentence}", sys.stderr)
-        self.files.add({"file": display_path(path), "error": sentence})
-        self.failed += 1
-
-    def _tell_written(self, paths: Sequence[Path]) -> None:
-        """Say what was written."""
-        if paths:
-            _say(f"wrote {', '.join(map(display_path, paths))}", sys.stderr)
-
-    def _print_summary(self) -> None:
-        """Write the totals of several pictures to standard output."""
-        if self.n_pictures < 2:
-            return
-        counts = {emotion: count for emotion, count in self.files.count_emotions().items() if count}
-        listed = ", ".join(f"{emotion} {count:,}" for emotion, count in counts.items())
-        faces = sum(counts.values())
-        sys.stdout.write(f"{self.n_pictures:,} pictures, {faces:,} faces{': ' if listed else ''}{listed}\n")
-
-
 def _draw_timeline(path: Path, people: People, name: str) -> None:
     """Write the figure of a video's people over time."""
     try:
@@ -468,17 +207,6 @@ def _say(line: str, stream: TextIO) -> None:
         tqdm.write(line, file=stream)
     else:
         stream.write(line + "\n")
-
-
-def _print_faces(result: PictureResult) -> None:
-    """Write a line per face to standard output."""
-    name = display_path(result.path)
-    if not result.faces:
-        _say(f"{name}: no face found.", sys.stdout)
-    for number, found in enumerate(result.faces, start=1):
-        box = list(found.face.box)
-        line = f"{name}: face {number}, box {box}, {found.emotion}, probability {found.probability:.3f}"
-        _say(line, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ MODULES = {
 }
 
 # What each part may import, beside itself and the bare package (its version).
-BASE = {"errors", "emotions", "images", "files", "progress", "quiet"}
+BASE = {"errors", "emotions", "images", "files", "probabilities", "progress", "quiet"}
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     "artifacts": BASE,

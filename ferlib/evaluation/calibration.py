@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ferlib.artifacts import to_logits
+from ferlib.probabilities import to_logits
 
 #: Bins of confidence, of equal width.
 N_BINS = 15
@@ -99,7 +99,7 @@ def fit_calibration(y_true: np.ndarray, y_proba: np.ndarray) -> tuple[np.ndarray
     Returns
     -------
     scales, biases : ndarray of shape (n_classes,), dtype float
-        For `ferlib.artifacts.scale_logits`; scales from 0.1 to 10, below 1 where a model is too sure.
+        For `ferlib.probabilities.scale_logits`; scales from 0.1 to 10, below 1 where a model is too sure.
 
     References
     ----------

@@ -27,7 +27,6 @@ from ferlib.artifacts import (
     SKOPS_MODEL,
     load_classifier,
     read_config,
-    scale_logits,
 )
 from ferlib.datasets import ImageDataset
 from ferlib.errors import ArtifactError, DataError, FerlibError
@@ -35,6 +34,7 @@ from ferlib.files import replacing, write_json
 from ferlib.images import fit_to_model
 from ferlib.models import ModelSpec, get_model
 from ferlib.prepare import resample_images
+from ferlib.probabilities import scale_logits
 from ferlib.progress import track
 from ferlib.quiet import start_keras
 from ferlib.training.options import TrainingOptions

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss
 
-from ferlib.artifacts import scale_logits
 from ferlib.evaluation.calibration import (
     brier_score,
     chance_calibration_error,
@@ -12,6 +11,7 @@ from ferlib.evaluation.calibration import (
     fit_calibration,
     tabulate_reliability,
 )
+from ferlib.probabilities import scale_logits
 
 
 def draw(n, scales, biases=0.0, seed=0):
