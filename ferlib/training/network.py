@@ -12,6 +12,7 @@ from ferlib.evaluation import best_epoch
 from ferlib.models import ModelSpec
 from ferlib.training.batches import TrainingBatches
 from ferlib.training.export import save_network
+from ferlib.training.fused import fuse_normalization
 from ferlib.training.options import TrainingOptions
 from ferlib.training.recorder import RunRecorder, find_checkpoint, weights_path
 
@@ -127,11 +128,13 @@ def build_for_training(spec: ModelSpec, options: TrainingOptions, model_options:
     if options.augmentation is not None and options.augmentation.output_size(*size) != size:
         model_options = {**model_options, "image_size": (None, None)}
     try:
-        return spec.build(**model_options, seed=options.seed, dtype=choose_precision(options.precision))
+        model = spec.build(**model_options, seed=options.seed, dtype=choose_precision(options.precision))
     except (TypeError, ValueError) as error:
         if model_options["image_size"] != (None, None):
             raise
         raise FerlibError(f"{spec.name} takes pictures of one size only; train it without crop.") from error
+    fuse_normalization(model)
+    return model
 
 
 def _freeze_backbone(model: keras.Model, *, frozen: bool) -> None:
