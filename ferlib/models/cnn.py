@@ -22,8 +22,9 @@ def compact_cnn(
     *,
     image_size: tuple[int | None, int | None] = (48, 48),
     channels: int = 1,
+    stem: tuple[int, ...] = (),
     widths: tuple[int, ...] = (64, 128, 256),
-    depth: int = 2,
+    depth: int | tuple[int, ...] = 2,
     squeeze: int = 8,
     dropout: float = 0.3,
     seed: int = 0,
@@ -31,7 +32,7 @@ def compact_cnn(
 ) -> "keras.Model":
     """Three stages of residual 3x3 convolutions and global average pooling; small enough for two CPU cores.
 
-    A 5x5 convolution of stride 2 comes first, because full resolution is where a CPU spends its time. Each stage is
+    A convolution of stride 2 comes first or after the `stem`, because full resolution costs a CPU much. Each stage is
     `depth` convolutions with batch normalisation, the picture halved between stages; where the number of channels
     stays, the input of a convolution is added to its output. At the end of a stage the channels are weighed by what the
     whole picture shows (squeeze and excitation).
@@ -43,10 +44,12 @@ def compact_cnn(
         (height, width) in pixels, at least 8 a side for three stages; (None, None) for pictures of any size.
     channels : int
         1 for grey, 3 for RGB.
+    stem : tuple of int
+        Channels of 3x3 convolutions at full resolution; without them the first convolution, of stride 2, is 5x5.
     widths : tuple of int
         Channels of each stage.
-    depth : int
-        Convolutions in each stage.
+    depth : int or tuple of int
+        Convolutions in each stage, or in every one.
     squeeze : int
         Squeeze and excitation goes through a layer of 1 / `squeeze` of the channels; 0 for none.
     dropout : float
@@ -61,20 +64,29 @@ def compact_cnn(
     keras.Model
         Input (n, *image_size, channels), 0 to 255; output (n, n_classes), rows summing to 1. Not compiled.
 
+    Raises
+    ------
+    FerlibError
+        There are not as many depths as widths.
+
     References
     ----------
     K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition", CVPR 2016. J. Hu, L. Shen, G. Sun,
     "Squeeze-and-Excitation Networks", CVPR 2018.
     """
+    depths = (depth,) * len(widths) if isinstance(depth, int) else depth
+    if len(depths) != len(widths):
+        raise FerlibError(f"depth must have as many numbers as widths, {len(widths)}, got {len(depths)}.")
     make = _Layers(seed, dtype)
     inputs, x = make.input(image_size, channels)
-    x = make.conv(x, widths[0], kernel_size=5, strides=2)
-    for stage, width in enumerate(widths):
+    for width in stem:
+        x = make.residual(x, width)
+    x = make.conv(x, widths[0], kernel_size=3 if stem else 5, strides=2)
+    for stage, (width, convolutions) in enumerate(zip(widths, depths, strict=True)):
         if stage:
             x = make.pool(x)
-        for _ in range(depth):
-            y = make.conv(x, width)
-            x = make.add(x, y) if x.shape[-1] == y.shape[-1] else y
+        for _ in range(convolutions):
+            x = make.residual(x, width)
         if squeeze:
             x = make.squeeze_excite(x, squeeze)
     x = make.dropout(make.average(x), dropout)
@@ -374,6 +386,11 @@ class _Layers:
     def conv(self, x: Any, width: int, *, kernel_size: int = 3, strides: int = 1) -> Any:
         """Convolution, batch normalisation and ReLU: (n, H, W, C) to (n, H / strides, W / strides, width)."""
         return self._relu(self.normalise(self._convolve(x, width, kernel_size, strides, use_bias=False)))
+
+    def residual(self, x: Any, width: int) -> Any:
+        """3x3 convolution as `conv` makes it, added to its input where that has as many channels."""
+        y = self.conv(x, width)
+        return self.add(x, y) if x.shape[-1] == width else y
 
     def plain_conv(self, x: Any, width: int, *, strides: int = 1) -> Any:
         """3x3 convolution and ReLU: (n, H, W, C) to (n, H / strides, W / strides, width)."""

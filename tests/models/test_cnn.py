@@ -68,6 +68,17 @@ def test_the_same_weights_take_pictures_of_another_size():
     assert free.predict_on_batch(images[:, :40, :40]).shape == (2, 7)
 
 
+def test_a_stem_and_depths_can_be_chosen():
+    def shapes(**options):
+        layers = compact_cnn(7, widths=(8, 16), **options).layers
+        return [layer.output.shape[1:] for layer in layers if type(layer).__name__ == "Conv2D"]
+
+    assert shapes() == [(24, 24, 8)] * 3 + [(12, 12, 16)] * 2
+    assert shapes(stem=(4,), depth=(1, 3)) == [(48, 48, 4)] + [(24, 24, 8)] * 2 + [(12, 12, 16)] * 3
+    with pytest.raises(FerlibError, match="depth must have as many numbers as widths, 2, got 3"):
+        shapes(depth=(1, 2, 3))
+
+
 def test_layers_can_be_chosen():
     def kinds(**options):
         return [type(layer).__name__ for layer in plain_cnn(7, **options).layers]
