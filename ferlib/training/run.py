@@ -39,6 +39,9 @@ from ferlib.progress import track
 from ferlib.quiet import start_keras
 from ferlib.training.options import TrainingOptions
 
+# What a teacher said about the training pictures, so that a training that is resumed need not ask again.
+_TEACHER = "checkpoint/teacher.npy"
+
 logger = logging.getLogger(__name__)
 
 # What of a run's data has to be the same for it to be resumed.
@@ -181,7 +184,7 @@ def _fit_network(
     size = {"image_size": spec.image_size, "channels": spec.channels}
     network = train_network(
         spec,
-        (images, _targets(images, one_hot[labels], dataset.class_names, options)),
+        (images, _targets(images, one_hot[labels], dataset.class_names, options, run_dir / _TEACHER)),
         (_fit_pictures(spec, val.images), one_hot[val.labels]),
         run_dir,
         options,
@@ -193,11 +196,22 @@ def _fit_network(
 
 
 def _targets(
-    images: np.ndarray, one_hot: np.ndarray, class_names: tuple[str, ...], options: TrainingOptions
+    images: np.ndarray, one_hot: np.ndarray, class_names: tuple[str, ...], options: TrainingOptions, answers: Path
 ) -> np.ndarray:
     """Return what a network shall answer, float32 (n, n_classes): the labels, or a blend with what a teacher says."""
     if options.teacher is None:
         return one_hot
+    if not answers.exists():
+        said = _ask_teacher(images, class_names, options)
+        answers.parent.mkdir(exist_ok=True)
+        with replacing(answers) as path, path.open("wb") as file:
+            np.save(file, said)
+    soft = scale_logits(np.load(answers), 1 / options.temperature)
+    return (options.distillation * soft + (1 - options.distillation) * one_hot).astype(np.float32)
+
+
+def _ask_teacher(images: np.ndarray, class_names: tuple[str, ...], options: TrainingOptions) -> np.ndarray:
+    """Return the teacher's probabilities for all training pictures, float32 (n, n_classes)."""
     teacher = load_classifier(options.teacher)
     if teacher.class_names != tuple(class_names):
         raise ArtifactError(
@@ -207,8 +221,7 @@ def _targets(
         teacher.predict_proba(images[start : start + 256])
         for start in track(range(0, len(images), 256), desc="ask the teacher", unit="batch")
     ]
-    soft = scale_logits(np.concatenate(batches), 1 / options.temperature)
-    return (options.distillation * soft + (1 - options.distillation) * one_hot).astype(np.float32)
+    return np.concatenate(batches)
 
 
 def _sample_weight(labels: np.ndarray, class_weight: str) -> np.ndarray:
@@ -361,7 +374,7 @@ def _difference(old: Any, new: Any) -> str:
 
 def _holds_work(run_dir: Path) -> bool:
     """Return whether a folder holds a run that somebody would miss; one that failed at its start is none."""
-    return any((run_dir / name).exists() for name in (*MODEL_FILES, MEMBERS, "checkpoint"))
+    return any(any(run_dir.glob(name)) for name in (*MODEL_FILES, MEMBERS, "checkpoint/last-*"))
 
 
 def _remove_checkpoint(run_dir: Path) -> None:

@@ -78,17 +78,32 @@ def test_a_crop_trains_on_less_and_predicts_on_all(drawn_faces, tmp_path):
         train(drawn_faces, tmp_path / "other", "plain_cnn", options=options, model_options={})
 
 
-def test_a_teacher_s_probabilities_become_targets(plain_run, drawn_faces):
+def test_a_teacher_s_probabilities_become_targets(plain_run, drawn_faces, tmp_path):
     images, one_hot = drawn_faces.images[:20], np.eye(7, dtype=np.float32)[drawn_faces.labels[:20]]
     said = load_classifier(plain_run).predict_proba(images)
 
     def targets(**options):
-        return _targets(images, one_hot, drawn_faces.class_names, TrainingOptions(teacher=str(plain_run), **options))
+        options = TrainingOptions(teacher=str(plain_run), **options)
+        return _targets(images, one_hot, drawn_faces.class_names, options, tmp_path / "checkpoint" / "teacher.npy")
 
     np.testing.assert_allclose(targets(distillation=0.25), 0.25 * said + 0.75 * one_hot, atol=1e-5)
     warm = said**0.5 / (said**0.5).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(targets(distillation=1, temperature=2), warm, atol=1e-5)
     np.testing.assert_array_equal(targets(distillation=0), one_hot)
+
+
+def test_a_teacher_is_asked_once(plain_run, drawn_faces, tmp_path, capsys):
+    options = dataclasses.replace(QUICK, teacher=str(plain_run))
+
+    def interrupt(history):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(drawn_faces, tmp_path / "run", options=options, on_epoch=interrupt)
+    assert "ask the teacher" in capsys.readouterr().err
+    train(drawn_faces, tmp_path / "run", options=options, resume=True)
+    assert "ask the teacher" not in capsys.readouterr().err
+    assert not (tmp_path / "run" / "checkpoint").exists()
 
 
 def test_a_student_comes_to_agree_with_its_teacher(plain_run, drawn_faces, tmp_path):
