@@ -1,11 +1,10 @@
 """Convolutional networks in Keras 3: pictures of 0 to 255 in, probabilities out, on any of its backends."""
 
-import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ferlib.errors import FerlibError
+from ferlib.models.layers import Layers
 from ferlib.models.registry import register_model
-from ferlib.quiet import start_keras
 
 if TYPE_CHECKING:
     import keras
@@ -77,7 +76,7 @@ def compact_cnn(
     depths = (depth,) * len(widths) if isinstance(depth, int) else depth
     if len(depths) != len(widths):
         raise FerlibError(f"depth must have as many numbers as widths, {len(widths)}, got {len(depths)}.")
-    make = _Layers(seed, dtype)
+    make = Layers(seed, dtype)
     inputs, x = make.input(image_size, channels)
     for width in stem:
         x = make.residual(x, width)
@@ -144,7 +143,7 @@ def gap_cnn(
     ----------
     M. Lin, Q. Chen, S. Yan, "Network In Network", ICLR 2014 (global average pooling).
     """
-    make = _Layers(seed, dtype)
+    make = Layers(seed, dtype)
     inputs, x = make.input(image_size, channels)
     for width in widths:
         x = make.normalise(make.pool(make.plain_conv(x, width)))
@@ -207,7 +206,7 @@ def vgg_dense(
     ----------
     K. Simonyan, A. Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015.
     """
-    make = _Layers(seed, dtype, l2=l2)
+    make = Layers(seed, dtype, l2=l2)
     inputs, x = make.input(image_size, channels)
     for width, convolutions_here, dropout in zip(widths, convolutions, dropouts, strict=True):
         for _ in range(convolutions_here):
@@ -271,7 +270,7 @@ def three_block_cnn(
     Z. Zhang, P. Luo, C. C. Loy, X. Tang, "From Facial Expression Recognition to Interpersonal Relation Prediction",
     IJCV 2018 (the data set ExpW).
     """
-    make = _Layers(seed, dtype)
+    make = Layers(seed, dtype)
     inputs, x = make.input(image_size, channels)
     for width in widths:
         x = make.dropout(make.pool(make.conv(x, width)), dropouts[0])
@@ -345,7 +344,7 @@ def plain_cnn(
         raise FerlibError(f"pooling must be one of {', '.join(POOLINGS)}, got '{pooling}'.")
     if min(image_size) < 2**depth:
         raise FerlibError(f"Pictures of {image_size[0]} x {image_size[1]} pixels cannot be halved {depth} times.")
-    make = _Layers(seed, dtype)
+    make = Layers(seed, dtype)
     inputs, x = make.input(image_size, channels)
     for level in range(depth):
         convolve = make.conv if batch_norm else make.plain_conv
@@ -356,108 +355,3 @@ def plain_cnn(
     if dense:
         x = make.dense(x, dense)
     return make.model(inputs, make.dropout(x, dropout), n_classes, "plain_cnn")
-
-
-class _Layers:
-    """Keras layers of one dtype whose random numbers come from one seed; pictures are (n, H, W, C)."""
-
-    def __init__(self, seed: int, dtype: str, l2: float = 0.0) -> None:
-        self._keras = start_keras()
-        self._seeds = itertools.count(seed * 1000)
-        self._dtype = dtype
-        self._l2 = l2
-
-    def input(self, image_size: tuple[int | None, int | None], channels: int) -> tuple[Any, Any]:
-        """Return the network's input, 0 to 255, and the same from -1 to 1."""
-        inputs = self._keras.Input((*image_size, channels), name="images")
-        return inputs, self._keras.layers.Rescaling(1 / 127.5, offset=-1, dtype=self._dtype)(inputs)
-
-    def model(self, inputs: Any, features: Any, n_classes: int, name: str) -> "keras.Model":
-        """Return the network that ends in probabilities, float32 (n, n_classes)."""
-        outputs = self._keras.layers.Dense(
-            n_classes,
-            activation="softmax",
-            kernel_initializer=self._keras.initializers.GlorotUniform(next(self._seeds)),
-            dtype="float32",
-            name="probabilities",
-        )(features)
-        return self._keras.Model(inputs, outputs, name=name)
-
-    def conv(self, x: Any, width: int, *, kernel_size: int = 3, strides: int = 1) -> Any:
-        """Convolution, batch normalisation and ReLU: (n, H, W, C) to (n, H / strides, W / strides, width)."""
-        return self._relu(self.normalise(self._convolve(x, width, kernel_size, strides, use_bias=False)))
-
-    def residual(self, x: Any, width: int) -> Any:
-        """3x3 convolution as `conv` makes it, added to its input where that has as many channels."""
-        y = self.conv(x, width)
-        return self.add(x, y) if x.shape[-1] == width else y
-
-    def plain_conv(self, x: Any, width: int, *, strides: int = 1) -> Any:
-        """3x3 convolution and ReLU: (n, H, W, C) to (n, H / strides, W / strides, width)."""
-        return self._relu(self._convolve(x, width, 3, strides, use_bias=True))
-
-    def normalise(self, x: Any) -> Any:
-        """Batch normalisation."""
-        # Keras's momentum of 0.99 needs a thousand steps before its means can be used; small samples have fewer.
-        return self._keras.layers.BatchNormalization(momentum=0.9, dtype=self._dtype)(x)
-
-    def pool(self, x: Any, pooling: str = "max") -> Any:
-        """2x2 pooling: (n, H, W, C) to (n, H / 2, W / 2, C)."""
-        layers = self._keras.layers
-        layer = layers.MaxPooling2D if pooling == "max" else layers.AveragePooling2D
-        return layer(2, dtype=self._dtype)(x)
-
-    def add(self, x: Any, y: Any) -> Any:
-        """Sum of two of the same shape."""
-        return self._keras.layers.Add(dtype=self._dtype)([x, y])
-
-    def squeeze_excite(self, x: Any, squeeze: int) -> Any:
-        """Channels weighed from 0 to 1 by two dense layers over their means: (n, H, W, C) to the same."""
-        layers, channels = self._keras.layers, x.shape[-1]
-        weights = layers.GlobalAveragePooling2D(keepdims=True, dtype=self._dtype)(x)
-        weights = self._relu(self._dense(weights, max(1, channels // squeeze)))
-        weights = layers.Activation("sigmoid", dtype=self._dtype)(self._dense(weights, channels))
-        return layers.Multiply(dtype=self._dtype)([x, weights])
-
-    def average(self, x: Any) -> Any:
-        """Global average pooling: (n, H, W, C) to (n, C)."""
-        return self._keras.layers.GlobalAveragePooling2D(dtype=self._dtype)(x)
-
-    def flatten(self, x: Any) -> Any:
-        """(n, H, W, C) to (n, H * W * C)."""
-        return self._keras.layers.Flatten(dtype=self._dtype)(x)
-
-    def dense(self, x: Any, units: int, *, normalise: bool = False) -> Any:
-        """Dense layer and ReLU, with batch normalisation between them if wanted: (n, C) to (n, units)."""
-        x = self._dense(x, units)
-        return self._relu(self.normalise(x) if normalise else x)
-
-    def dropout(self, x: Any, rate: float) -> Any:
-        """Dropout in training."""
-        return self._keras.layers.Dropout(rate, seed=next(self._seeds), dtype=self._dtype)(x)
-
-    def _convolve(self, x: Any, width: int, kernel_size: int, strides: int, *, use_bias: bool) -> Any:
-        return self._keras.layers.Conv2D(
-            width,
-            kernel_size,
-            strides=strides,
-            padding="same",
-            use_bias=use_bias,
-            kernel_initializer=self._keras.initializers.HeNormal(next(self._seeds)),
-            kernel_regularizer=self._regularizer(),
-            dtype=self._dtype,
-        )(x)
-
-    def _dense(self, x: Any, units: int) -> Any:
-        return self._keras.layers.Dense(
-            units,
-            kernel_initializer=self._keras.initializers.HeNormal(next(self._seeds)),
-            kernel_regularizer=self._regularizer(),
-            dtype=self._dtype,
-        )(x)
-
-    def _relu(self, x: Any) -> Any:
-        return self._keras.layers.Activation("relu", dtype=self._dtype)(x)
-
-    def _regularizer(self) -> Any:
-        return self._keras.regularizers.L2(self._l2) if self._l2 else None
