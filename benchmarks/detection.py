@@ -1,0 +1,105 @@
+"""How well and how fast faces are found: ``python benchmarks/detection.py photos/``.
+
+The folder holds photographs and ``boxes.csv`` with the columns file, x, y, width and height, a row a face. A detection
+and a labelled face belong together if their boxes overlap by 0.4 (IoU) or the centre of one lies in the other, as
+detectors cut faces differently. MTCNN is also compared with the mtcnn package, whose weights it has: photograph by
+photograph, in turns.
+"""
+
+import argparse
+import csv
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from ferlib.faces import make_detector, overlap
+from ferlib.faces.cascade import Cascade
+from ferlib.images import read_picture, to_rgb
+from ferlib.progress import track
+
+Box = tuple[int, int, int, int]
+
+
+def main() -> None:
+    """Measure and print a line each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="photographs and boxes.csv")
+    args = parser.parse_args()
+    labelled = defaultdict(list)
+    with (args.folder / "boxes.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            labelled[row["file"]].append(tuple(int(row[name]) for name in ("x", "y", "width", "height")))
+    photos = {path.name: read_picture(path) for path in sorted(args.folder.iterdir()) if path.suffix != ".csv"}
+    known = {name: image for name, image in photos.items() if name in labelled or name.startswith("no-faces")}
+    print(f"{len(known)} photographs, {sum(map(len, labelled.values()))} labelled faces")
+    for name in ("mtcnn", "haar"):
+        measure_against_labels(name, known, labelled)
+    compare_with_package(photos)
+
+
+def measure_against_labels(name: str, photos: dict[str, np.ndarray], labelled: dict[str, list[Box]]) -> None:
+    """Print a detector's recall and precision."""
+    detector = make_detector(name)
+    matched = n_found = 0
+    for file, image in photos.items():
+        found = [face.box for face in detector.detect(image)]
+        n_found += len(found)
+        matched += len(match(found, labelled[file], belong_together))
+    recall, precision = matched / sum(map(len, labelled.values())), matched / max(1, n_found)
+    print(f"{name:<6} found {n_found}: recall {recall:.1%}, precision {precision:.1%}")
+
+
+def compare_with_package(photos: dict[str, np.ndarray]) -> None:
+    """Print whether the mtcnn package finds the same boxes, and how much longer it takes."""
+    from ferlib.quiet import start_keras
+
+    start_keras()
+    from mtcnn import MTCNN
+
+    ours, theirs = Cascade(), MTCNN()
+    ours.detect(to_rgb(next(iter(photos.values()))))
+    theirs.detect_faces(next(iter(photos.values())))
+    seconds, overlaps, differ = np.zeros(2), [], []
+    for name, image in track(photos.items(), desc="mtcnn and the package", unit="photo"):
+        started = time.perf_counter()
+        mine = [(x, y, right - x, bottom - y) for x, y, right, bottom in ours.detect(to_rgb(image))[:, :4]]
+        between = time.perf_counter()
+        reference = [tuple(face["box"]) for face in theirs.detect_faces(image)]
+        seconds += between - started, time.perf_counter() - between
+        overlaps += [overlap(mine[i], reference[j]) for i, j in match(mine, reference, overlap)]
+        if len(mine) != len(reference):
+            differ.append(f"{name} ({len(mine)} and {len(reference)})")
+    print(
+        f"the mtcnn package on {len(photos)} photographs: the same number of faces in "
+        f"{f'all but {differ}' if differ else 'all'}, {len(overlaps)} pairs, smallest IoU "
+        f"{min(overlaps):.3f}; {seconds[0]:.1f} s against {seconds[1]:.1f} s"
+    )
+
+
+def belong_together(first: Box, second: Box) -> float:
+    """Return how well two boxes of different detectors agree, 0 where they are of two faces."""
+    score = overlap(first, second)
+    return score + 0.01 if score >= 0.4 or holds_centre(first, second) or holds_centre(second, first) else 0.0
+
+
+def holds_centre(box: Box, other: Box) -> bool:
+    """Whether the centre of another box lies in a box."""
+    centre = other[0] + other[2] / 2, other[1] + other[3] / 2
+    return all(box[axis] <= centre[axis] < box[axis] + box[axis + 2] for axis in (0, 1))
+
+
+def match(first: list[Box], second: list[Box], score: Callable[[Box, Box], float]) -> list[tuple[int, int]]:
+    """Return the pairs of boxes that fit best, each box in one pair at most."""
+    if not first or not second:
+        return []
+    scores = np.array([[score(a, b) for b in second] for a in first])
+    rows, columns = linear_sum_assignment(scores, maximize=True)
+    return [(i, j) for i, j in zip(rows, columns, strict=True) if scores[i, j] > 0]
+
+
+if __name__ == "__main__":
+    main()
