@@ -1,10 +1,15 @@
 """Accuracy on ExpW's photographs by crop: ``python benchmarks/expw_pipeline.py expw_sample.zip``.
 
 Each labelled face is cut out twice: by its own box, and by the box that the detector finds there (detect, match at an
-IoU of 0.3 or more, cut, predict). A face that is not found counts as an error of the whole pipeline.
+IoU of 0.3 or more, cut, predict). A face that is not found counts as an error of the whole pipeline. ``--peer PYTHON``
+names the Python of an environment with ``fer``, which then reads the same faces, given the labelled boxes.
 """
 
 import argparse
+import json
+import subprocess
+import tempfile
+from pathlib import Path
 
 import numpy as np
 
@@ -12,30 +17,59 @@ from ferlib.artifacts import load_classifier
 from ferlib.datasets.expw import read_labelled_photos
 from ferlib.evaluation.intervals import wilson_interval
 from ferlib.faces import DETECTORS, Face, find_match
-from ferlib.inference import EmotionRecognizer
+from ferlib.inference import EmotionRecognizer, write_picture
 from ferlib.progress import track
 
 MARGINS = (-0.05, 0.0, 0.05, 0.1, 0.2, 0.3)
 
+# Each face alone, because fer leaves out those that it cannot cut, and then the answers have no owner.
+_FER = """
+import json, sys
+from pathlib import Path
+import cv2, numpy
+from fer.fer import FER
+folder, detector = Path(sys.argv[1]), FER(mtcnn=False)
+answers = []
+for photo in json.loads((folder / "photos.json").read_text()):
+    image = cv2.imread(str(folder / photo["file"]))
+    for box in photo["boxes"]:
+        found = detector.detect_emotions(image, face_rectangles=numpy.array([box]))
+        answers.append(max(found[0]["emotions"], key=found[0]["emotions"].get) if found else "none")
+(folder / "answers.json").write_text(json.dumps(answers))
+"""
+
 
 def main() -> None:
-    """Measure and print a line a margin."""
+    """Parse the command line and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="zip or folder of ExpW")
     parser.add_argument("--run", metavar="DIR", help="run folder (default: the delivered model)")
     parser.add_argument("--detector", choices=DETECTORS[:2], default="mtcnn", help="default: mtcnn")
     parser.add_argument("--photos", type=int, metavar="N", help="only so many photographs")
+    parser.add_argument("--peer", metavar="PYTHON", help="the Python of an environment with fer")
     args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        measure(args, Path(folder))
+
+
+def measure(args: argparse.Namespace, folder: Path) -> None:
+    """Measure and print; the peer's photographs go through a folder."""
     classifier = load_classifier(args.run)
     finder = EmotionRecognizer(args.detector, classifier)
     recognizers = [EmotionRecognizer(finder.detector, classifier, margin=margin) for margin in MARGINS]
     right: dict[tuple[float, str], list[bool]] = {(margin, kind): [] for margin in MARGINS for kind in ("own", "found")}
     n_faces = n_found = 0
+    labels: list[int] = []
+    for_peer = []
     for photo, faces in track(read_labelled_photos(args.data, sample_size=args.photos), unit="photo"):
         found = finder.detector.detect(photo)
         matches = [find_match(found, box) for box, _ in faces]
         n_faces += len(faces)
         n_found += sum(match is not None for match in matches)
+        labels += [label for _, label in faces]
+        if args.peer:
+            for_peer.append({"file": f"{len(for_peer)}.png", "boxes": [list(map(int, box)) for box, _ in faces]})
+            write_picture(folder / for_peer[-1]["file"], photo)
         for margin, recognizer in zip(MARGINS, recognizers, strict=True):
             own = recognizer.predict_faces(photo, [Face(box, 1.0) for box, _ in faces]).argmax(axis=1)
             right[margin, "own"] += [bool(code == label) for code, (_, label) in zip(own, faces, strict=True)]
@@ -49,6 +83,13 @@ def main() -> None:
         low, high = wilson_interval(int(own.sum()), len(own))
         alone = whole.sum() / max(1, n_found)
         print(f"{margin:+.2f}    {own.mean():.1%} ({low:.1%} to {high:.1%})   {whole.mean():.1%}   {alone:.1%}")
+    if args.peer:
+        (folder / "photos.json").write_text(json.dumps(for_peer))
+        subprocess.run([args.peer, "-c", _FER, folder], check=True, capture_output=True)
+        answers = json.loads((folder / "answers.json").read_text())
+        right_ones = sum(a == classifier.class_names[label] for a, label in zip(answers, labels, strict=True))
+        low, high = wilson_interval(right_ones, len(labels))
+        print(f"fer, own box: {right_ones / len(labels):.1%} ({low:.1%} to {high:.1%})")
 
 
 if __name__ == "__main__":
