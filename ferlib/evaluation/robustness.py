@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from ferlib.images import resize
 from ferlib.progress import track
 
 #: What is done to pictures: shift to the right and down in pixels, factor of size, turn to the left in degrees.
@@ -48,6 +49,7 @@ def change_pictures(images: np.ndarray, change: tuple[float, float, float, float
 
 #: Ways to spoil pictures, each at five strengths: what the numbers are stands in `spoil_pictures`.
 CORRUPTIONS: dict[str, tuple[float, ...]] = {
+    "small face": (0.75, 0.5, 0.33, 0.25, 0.17),
     "blur": (0.5, 1.0, 1.5, 2.0, 3.0),
     "noise": (5, 10, 20, 30, 45),
     "JPEG quality": (50, 30, 20, 10, 5),
@@ -67,9 +69,10 @@ def spoil_pictures(images: np.ndarray, corruption: str, strength: float, *, seed
     corruption : str
         A name of `CORRUPTIONS`.
     strength : float
-        Of blur and noise the standard deviation, in pixels and in grey levels; the quality of JPEG, 1 to 100; degrees
-        of rotation to the left; the factor of brightness; for occlusion the side of a grey square at a random place,
-        as a fraction of the picture's.
+        Of a small face the side, as a fraction of the picture's, from which it is enlarged again; of blur and noise the
+        standard deviation, in pixels and in grey levels; the quality of JPEG, 1 to 100; degrees of rotation to the
+        left; the factor of brightness; for occlusion the side of a grey square at a random place, as a fraction of the
+        picture's.
     seed : int
         For noise and occlusion.
 
@@ -83,7 +86,11 @@ def spoil_pictures(images: np.ndarray, corruption: str, strength: float, *, seed
     2019.
     """
     rng = np.random.default_rng(seed)
-    if corruption == "blur":
+    if corruption == "small face":
+        height, width = images.shape[1:3]
+        small = max(1, round(height * strength)), max(1, round(width * strength))
+        spoiled = [resize(resize(image, small), (height, width)) for image in images]
+    elif corruption == "blur":
         spoiled = [cv2.GaussianBlur(image, (0, 0), strength) for image in images]
     elif corruption == "noise":
         spoiled = np.clip(images + rng.normal(0, strength, images.shape), 0, 255).round().astype(np.uint8)

@@ -89,6 +89,10 @@ def test_corruptions_do_what_they_say():
     covered = spoil_pictures(gray, "occlusion", 0.25)
     assert ((covered == 128).sum(axis=(1, 2, 3)) == 100).all()
     assert (spoil_pictures(gray, "blur", 2) == 100).all()
+    # Of stripes as wide as a pixel, half the pixels keep nothing.
+    stripes = np.tile(np.array([0, 200], np.uint8), (1, 48, 24))[..., np.newaxis]
+    assert (spoil_pictures(stripes, "small face", 0.5) == 100).all()
+    assert spoil_pictures(gray, "small face", 0.01).shape == gray.shape
     with pytest.raises(ValueError, match="corruption must be one of"):
         spoil_pictures(gray, "rain", 1)
 
