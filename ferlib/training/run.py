@@ -1,11 +1,8 @@
 """One training from data set to run folder, whatever the kind of model."""
 
-import hashlib
-import importlib.metadata
 import inspect
 import json
 import logging
-import platform
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,39 +12,22 @@ from typing import Any, get_args, get_origin
 
 import numpy as np
 
-from ferlib import __version__
-from ferlib.artifacts import (
-    CONFIG,
-    HISTORY,
-    KERAS_MODEL,
-    MEMBERS,
-    METRICS,
-    MODEL_CARD,
-    MODEL_FILES,
-    SKOPS_MODEL,
-    load_classifier,
-    read_config,
-)
+from ferlib.artifacts import CONFIG, HISTORY, MEMBERS, METRICS, MODEL_FILES, SKOPS_MODEL, load_classifier, read_config
 from ferlib.datasets import ImageDataset
 from ferlib.errors import ArtifactError, DataError, FerlibError
 from ferlib.files import replacing, write_json
 from ferlib.images import fit_to_model
 from ferlib.models import ModelSpec, get_model
 from ferlib.prepare import resample_images
-from ferlib.probabilities import scale_logits
-from ferlib.progress import track
 from ferlib.quiet import start_keras
+from ferlib.training.distill import blend_with_teacher
+from ferlib.training.identity import describe_run, holds_work, remove_checkpoint, remove_run, require_same_run
 from ferlib.training.options import TrainingOptions
 
-# What a teacher said about the training pictures, so that a training that is resumed need not ask again.
+# What a teacher said about the training pictures.
 _TEACHER = "checkpoint/teacher.npy"
 
 logger = logging.getLogger(__name__)
-
-# What of a run's data has to be the same for it to be resumed.
-_DATA_IDENTITY = ("sha256", "sample_size", "split", "pictures")
-
-_PACKAGES = ("keras", "numpy", "opencv-python", "scikit-learn", "tensorflow", "jax", "torch")
 
 
 def train_model(
@@ -105,16 +85,16 @@ def train_model(
     _check_model_options(spec, model_options or {})
     options = options or TrainingOptions(**spec.training)
     model_options = json.loads(json.dumps(model_options or {}))  # as the configuration keeps them
-    config = _describe_run(spec, dataset, options, model_options)
+    config = describe_run(spec, dataset, options, model_options)
     if resume and (run_dir / CONFIG).exists():
         earlier = read_config(run_dir)
-        _require_same_run(earlier, config, run_dir)
+        require_same_run(earlier, config, run_dir)
         if earlier["status"] == "finished":
             logger.info("%s is finished already", run_dir)
-            _remove_checkpoint(run_dir)
+            remove_checkpoint(run_dir)
             return run_dir
-    elif overwrite or not _holds_work(run_dir):
-        _remove_run(run_dir)
+    elif overwrite or not holds_work(run_dir):
+        remove_run(run_dir)
     else:
         raise ArtifactError(f"{run_dir} already holds a run; resume or overwrite it, or name another folder.")
     write_json(run_dir / CONFIG, config)
@@ -129,7 +109,7 @@ def train_model(
         config["n_members"] = len(list((run_dir / MEMBERS).glob("[0-9]*")))
     write_json(run_dir / CONFIG, {**config, "parameters": parameters, "status": "finished"})
     # Only now: killed any earlier, the training would have to start again.
-    _remove_checkpoint(run_dir)
+    remove_checkpoint(run_dir)
     return run_dir
 
 
@@ -184,7 +164,7 @@ def _fit_network(
     size = {"image_size": spec.image_size, "channels": spec.channels}
     network = train_network(
         spec,
-        (images, _targets(images, one_hot[labels], dataset.class_names, options, run_dir / _TEACHER)),
+        (images, blend_with_teacher(images, one_hot[labels], dataset.class_names, options, run_dir / _TEACHER)),
         (_fit_pictures(spec, val.images), one_hot[val.labels]),
         run_dir,
         options,
@@ -193,35 +173,6 @@ def _fit_network(
         **progress,
     )
     return network.count_params()
-
-
-def _targets(
-    images: np.ndarray, one_hot: np.ndarray, class_names: tuple[str, ...], options: TrainingOptions, answers: Path
-) -> np.ndarray:
-    """Return what a network shall answer, float32 (n, n_classes): the labels, or a blend with what a teacher says."""
-    if options.teacher is None:
-        return one_hot
-    if not answers.exists():
-        said = _ask_teacher(images, class_names, options)
-        answers.parent.mkdir(exist_ok=True)
-        with replacing(answers) as path, path.open("wb") as file:
-            np.save(file, said)
-    soft = scale_logits(np.load(answers), 1 / options.temperature)
-    return (options.distillation * soft + (1 - options.distillation) * one_hot).astype(np.float32)
-
-
-def _ask_teacher(images: np.ndarray, class_names: tuple[str, ...], options: TrainingOptions) -> np.ndarray:
-    """Return the teacher's probabilities for all training pictures, float32 (n, n_classes)."""
-    teacher = load_classifier(options.teacher)
-    if teacher.class_names != tuple(class_names):
-        raise ArtifactError(
-            f"{options.teacher} tells apart {', '.join(teacher.class_names)}, not {', '.join(class_names)}."
-        )
-    batches = [
-        teacher.predict_proba(images[start : start + 256])
-        for start in track(range(0, len(images), 256), desc="ask the teacher", unit="batch")
-    ]
-    return np.concatenate(batches)
 
 
 def _sample_weight(labels: np.ndarray, class_weight: str) -> np.ndarray:
@@ -307,85 +258,3 @@ def _training_pictures(
 def _fit_pictures(spec: ModelSpec, images: np.ndarray) -> np.ndarray:
     """Return pictures as prediction would bring them to the model."""
     return fit_to_model(images, image_size=spec.image_size, channels=spec.channels)
-
-
-def _describe_run(
-    spec: ModelSpec, dataset: ImageDataset, options: TrainingOptions, model_options: dict[str, Any]
-) -> dict[str, Any]:
-    """Return everything that is needed to repeat a run, as JSON can hold it."""
-    versions = {"ferlib": __version__, "python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    config = {
-        "model": spec.name,
-        "kind": spec.kind,
-        "class_names": list(dataset.class_names),
-        "image_size": list(spec.image_size),
-        "channels": spec.channels,
-        # Mirror images show the same emotion; a network gains about a point from looking at both.
-        "test_time_augmentation": "flip" if spec.kind == "cnn" else "none",
-        "model_options": model_options,
-        "training": options.to_config(),
-        "data": {**dataset.info, "pictures": dataset.counts().to_dict()},
-        "versions": versions,
-        "status": "training",
-    }
-    if spec.kind == "cnn":
-        config["backend"] = start_keras().backend.backend()
-    if options.teacher is not None:
-        config["teacher"] = _describe_teacher(options.teacher)
-    # A run to resume is compared with what JSON kept of it, which knows no tuples.
-    return json.loads(json.dumps(config))
-
-
-def _describe_teacher(run_dir: str) -> dict[str, Any]:
-    """Return what tells a teacher from another: its model, the runs that it is made of, and their weights' hashes."""
-    files = sorted(path for name in MODEL_FILES for path in Path(run_dir).rglob(name) if name != KERAS_MODEL)
-    return {
-        "model": read_config(run_dir)["model"],
-        "weights_sha256": [hashlib.sha256(path.read_bytes()).hexdigest() for path in files],
-    }
-
-
-def _require_same_run(old: dict[str, Any], new: dict[str, Any], run_dir: Path) -> None:
-    """Raise unless a run is resumed with the data and the options that it was started with."""
-    for part in ("model", "class_names", "model_options", "training", "data", "teacher"):
-        before, now = old.get(part), new.get(part)
-        if part == "data" and isinstance(before, dict):
-            # The same bytes dealt the same way are the same data, whatever their file is called.
-            before, now = ({key: data.get(key) for key in _DATA_IDENTITY} for data in (before, now))
-        if before != now:
-            raise ArtifactError(
-                f"{run_dir} was started with other {part.replace('_', ' ')}: "
-                f"it has {_difference(before, now)}. Resume with the same, or name another folder."
-            )
-
-
-def _difference(old: Any, new: Any) -> str:
-    """Say in a few words where two parts of a configuration differ."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = [key for key in new if old.get(key) != new[key]]
-        return ", ".join(f"{key} {old.get(key)!r} instead of {new[key]!r}" for key in keys[:3])
-    return f"{old!r} instead of {new!r}"
-
-
-def _holds_work(run_dir: Path) -> bool:
-    """Return whether a folder holds a run that somebody would miss; one that failed at its start is none."""
-    return any(any(run_dir.glob(name)) for name in (*MODEL_FILES, MEMBERS, "checkpoint/last-*"))
-
-
-def _remove_checkpoint(run_dir: Path) -> None:
-    """Delete what a training that was stopped would continue from."""
-    shutil.rmtree(run_dir / "checkpoint", ignore_errors=True)
-
-
-def _remove_run(run_dir: Path) -> None:
-    """Delete what a training writes, and nothing else that lies in the folder."""
-    _remove_checkpoint(run_dir)
-    for folder in (MEMBERS, "logs"):
-        shutil.rmtree(run_dir / folder, ignore_errors=True)
-    for name in (CONFIG, HISTORY, "history.csv", METRICS, MODEL_CARD, *MODEL_FILES):
-        (run_dir / name).unlink(missing_ok=True)

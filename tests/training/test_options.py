@@ -9,7 +9,7 @@ from ferlib.artifacts import load_classifier, load_keras_model, read_config, rea
 from ferlib.errors import ArtifactError, FerlibError
 from ferlib.prepare import Augmentation
 from ferlib.training import TrainingOptions, train_model
-from ferlib.training.run import _targets
+from ferlib.training.distill import blend_with_teacher
 
 SMALL = {"widths": (8, 16, 24)}
 QUICK = TrainingOptions(epochs=2, batch_size=32, precision="float32")
@@ -82,9 +82,11 @@ def test_a_teacher_s_probabilities_become_targets(plain_run, drawn_faces, tmp_pa
     images, one_hot = drawn_faces.images[:20], np.eye(7, dtype=np.float32)[drawn_faces.labels[:20]]
     said = load_classifier(plain_run).predict_proba(images)
 
+    answers = tmp_path / "checkpoint" / "teacher.npy"
+
     def targets(**options):
         options = TrainingOptions(teacher=str(plain_run), **options)
-        return _targets(images, one_hot, drawn_faces.class_names, options, tmp_path / "checkpoint" / "teacher.npy")
+        return blend_with_teacher(images, one_hot, drawn_faces.class_names, options, answers)
 
     np.testing.assert_allclose(targets(distillation=0.25), 0.25 * said + 0.75 * one_hot, atol=1e-5)
     warm = said**0.5 / (said**0.5).sum(axis=1, keepdims=True)

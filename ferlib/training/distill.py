@@ -1,0 +1,66 @@
+"""What a teacher says of the training pictures, as part of what a student shall answer (distillation)."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ferlib.artifacts import load_classifier
+from ferlib.errors import ArtifactError
+from ferlib.files import replacing
+from ferlib.probabilities import scale_logits
+from ferlib.progress import track
+from ferlib.training.options import TrainingOptions
+
+
+def blend_with_teacher(
+    images: np.ndarray, one_hot: np.ndarray, class_names: tuple[str, ...], options: TrainingOptions, answers: Path
+) -> np.ndarray:
+    """Return what a network shall answer: the labels, or a blend with what a teacher says.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, H, W, C), dtype uint8
+    one_hot : ndarray of shape (n, n_classes), dtype float32
+        The labels.
+    class_names : tuple of str
+    options : TrainingOptions
+        Its ``teacher``, ``distillation`` and ``temperature``.
+    answers : Path
+        Where the teacher's answers are kept, so that a training that is resumed need not ask again.
+
+    Returns
+    -------
+    ndarray of shape (n, n_classes), dtype float32
+
+    Raises
+    ------
+    ArtifactError
+        The teacher tells apart other classes.
+
+    References
+    ----------
+    G. Hinton, O. Vinyals, J. Dean, "Distilling the Knowledge in a Neural Network", 2015.
+    """
+    if options.teacher is None:
+        return one_hot
+    if not answers.exists():
+        said = _ask_teacher(images, class_names, options)
+        answers.parent.mkdir(exist_ok=True)
+        with replacing(answers) as path, path.open("wb") as file:
+            np.save(file, said)
+    soft = scale_logits(np.load(answers), 1 / options.temperature)
+    return (options.distillation * soft + (1 - options.distillation) * one_hot).astype(np.float32)
+
+
+def _ask_teacher(images: np.ndarray, class_names: tuple[str, ...], options: TrainingOptions) -> np.ndarray:
+    """Return the teacher's probabilities for all training pictures, float32 (n, n_classes)."""
+    teacher = load_classifier(options.teacher)
+    if teacher.class_names != tuple(class_names):
+        raise ArtifactError(
+            f"{options.teacher} tells apart {', '.join(teacher.class_names)}, not {', '.join(class_names)}."
+        )
+    batches = [
+        teacher.predict_proba(images[start : start + 256])
+        for start in track(range(0, len(images), 256), desc="ask the teacher", unit="batch")
+    ]
+    return np.concatenate(batches)
