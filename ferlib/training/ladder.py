@@ -160,13 +160,22 @@ def tabulate_ladder(table: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         One row a step: ``adds``, ``to`` (the number of the step that it is added to), ``parameters``, ``epochs``,
-        ``s/epoch``, ``val accuracy`` of the mean of both views, ``gain`` over that step in points, ``test accuracy``
-        and ``test macro_f1``. No rows where there are none.
+        ``s/epoch``, ``val accuracy`` of the mean of both views with its 95 % interval (``val low``, ``val high``),
+        ``gain`` over that step in points, ``test accuracy`` and ``test macro_f1``. No rows where there are none.
     """
     steps = [step for step in STEPS if step.name in table.index]
     before = dict(zip([step.name for step in STEPS], ["", *(step.name for step in STEPS)], strict=False))
     bases = [step.beside or before[step.name] for step in steps]
-    columns = ["parameters", "epochs", "s/epoch", "val accuracy", "test accuracy", "test macro_f1"]
+    columns = [
+        "parameters",
+        "epochs",
+        "s/epoch",
+        "val accuracy",
+        "val low",
+        "val high",
+        "test accuracy",
+        "test macro_f1",
+    ]
     rows = table.reindex(index=[step.name for step in steps], columns=columns)
     rows.insert(0, "adds", [step.adds for step in steps])
     rows.insert(1, "to", [base.split("_")[0] for base in bases])

@@ -35,7 +35,7 @@ EXPERIMENTS = Path(__file__).parents[2] / "reports" / "experiments.csv"
 
 _COLUMNS = (
     *("model", "data", "options", "parameters", "MB", "epochs", "best epoch", "seconds", "s/epoch", "views"),
-    *("val accuracy", "val macro_f1", "test accuracy", "test macro_f1"),
+    *("val accuracy", "val low", "val high", "val macro_f1", "test accuracy", "test low", "test high", "test macro_f1"),
 )
 _COUNTS = ("parameters", "epochs", "best epoch")
 
@@ -115,7 +115,8 @@ def tabulate_runs(runs: Sequence[str | Path]) -> pd.DataFrame:
         One row a run, by folder name. ``options`` are those that differ from the model's own. ``parameters`` is the
         number of weights, ``MB`` the model as prediction loads it (10^6 bytes), ``seconds`` the time of all epochs,
         ``s/epoch`` their median. ``val accuracy`` and so on are fractions, averaged over the views that ``views``
-        names; what a run has not recorded is not-a-number.
+        names, ``low`` and ``high`` the limits of the accuracy's 95 % interval; what a run has not recorded is
+        not-a-number.
     """
     rows = {Path(run).name: _describe(Path(run)) for run in runs}
     table = pd.DataFrame.from_dict(rows, orient="index")
@@ -167,8 +168,10 @@ def _describe(run: Path) -> dict[str, Any]:
         "views": config.get("test_time_augmentation", "none"),
     }
     for split in ("val", "test"):
-        for metric in ("accuracy", "macro_f1"):
-            row[f"{split} {metric}"] = metrics.get(split, {}).get(metric)
+        measured = metrics.get(split, {})
+        row[f"{split} accuracy"] = measured.get("accuracy")
+        row[f"{split} low"], row[f"{split} high"] = measured.get("intervals", {}).get("accuracy", (None, None))
+        row[f"{split} macro_f1"] = measured.get("macro_f1")
     return row
 
 
