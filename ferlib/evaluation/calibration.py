@@ -82,7 +82,9 @@ def brier_score(y_true: np.ndarray, y_proba: np.ndarray) -> float:
     return float(((y_proba - truth) ** 2).sum(axis=1).mean())
 
 
-def fit_calibration(y_true: np.ndarray, y_proba: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def fit_calibration(
+    y_true: np.ndarray, y_proba: np.ndarray, *, per_class: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the scale and the bias of each class's logit that make probabilities likeliest on a validation split.
 
     This is vector scaling. The scales are held together and the biases at 0 as if they had been drawn with a standard
@@ -95,6 +97,8 @@ def fit_calibration(y_true: np.ndarray, y_proba: np.ndarray) -> tuple[np.ndarray
     y_true : ndarray of shape (n,), dtype int
         At least one label.
     y_proba : ndarray of shape (n, n_classes)
+    per_class : bool
+        Without it all classes have one scale and no bias: a temperature, which moves no answer.
 
     Returns
     -------
@@ -123,5 +127,12 @@ def fit_calibration(y_true: np.ndarray, y_proba: np.ndarray) -> tuple[np.ndarray
         )
 
     start = np.concatenate([np.ones(n_classes), np.zeros(n_classes)])
+    if not per_class:
+
+        def of_one_scale(scale: np.ndarray) -> tuple[float, float]:
+            loss, gradient = penalised_log_loss(scale * start)
+            return loss, gradient @ start
+
+        return tuple(np.split(minimize(of_one_scale, [1.0], jac=True, bounds=[(0.1, 10)]).x * start, 2))
     bounds = [(0.1, 10)] * n_classes + [(None, None)] * n_classes
     return tuple(np.split(minimize(penalised_log_loss, start, jac=True, bounds=bounds).x, 2))

@@ -79,7 +79,10 @@ def _interval(values: dict[str, Any], name: str) -> str:
 
 def _describe_calibration(config: dict[str, Any]) -> str:
     """Say how the probabilities were calibrated."""
-    return " (calibrated by a scale and a bias a class, fitted on val)" if "calibration" in config else ""
+    if "calibration" not in config:
+        return ""
+    per_class = any(config["calibration"]["biases"])
+    return f" (calibrated by {'a scale and a bias a class' if per_class else 'a temperature'}, fitted on val)"
 
 
 def _describe_training(config: dict[str, Any], history: list[dict]) -> list[str]:

@@ -76,14 +76,21 @@ def record_metrics(
 
 
 def _calibrate(run_dir: Path, dataset: ImageDataset) -> None:
-    """Fit the run's calibration on val, unless the data have none."""
+    """Fit the run's calibration on val, unless the data have none.
+
+    A run whose imbalance was treated gets one temperature: biases that fit val's own shares of the classes would take
+    back what the treatment gave the rare ones.
+    """
     if "val" not in dataset.splits:
         return
     config = read_config(run_dir)
     config.pop("calibration", None)
     write_json(run_dir / CONFIG, config)
     val = dataset.split("val")
-    scales, biases = fit_calibration(val.labels, load_classifier(run_dir).predict_proba(val.images))
+    training = config.get("training", {})
+    treated = training.get("resample", "none") != "none" or training.get("class_weight", "none") != "none"
+    y_proba = load_classifier(run_dir).predict_proba(val.images)
+    scales, biases = fit_calibration(val.labels, y_proba, per_class=not treated)
     calibration = {"scales": scales.round(4).tolist(), "biases": biases.round(4).tolist()}
     write_json(run_dir / CONFIG, {**config, "calibration": calibration})
 

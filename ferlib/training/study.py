@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,7 @@ def train_study(
     treatments: Sequence[str] = TREATMENTS,
     seeds: Sequence[int] = (0, 1, 2),
     options: TrainingOptions | None = None,
+    model_options: dict[str, Any] | None = None,
 ) -> pd.DataFrame:
     """Train a model once for each treatment and seed, measure it, and return what each treatment does.
 
@@ -45,6 +47,8 @@ def train_study(
         Of the weights, the order, the augmentation and the resampling; the split stays.
     options : TrainingOptions, optional
         The model's own when None.
+    model_options : dict, optional
+        Keywords of the model's builder.
 
     Returns
     -------
@@ -61,7 +65,14 @@ def train_study(
                 resample="none" if weighted else treatment,
                 class_weight="balanced" if weighted else "none",
             )
-            run_dir = train_model(model, dataset, Path(folder) / f"{model}-{treatment}-{seed}", changed, resume=True)
+            run_dir = train_model(
+                model,
+                dataset,
+                Path(folder) / f"{model}-{treatment}-{seed}",
+                changed,
+                model_options=model_options,
+                resume=True,
+            )
             if not (run_dir / METRICS).exists():
                 record_metrics(run_dir, dataset)
     return tabulate_study(folder)

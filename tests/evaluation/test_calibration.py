@@ -94,6 +94,17 @@ def test_a_class_that_is_named_too_often_is_set_right():
     assert expected_calibration_error(labels, calibrated) < 0.02
 
 
+def test_a_temperature_moves_no_answer():
+    labels, y_proba = draw(20_000, 2.5, [0.8, 0, 0, -0.8])
+    scales, biases = fit_calibration(labels, y_proba, per_class=False)
+    assert np.ptp(scales) == 0
+    assert 0.3 < scales[0] < 0.5
+    assert not biases.any()
+    calibrated = scale_logits(y_proba, scales, biases)
+    np.testing.assert_array_equal(calibrated.argmax(axis=1), y_proba.argmax(axis=1))
+    assert expected_calibration_error(labels, calibrated) < expected_calibration_error(labels, y_proba)
+
+
 def test_few_labels_move_one_class_little_against_another():
     labels, y_proba = draw(20, 1.0)
     scales, biases = fit_calibration(labels, y_proba)

@@ -11,7 +11,7 @@ from sklearn.metrics import log_loss
 from ferlib.artifacts import delivered_run_dir, load_classifier, read_config, read_metrics
 from ferlib.emotions import EMOTIONS, FOUR_EMOTIONS
 from ferlib.files import write_json
-from ferlib.training import find_runs, record_metrics, tabulate_runs, train_model
+from ferlib.training import TrainingOptions, find_runs, record_metrics, tabulate_runs, train_model
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +44,18 @@ def test_probabilities_are_calibrated_on_val(words_run, drawn_faces, tmp_path):
         assert values == pytest.approx(calibration[name], abs=1e-3)
     assert read_metrics(words_run)["val"]["log_loss"] == pytest.approx(before["val"]["log_loss"], abs=1e-3)
     assert "calibrated by a scale and a bias a class, fitted on val" in (words_run / "model_card.md").read_text()
+
+
+def test_calibration_does_not_undo_a_treatment_of_imbalance(drawn_faces, tmp_path):
+    options = TrainingOptions(class_weight="balanced")
+    run_dir = train_model("bovw", drawn_faces, tmp_path / "run", options, model_options={"n_words": 20})
+    record_metrics(run_dir, drawn_faces)
+    images = drawn_faces.split("test").images
+    before = without_calibration(run_dir, tmp_path).predict_proba(images)
+    after = load_classifier(run_dir).predict_proba(images)
+    np.testing.assert_array_equal(after.argmax(axis=1), before.argmax(axis=1))
+    assert np.abs(after - before).max() > 1e-3
+    assert "calibrated by a temperature, fitted on val" in (run_dir / "model_card.md").read_text()
 
 
 def without_calibration(run_dir, folder):
