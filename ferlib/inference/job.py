@@ -12,14 +12,14 @@ import numpy as np
 
 from ferlib.artifacts import load_classifier
 from ferlib.errors import FerlibError
-from ferlib.faces import MIN_CONFIDENCE, MIN_FACE_SIZE
+from ferlib.faces import MIN_FACE_SIZE
 from ferlib.files import check_outputs
-from ferlib.images import MAX_PIXELS, decode_picture, read_picture
+from ferlib.images import decode_picture, read_picture
 from ferlib.inference.draw import annotate, write_picture
 from ferlib.inference.people import People
 from ferlib.inference.plan import STANDARD_INPUT, Source, find_sources, plan_annotated
-from ferlib.inference.recognize import DEFAULT_MARGIN, EmotionRecognizer, PictureResult
-from ferlib.inference.stream import DEFAULT_SMOOTHING, recognize_stream
+from ferlib.inference.recognize import EmotionRecognizer, PictureResult
+from ferlib.inference.stream import recognize_stream
 from ferlib.inference.tables import ResultFiles, display_path, picture_record
 from ferlib.inference.video import WRITABLE_VIDEOS, Video, VideoWriter, open_camera, open_video
 from ferlib.progress import track
@@ -35,27 +35,27 @@ _VIDEO_FACE = 1 / 12
 class PredictionOptions:
     """What ``python -m ferlib.predict`` is told; each field is the option of that name, which ``--help`` explains."""
 
-    inputs: Sequence[Path] = ()
-    webcam: str | None = None
-    run: Path | None = None
-    detector: str = "mtcnn"
-    min_face_size: int | None = None
-    min_confidence: float = MIN_CONFIDENCE
-    margin: float = DEFAULT_MARGIN
-    min_probability: float = 0.0
-    smoothing: float = DEFAULT_SMOOTHING
-    show: bool | None = None
-    output_image: Path | None = None
-    output_dir: Path | None = None
-    output_video: Path | None = None
-    output_csv: Path | None = None
-    counts_csv: Path | None = None
-    output_json: Path | None = None
-    timeline: Path | None = None
-    resume: bool = False
-    max_pixels: int = MAX_PIXELS
-    batch_size: int = 64
-    threads: int = 0
+    inputs: Sequence[Path]
+    webcam: str | None
+    run: Path | None
+    detector: str
+    min_face_size: int | None
+    min_confidence: float
+    margin: float
+    min_probability: float
+    smoothing: float
+    show: bool | None
+    output_image: Path | None
+    output_dir: Path | None
+    output_video: Path | None
+    output_csv: Path | None
+    counts_csv: Path | None
+    output_json: Path | None
+    timeline: Path | None
+    resume: bool
+    max_pixels: int
+    batch_size: int
+    threads: int
 
 
 class PredictionJob:

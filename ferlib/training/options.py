@@ -53,8 +53,8 @@ class TrainingOptions:
         Share of those probabilities in the target, 0 to 1.
     temperature : float
         What the teacher's logarithms of probabilities are divided by; above 1 it sounds less sure.
-    resample : {"none", "random_over", "random_under", "smote"}
-        Resampling of the training split; see `ferlib.prepare.resample_images`.
+    resample : str
+        Resampling of the training split, one of `ferlib.prepare.STRATEGIES`; see `ferlib.prepare.resample_images`.
     class_weight : {"none", "balanced"}
         ``"balanced"`` weighs the loss by the inverse of each class's share.
     augmentation : Augmentation or None
