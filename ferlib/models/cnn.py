@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from ferlib.errors import FerlibError
 from ferlib.models.layers import Layers
 from ferlib.models.registry import register_model
+from ferlib.prepare import Augmentation
 
 if TYPE_CHECKING:
     import keras
@@ -13,6 +14,9 @@ POOLINGS = ("max", "average", "stride")
 
 #: How `compact_cnn` is trained unless told otherwise; an ensemble's members are too.
 COMPACT_TRAINING = {"epochs": 46, "patience": 20, "label_smoothing": 0.05}
+
+# What the field's usual projects change in training pictures: turns, sizes, shifts and mirror images, nothing else.
+_USUAL_CHANGES = Augmentation(rotation=10, scale=0.1, shift=0.1, brightness=0, contrast=0, erase=0, blur=0, noise=0)
 
 
 @register_model(kind="cnn", **COMPACT_TRAINING)
@@ -100,6 +104,7 @@ def compact_cnn(
     label_smoothing=0.0,
     patience=10,
     resample="random_over",
+    augmentation=_USUAL_CHANGES,
 )
 def gap_cnn(
     n_classes: int,
@@ -160,6 +165,7 @@ def gap_cnn(
     label_smoothing=0.0,
     patience=15,
     class_weight="balanced",
+    augmentation=_USUAL_CHANGES,
 )
 def vgg_dense(
     n_classes: int,
@@ -179,7 +185,7 @@ def vgg_dense(
     As published for FER2013 with 66.13 % on the 7,178 pictures of its two test splits: batch normalisation, ReLU, 2x2
     max-pooling and dropout in each block, dropout 0.5 after each dense layer, L2 1e-4, class weights, up to 100 epochs
     with a learning rate that falls on plateaus. How many convolutions a block has was not told; these give the number
-    of parameters that was.
+    of parameters that was. Nor was the augmentation: it is the usual one of small turns, shifts and mirror images.
 
     Parameters
     ----------
@@ -228,6 +234,7 @@ def vgg_dense(
     learning_rate=1e-3,
     schedule="constant",
     label_smoothing=0.0,
+    augmentation=_USUAL_CHANGES,
 )
 def three_block_cnn(
     n_classes: int,
