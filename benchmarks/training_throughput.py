@@ -47,7 +47,7 @@ def main() -> None:
     images = fit_to_model(train.images, image_size=spec.image_size, channels=spec.channels)
     sizes = {"n_classes": dataset.n_classes, "image_size": spec.image_size, "channels": spec.channels}
     model = build_for_training(spec, options, sizes)
-    compile_network(model, options, 1000, options.learning_rate)
+    compile_network(model, options, 1000, options.learning_rate, n_classes=7)
     batches = TrainingBatches(
         images,
         np.eye(dataset.n_classes, dtype=np.float32)[train.labels],

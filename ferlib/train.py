@@ -75,6 +75,8 @@ def build_parser() -> argparse.ArgumentParser:
     training.add_argument("--teacher", metavar="DIR", help="learn from this run's probabilities too (distillation)")
     training.add_argument("--distillation", type=float, metavar="F", help="share of the teacher in what is learned")
     training.add_argument("--temperature", type=float, metavar="F", help="above 1 the teacher sounds less sure")
+    training.add_argument("--votes", metavar="CSV", help="learn what raters voted (FER+) by a second output")
+    training.add_argument("--votes-weight", type=float, metavar="F", help="weight of that output's loss")
     training.add_argument(
         "--augment",
         action="append",

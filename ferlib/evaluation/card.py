@@ -102,6 +102,11 @@ def _describe_training(config: dict[str, Any], history: list[dict]) -> list[str]
             f"Beside the labels ({1 - training['distillation']:.0%}) it learned what a trained "
             f"{config['teacher']['model']} says about the same pictures ({training['distillation']:.0%}: distillation)."
         )
+    if training.get("votes"):
+        lines.append(
+            f"Beside the labels it learned how the raters of FER+ voted on the same training pictures, by a second "
+            f"output of weight {training['votes_weight']:g} that is no longer there."
+        )
     return lines
 
 

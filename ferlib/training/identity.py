@@ -11,7 +11,7 @@ from typing import Any
 from ferlib import __version__
 from ferlib.artifacts import CONFIG, HISTORY, KERAS_MODEL, MEMBERS, METRICS, MODEL_CARD, MODEL_FILES, read_config
 from ferlib.datasets import ImageDataset
-from ferlib.errors import ArtifactError
+from ferlib.errors import ArtifactError, DataError
 from ferlib.models import ModelSpec
 from ferlib.quiet import start_keras
 from ferlib.training.options import TrainingOptions
@@ -50,6 +50,8 @@ def describe_run(
         config["backend"] = start_keras().backend.backend()
     if options.teacher is not None:
         config["teacher"] = _describe_teacher(options.teacher)
+    if options.votes is not None:
+        config["votes"] = _describe_votes(options.votes)
     # A run to resume is compared with what JSON kept of it, which knows no tuples.
     return json.loads(json.dumps(config))
 
@@ -63,10 +65,21 @@ def _describe_teacher(run_dir: str) -> dict[str, Any]:
     }
 
 
+def _describe_votes(path: str) -> dict[str, str]:
+    """Return what tells a file of votes from another."""
+    try:
+        return {"sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
+    except OSError as error:
+        raise DataError(f"The votes in {path} cannot be read: {error.strerror}.") from None
+
+
 def require_same_run(old: dict[str, Any], new: dict[str, Any], run_dir: Path) -> None:
     """Raise unless a run is resumed with the data and the options that it was started with."""
-    for part in ("model", "class_names", "model_options", "training", "data", "teacher"):
+    for part in ("model", "class_names", "model_options", "training", "data", "teacher", "votes"):
         before, now = old.get(part), new.get(part)
+        if part == "training" and isinstance(before, dict):
+            # Options that are younger than the run had no effect on it.
+            before = TrainingOptions.from_config(before).to_config()
         if part == "data" and isinstance(before, dict):
             # The same bytes dealt the same way are the same data, whatever their file is called.
             before, now = ({key: data.get(key) for key in _DATA_IDENTITY} for data in (before, now))

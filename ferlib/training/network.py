@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -38,7 +39,8 @@ def train_network(
     ----------
     spec : ModelSpec
     train, val : tuple of (ndarray of shape (n, H, W, C), dtype uint8; ndarray of shape (n, n_classes), dtype float32)
-        Pictures that fit the model, and targets that sum to 1.
+        Pictures that fit the model, and targets that sum to 1. Those of `train` may be twice as wide, the right half
+        being what a second output shall answer.
     run_dir : Path
         Where history, checkpoint and models are written.
     options : TrainingOptions
@@ -64,7 +66,12 @@ def train_network(
         The loss became infinite or not-a-number, or the network cannot take the pictures that a crop leaves.
     """
     steps = -(-len(train[0]) // options.batch_size)
-    model = build_for_training(spec, options, model_options)
+    network = build_for_training(spec, options, model_options)
+    n_classes = val[1].shape[1]
+    n_more = train[1].shape[1] - n_classes
+    model = _add_output(network, n_more, options.seed) if n_more else network
+    # Nothing is asked of the second output in validation, so its loss there is nothing.
+    val_targets = np.pad(val[1], ((0, 0), (0, n_more)))
     history, last = find_checkpoint(run_dir) if resume else ([], None)
     batches = TrainingBatches(
         *train,
@@ -87,7 +94,7 @@ def train_network(
             _freeze_backbone(model, frozen=True)
         elif frozen:
             _freeze_backbone(model, frozen=False)
-        compile_network(model, options, steps * (stop - start), options.peak_rate(start))
+        compile_network(model, options, steps * (stop - start), options.peak_rate(start), n_classes)
         if last is not None and start < len(history) <= stop:
             model.load_weights(last)
             logger.info("continuing after epoch %d", len(history))
@@ -95,7 +102,7 @@ def train_network(
         if len(history) < stop and not stopped_early:
             model.fit(
                 batches,
-                validation_data=(val[0].astype(np.float32), val[1]),
+                validation_data=(val[0].astype(np.float32), val_targets),
                 validation_batch_size=256,
                 initial_epoch=len(history),
                 epochs=stop,
@@ -104,7 +111,8 @@ def train_network(
                 verbose=0,
             )
     trained = spec.build(**model_options, seed=options.seed, dtype="float32")
-    trained.load_weights(weights_path(run_dir, "best", best_epoch(history)))
+    model.load_weights(weights_path(run_dir, "best", best_epoch(history)))
+    trained.set_weights(network.get_weights())
     save_network(trained, run_dir, train[0][:8])
     return trained
 
@@ -137,6 +145,16 @@ def build_for_training(spec: ModelSpec, options: TrainingOptions, model_options:
     return model
 
 
+def _add_output(network: keras.Model, n_classes: int, seed: int) -> keras.Model:
+    """Return a network that shares all layers but the last, with probabilities of its own beside those of the first."""
+    features = network.layers[-1].input
+    initializer = keras.initializers.GlorotUniform(seed)
+    second = keras.layers.Dense(
+        n_classes, activation="softmax", kernel_initializer=initializer, dtype="float32", name="second"
+    )(features)
+    return keras.Model(network.input, keras.layers.Concatenate(dtype="float32")([network.output, second]))
+
+
 def _freeze_backbone(model: keras.Model, *, frozen: bool) -> None:
     """Keep the weights of the layer named ``backbone`` from being trained, or no longer."""
     try:
@@ -154,7 +172,7 @@ def choose_precision(precision: str) -> str:
     return "mixed_bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
 
 
-def compile_network(model: keras.Model, options: TrainingOptions, steps: int, peak: float) -> None:
+def compile_network(model: keras.Model, options: TrainingOptions, steps: int, peak: float, n_classes: int) -> None:
     """Give the model its loss, and an optimizer whose variables exist, so that weights with its state can be loaded.
 
     Parameters
@@ -165,14 +183,38 @@ def compile_network(model: keras.Model, options: TrainingOptions, steps: int, pe
         Batches until the learning rate has run through its schedule.
     peak : float
         Highest learning rate.
+    n_classes : int
+        How many of the outputs are probabilities of the classes; the others are a second output's.
     """
     optimizer = _make_optimizer(options, max(1, steps), peak)
     model.compile(
         optimizer,
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=options.label_smoothing),
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        loss=_make_loss(options, n_classes),
+        metrics=[_make_accuracy(n_classes)],
     )
     optimizer.build(model.trainable_variables)
+
+
+def _make_loss(options: TrainingOptions, n_classes: int) -> Callable:
+    """Return the cross-entropy of the labels, and of a second output if there is one, for each picture of a batch."""
+    crossentropy = keras.losses.categorical_crossentropy
+
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        first = crossentropy(y_true[:, :n_classes], y_pred[:, :n_classes], label_smoothing=options.label_smoothing)
+        if y_pred.shape[1] == n_classes:
+            return first
+        return first + options.votes_weight * crossentropy(y_true[:, n_classes:], y_pred[:, n_classes:])
+
+    return loss
+
+
+def _make_accuracy(n_classes: int) -> Callable:
+    """Return the metric by the name of ``accuracy``: whether the likeliest class is the label's."""
+
+    def accuracy(y_true: Any, y_pred: Any) -> Any:
+        return keras.metrics.categorical_accuracy(y_true[:, :n_classes], y_pred[:, :n_classes])
+
+    return accuracy
 
 
 def _make_optimizer(options: TrainingOptions, steps: int, peak: float) -> keras.optimizers.Optimizer:

@@ -53,6 +53,12 @@ class TrainingOptions:
         Share of those probabilities in the target, 0 to 1.
     temperature : float
         What the teacher's logarithms of probabilities are divided by; above 1 it sounds less sure.
+    votes : str or None
+        A file of raters' votes for the training pictures (FER+), as `ferlib.datasets.ferplus.read_votes` reads it. What
+        the raters said is learned beside the labels, by a second output on the same features that is dropped when
+        training ends (multi-task learning).
+    votes_weight : float
+        Weight of the second output's loss beside the first one's.
     resample : str
         Resampling of the training split, one of `ferlib.prepare.STRATEGIES`; see `ferlib.prepare.resample_images`.
     class_weight : {"none", "balanced"}
@@ -77,7 +83,9 @@ class TrainingOptions:
     M. Cisse, Y. Dauphin, D. Lopez-Paz, "mixup: Beyond Empirical Risk Minimization", ICLR 2018. S. Yun et al.,
     "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features", ICCV 2019. B. Polyak,
     A. Juditsky, "Acceleration of Stochastic Approximation by Averaging", SIAM J. Control Optim. 1992 (averaged
-    weights). G. Hinton, O. Vinyals, J. Dean, "Distilling the Knowledge in a Neural Network", 2015.
+    weights). G. Hinton, O. Vinyals, J. Dean, "Distilling the Knowledge in a Neural Network", 2015. R. Caruana,
+    "Multitask Learning", Machine Learning 1997. E. Barsoum et al., "Training Deep Networks for Facial Expression
+    Recognition with Crowd-Sourced Label Distribution", ICMI 2016 (FER+).
     """
 
     epochs: int = 50
@@ -96,6 +104,8 @@ class TrainingOptions:
     teacher: str | None = None
     distillation: float = 0.5
     temperature: float = 1.0
+    votes: str | None = None
+    votes_weight: float = 1.0
     resample: str = "none"
     class_weight: str = "none"
     augmentation: Augmentation | None = field(default_factory=Augmentation)
@@ -108,10 +118,12 @@ class TrainingOptions:
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         for name in ("learning_rate", "temperature"):
             _require(0 < getattr(self, name) < float("inf"), name, "above 0", getattr(self, name))
-        for name in ("seed", "warmup_epochs", "weight_decay", "mixup", "cutmix", "frozen_epochs"):
+        for name in ("seed", "warmup_epochs", "weight_decay", "mixup", "cutmix", "votes_weight", "frozen_epochs"):
             _require(0 <= getattr(self, name) < float("inf"), name, "at least 0", getattr(self, name))
         for name in ("label_smoothing", "ema"):
             _require(0 <= getattr(self, name) < 1, name, "from 0 to below 1", getattr(self, name))
+        if self.votes is not None and self.resample != "none":
+            raise FerlibError("Votes are of the pictures as they are: with them, resample must be none.")
         _require(0 <= self.distillation <= 1, "distillation", "from 0 to 1", self.distillation)
         choices = {
             "optimizer": OPTIMIZERS,

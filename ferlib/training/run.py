@@ -20,9 +20,9 @@ from ferlib.images import fit_to_model
 from ferlib.models import ModelSpec, get_model
 from ferlib.prepare import resample_images
 from ferlib.quiet import start_keras
-from ferlib.training.distill import blend_with_teacher
 from ferlib.training.identity import describe_run, holds_work, remove_checkpoint, remove_run, require_same_run
 from ferlib.training.options import TrainingOptions
+from ferlib.training.targets import append_votes, blend_with_teacher
 
 # What a teacher said about the training pictures.
 _TEACHER = "checkpoint/teacher.npy"
@@ -162,9 +162,10 @@ def _fit_network(
     n_classes = len(dataset.class_names)
     one_hot = np.eye(n_classes, dtype=np.float32)
     size = {"image_size": spec.image_size, "channels": spec.channels}
+    targets = blend_with_teacher(images, one_hot[labels], dataset.class_names, options, run_dir / _TEACHER)
     network = train_network(
         spec,
-        (images, blend_with_teacher(images, one_hot[labels], dataset.class_names, options, run_dir / _TEACHER)),
+        (images, append_votes(targets, dataset.split("train").names, dataset.class_names, options)),
         (_fit_pictures(spec, val.images), one_hot[val.labels]),
         run_dir,
         options,

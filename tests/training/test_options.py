@@ -1,15 +1,19 @@
 """What the options of a training change, seen in what the training leaves behind."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ferlib.artifacts import load_classifier, load_keras_model, read_config, read_history
-from ferlib.errors import ArtifactError, FerlibError
+from ferlib.datasets.ferplus import FERPLUS_EMOTIONS, FERPLUS_OTHERS
+from ferlib.errors import ArtifactError, DataError, FerlibError
 from ferlib.prepare import Augmentation
 from ferlib.training import TrainingOptions, train_model
-from ferlib.training.distill import blend_with_teacher
+from ferlib.training.identity import require_same_run
+from ferlib.training.targets import append_votes, blend_with_teacher
 
 SMALL = {"widths": (8, 16, 24)}
 QUICK = TrainingOptions(epochs=2, batch_size=32, precision="float32")
@@ -122,6 +126,85 @@ def test_a_teacher_of_other_emotions_is_refused(plain_run, drawn_faces, tmp_path
     other = dataclasses.replace(drawn_faces, class_names=(*drawn_faces.class_names[:-1], "contempt"))
     with pytest.raises(ArtifactError, match="tells apart angry"):
         train(other, tmp_path / "run", options=dataclasses.replace(QUICK, teacher=str(plain_run)))
+
+
+@pytest.fixture
+def ballots(drawn_faces, tmp_path):
+    """A file of ten raters' votes for the drawn faces: nine as the label says, one neutral; the first two left out."""
+    rows = []
+    for name, label in list(zip(drawn_faces.names, drawn_faces.labels, strict=True))[2:]:
+        row = dict.fromkeys([*FERPLUS_EMOTIONS.values(), *FERPLUS_OTHERS], 0)
+        row[drawn_faces.class_names[label]] += 9
+        row["neutral"] += 1
+        rows.append({"file_stem": Path(name).stem, **row})
+    columns = {emotion: column for column, emotion in FERPLUS_EMOTIONS.items()}
+    path = tmp_path / "votes.csv"
+    pd.DataFrame(rows).rename(columns=columns).to_csv(path, index=False)
+    return str(path)
+
+
+def test_votes_stand_beside_the_labels(drawn_faces, ballots):
+    one_hot = np.eye(7, dtype=np.float32)[drawn_faces.labels]
+    options = TrainingOptions(votes=ballots)
+    targets = append_votes(one_hot, drawn_faces.names, drawn_faces.class_names, options)
+    np.testing.assert_array_equal(targets[:, :7], one_hot)
+    assert not targets[:2, 7:].any()
+    expected = 0.9 * one_hot + 0.1 * np.eye(7)[drawn_faces.class_names.index("neutral")]
+    np.testing.assert_allclose(targets[2:, 7:], expected[2:], atol=1e-6)
+
+
+def test_pictures_that_most_raters_see_no_class_in_have_no_say(drawn_faces, ballots):
+    table = pd.read_csv(ballots)
+    table.loc[0, [*FERPLUS_EMOTIONS, *FERPLUS_OTHERS]] = 0
+    table.loc[0, ["neutral", "anger", "NF"]] = [3, 1, 6]
+    table.to_csv(ballots, index=False)
+    one_hot = np.eye(7, dtype=np.float32)[drawn_faces.labels]
+    targets = append_votes(one_hot, drawn_faces.names, drawn_faces.class_names, TrainingOptions(votes=ballots))
+    assert not targets[2, 7:].any()
+    assert targets[3, 7:].sum() == pytest.approx(1)
+
+
+def test_a_network_learns_votes_by_an_output_that_is_dropped(drawn_faces, ballots, plain_run, tmp_path):
+    options = dataclasses.replace(QUICK, votes=ballots)
+
+    def interrupt(history):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(drawn_faces, tmp_path / "run", options=options, on_epoch=interrupt)
+    run_dir = train(drawn_faces, tmp_path / "run", options=options, resume=True)
+    assert load_keras_model(run_dir).output_shape == (None, 7)
+    assert read_config(run_dir)["parameters"] == read_config(plain_run)["parameters"]
+    assert len(read_config(run_dir)["votes"]["sha256"]) == 64
+    # The loss of training is of both outputs, that of validation of the labels alone.
+    with_votes, without = read_history(run_dir), read_history(plain_run)
+    assert with_votes[0]["loss"] > 1.5 * without[0]["loss"]
+    assert with_votes[-1]["val_loss"] < 1.5 * without[-1]["val_loss"]
+    # What is written predicts as what was validated.
+    val = drawn_faces.split("val")
+    network = load_keras_model(run_dir)
+    found = network.predict(val.images.astype(np.float32), verbose=0).argmax(axis=1)
+    best = max(row["val_accuracy"] for row in with_votes)
+    assert (found == val.labels).mean() == pytest.approx(best, abs=1e-6)
+
+
+def test_votes_that_cannot_serve_are_refused(drawn_faces, ballots, tmp_path):
+    with pytest.raises(FerlibError, match="resample must be none"):
+        TrainingOptions(votes=ballots, resample="smote")
+    with pytest.raises(DataError, match="cannot be read: No such file"):
+        train(drawn_faces, tmp_path / "run", options=dataclasses.replace(QUICK, votes="nowhere.csv"))
+    other = dataclasses.replace(drawn_faces, class_names=(*drawn_faces.class_names[:-1], "boredom"))
+    with pytest.raises(DataError, match="not asked for boredom"):
+        train(other, tmp_path / "other", options=dataclasses.replace(QUICK, votes=ballots))
+
+
+def test_a_run_that_is_older_than_an_option_can_be_resumed(plain_run, drawn_faces):
+    config = read_config(plain_run)
+    del config["training"]["votes"], config["training"]["votes_weight"]
+    require_same_run(config, read_config(plain_run), plain_run)
+    config["training"]["seed"] += 1
+    with pytest.raises(ArtifactError, match="other training"):
+        require_same_run(config, read_config(plain_run), plain_run)
 
 
 def test_a_backbone_is_frozen_then_tuned(drawn_faces, tmp_path):

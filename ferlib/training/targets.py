@@ -1,11 +1,12 @@
-"""What a teacher says of the training pictures, as part of what a student shall answer (distillation)."""
+"""What a network shall answer: the labels, what a teacher says of the same pictures, and what raters voted."""
 
 from pathlib import Path
 
 import numpy as np
 
 from ferlib.artifacts import load_classifier
-from ferlib.errors import ArtifactError
+from ferlib.datasets.ferplus import FERPLUS_EMOTIONS, FERPLUS_OTHERS, read_votes
+from ferlib.errors import ArtifactError, DataError
 from ferlib.files import replacing
 from ferlib.probabilities import scale_logits
 from ferlib.progress import track
@@ -50,6 +51,44 @@ def blend_with_teacher(
             np.save(file, said)
     soft = scale_logits(np.load(answers), 1 / options.temperature)
     return (options.distillation * soft + (1 - options.distillation) * one_hot).astype(np.float32)
+
+
+def append_votes(
+    targets: np.ndarray, names: np.ndarray, class_names: tuple[str, ...], options: TrainingOptions
+) -> np.ndarray:
+    """Return the targets and beside them, if there are raters to learn from, the share of their votes for each class.
+
+    Parameters
+    ----------
+    targets : ndarray of shape (n, n_classes), dtype float32
+    names : ndarray of shape (n,), dtype str
+        The pictures' names.
+    class_names : tuple of str
+    options : TrainingOptions
+        Its ``votes``.
+
+    Returns
+    -------
+    ndarray of shape (n, n_classes) or (n, 2 * n_classes), dtype float32
+        The right half is zero, so that it says nothing, for pictures that are not in the file or that fewer than half
+        the raters saw one of the classes in.
+
+    Raises
+    ------
+    DataError
+        The file is no table of votes, has none for these pictures, or knows nothing of one of the classes.
+    """
+    if options.votes is None:
+        return targets
+    strangers = [name for name in class_names if name not in (*FERPLUS_EMOTIONS.values(), *FERPLUS_OTHERS)]
+    if strangers:
+        raise DataError(f"The raters were not asked for {', '.join(strangers)}; train without votes.")
+    votes = read_votes(options.votes, names)
+    counts = np.nan_to_num(votes[list(class_names)].to_numpy())
+    total = counts.sum(axis=1, keepdims=True)
+    clear = (total > 0) & (2 * total >= votes[["n"]].to_numpy())
+    shares = np.where(clear, counts / np.maximum(total, 1), 0)
+    return np.concatenate([targets, shares.astype(np.float32)], axis=1)
 
 
 def _ask_teacher(images: np.ndarray, class_names: tuple[str, ...], options: TrainingOptions) -> np.ndarray:
