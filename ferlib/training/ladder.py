@@ -32,6 +32,8 @@ class Step:
         The step that this one is a variant of; the step before when empty.
     taught : bool
         Whether that step is also its teacher.
+    voted : bool
+        Whether it learns raters' votes too; it is left out where there are none.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Step:
     training: Mapping[str, Any] = field(default_factory=dict)
     beside: str = ""
     taught: bool = False
+    voted: bool = False
 
 
 #: How the first network is trained: as in most introductions.
@@ -103,6 +106,7 @@ STEPS = (
     ),
     Step("14_taught", "its own answers as a teacher", "compact_cnn", _SQUEEZED, _SMOOTHED, _BASE, taught=True),
     Step("15_wider", "twice as many channels", "compact_cnn", {}, _SMOOTHED, _BASE),
+    Step("16_voted", "raters' votes by a second output", "compact_cnn", _SQUEEZED, _SMOOTHED, _BASE, voted=True),
 )
 
 
@@ -112,6 +116,7 @@ def train_ladder(
     *,
     epochs: int,
     seed: int = 0,
+    votes: str | Path | None = None,
     on_step: Callable[[pd.DataFrame], None] | None = None,
 ) -> pd.DataFrame:
     """Train every step of the ladder, measure it, and return what each adds; steps that are done are not repeated.
@@ -125,6 +130,8 @@ def train_ladder(
     epochs : int
         Of every step.
     seed : int
+    votes : path, optional
+        FER+'s votes for the pictures.
     on_step : callable, optional
         Called with the table after each step.
 
@@ -135,9 +142,13 @@ def train_ladder(
     """
     folder, runs = Path(folder), []
     for step in STEPS:
+        if step.voted and votes is None:
+            continue
         options = TrainingOptions(**{**PLAIN, **step.training, "epochs": epochs, "patience": epochs, "seed": seed})
         if step.taught:
             options = replace(options, teacher=str(folder / step.beside))
+        if step.voted:
+            options = replace(options, votes=str(votes))
         run_dir = train_model(
             step.model, dataset, folder / step.name, options, model_options=dict(step.model_options), resume=True
         )

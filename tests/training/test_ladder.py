@@ -34,10 +34,11 @@ def test_gains_are_over_the_step_that_is_added_to():
 def test_steps_are_trained_measured_and_not_repeated(drawn_faces, tmp_path, monkeypatch):
     first, second = ladder.STEPS[:2]
     taught = ladder.Step("03_taught", "a teacher", "plain_cnn", beside=first.name, taught=True)
-    monkeypatch.setattr(ladder, "STEPS", (first, second, taught))
+    voted = ladder.Step("04_voted", "votes", "plain_cnn", beside=first.name, voted=True)
+    monkeypatch.setattr(ladder, "STEPS", (first, second, taught, voted))
     seen = []
     table = ladder.train_ladder(drawn_faces, tmp_path, epochs=1, on_step=lambda rows: seen.append(len(rows)))
-    assert seen == [1, 2, 3]
+    assert seen == [1, 2, 3]  # there are no votes
     assert table["epochs"].tolist() == [1, 1, 1]
     assert table["val accuracy"].between(0, 1).all()
     assert read_config(tmp_path / "03_taught")["training"]["teacher"] == str(tmp_path / first.name)
