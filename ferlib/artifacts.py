@@ -37,8 +37,12 @@ MEMBERS = "members"
 #: The files that a model can be loaded from, the one that prediction prefers first.
 MODEL_FILES = (ONNX_MODEL, KERAS_MODEL, SKOPS_MODEL)
 
-#: Classes of ours that a scikit-learn pipeline may hold; any other class that skops does not know is refused.
-_TRUSTED = ("ferlib.words.bag.BagOfVisualWords",)
+#: Classes that a scikit-learn pipeline of ours may hold; any other class that skops does not know is refused.
+_TRUSTED = (
+    "ferlib.words.bag.BagOfVisualWords",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+)
 
 
 def delivered_run_dir() -> Path:

@@ -1,12 +1,18 @@
-"""Bags of visual words: pictures as vectors of visual words, classified linearly."""
+"""Bags of visual words: pictures as vectors of visual words, and what classifies these."""
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from ferlib.errors import FerlibError
 from ferlib.models.registry import register_model
 from ferlib.words.bag import BagOfVisualWords
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
+
+#: What classifies the vectors of words.
+CLASSIFIERS = ("logistic", "svm", "chi2")
 
 
 @register_model(kind="bovw")
@@ -18,9 +24,10 @@ def bovw(
     encoding: str = "histogram",
     levels: tuple[int, ...] = (1,),
     n_components: int = 0,
+    classifier: str = "logistic",
     C: float = 1.0,
 ) -> "Pipeline":
-    """Dense SIFT, a k-means vocabulary, one histogram of words a picture, logistic regression.
+    """Dense SIFT, a k-means vocabulary, one histogram of words a picture, a linear classifier.
 
     Parameters
     ----------
@@ -28,6 +35,10 @@ def bovw(
         Seeds the vocabulary's sample and k-means.
     n_words, features, encoding, levels, n_components
         See `ferlib.words.bag.BagOfVisualWords`.
+    classifier : {"logistic", "svm", "chi2"}
+        Logistic regression; a linear support vector machine whose margins are made probabilities by cross-validation
+        (Platt); or logistic regression after an explicit map of the additive chi-square kernel, for encodings that
+        count.
     C : float
         Inverse strength of the classifier's L2 penalty.
 
@@ -39,7 +50,8 @@ def bovw(
     References
     ----------
     G. Csurka, C. Dance, L. Fan, J. Willamowski, C. Bray, "Visual Categorization with Bags of Keypoints", ECCV
-    workshop 2004.
+    workshop 2004. A. Vedaldi, A. Zisserman, "Efficient Additive Kernels via Explicit Feature Maps", IEEE PAMI 2012
+    (chi-square). J. Platt, "Probabilistic Outputs for Support Vector Machines", 1999.
     """
     words = BagOfVisualWords(
         n_words=n_words,
@@ -49,7 +61,7 @@ def bovw(
         n_components=n_components,
         random_state=random_state,
     )
-    return _classify(words, C)
+    return _classify(words, classifier, C)
 
 
 @register_model(kind="bovw")
@@ -61,13 +73,14 @@ def bovw_means(
     encoding: str = "histogram",
     levels: tuple[int, ...] = (1,),
     n_components: int = 0,
+    classifier: str = "logistic",
     C: float = 1.0,
 ) -> "Pipeline":
     """Words as in `bovw`, and beside each one's count its mean place in the picture and its spread.
 
     Parameters
     ----------
-    random_state, n_words, features, encoding, levels, n_components, C
+    random_state, n_words, features, encoding, levels, n_components, classifier, C
         As for `bovw`.
 
     Returns
@@ -88,7 +101,7 @@ def bovw_means(
         means=True,
         random_state=random_state,
     )
-    return _classify(words, C)
+    return _classify(words, classifier, C)
 
 
 @register_model(kind="bovw")
@@ -100,13 +113,14 @@ def bovw_fisher(
     levels: tuple[int, ...] = (1,),
     n_components: int = 64,
     place_weight: float = 1.0,
+    classifier: str = "logistic",
     C: float = 1.0,
 ) -> "Pipeline":
     """Dense SIFT with its place, a mixture of Gaussians for words, Fisher vectors, logistic regression.
 
     Parameters
     ----------
-    random_state, n_words, features, levels, n_components, C
+    random_state, n_words, features, levels, n_components, classifier, C
         As for `bovw`.
     place_weight : float
         How much a point's place counts as part of its descriptor.
@@ -131,12 +145,26 @@ def bovw_fisher(
         place_weight=place_weight,
         random_state=random_state,
     )
-    return _classify(words, C)
+    return _classify(words, classifier, C)
 
 
-def _classify(words: BagOfVisualWords, C: float) -> "Pipeline":
-    """Return the pipeline of an encoding and a linear classifier with probabilities."""
+def _classify(words: BagOfVisualWords, classifier: str, C: float) -> "Pipeline":
+    """Return the pipeline of an encoding and a classifier with probabilities."""
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.kernel_approximation import AdditiveChi2Sampler
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
+    from sklearn.svm import LinearSVC
 
-    return make_pipeline(words, LogisticRegression(C=C, max_iter=300))
+    if classifier not in CLASSIFIERS:
+        raise FerlibError(f"classifier must be one of {', '.join(CLASSIFIERS)}, got '{classifier}'.")
+    if classifier == "svm":
+        return make_pipeline(words, CalibratedClassifierCV(LinearSVC(C=C), ensemble=False))
+    logistic = LogisticRegression(C=C, max_iter=300)
+    if classifier == "logistic":
+        return make_pipeline(words, logistic)
+    if words.means or words.encoding in ("vlad", "fisher"):
+        raise FerlibError("The chi-square kernel compares counts: it goes with encodings that count, without means.")
+    # The histogram's square roots become shares again, which is what the kernel compares.
+    return make_pipeline(words, FunctionTransformer(np.square), AdditiveChi2Sampler(), logistic)

@@ -193,7 +193,9 @@ def _fit_bovw(
 
     pipeline = spec.build(random_state=options.seed, **model_options)
     if options.class_weight != "none":
-        pipeline[-1].set_params(class_weight=options.class_weight)
+        # That of a calibrated classifier is the one inside it.
+        name = "class_weight" if "class_weight" in pipeline[-1].get_params() else "estimator__class_weight"
+        pipeline[-1].set_params(**{name: options.class_weight})
     pipeline.fit(*_training_pictures(spec, dataset, options))
     with replacing(run_dir / SKOPS_MODEL) as path:
         skops.io.dump(pipeline, path)

@@ -12,8 +12,9 @@ from ferlib.images import to_gray
 #: What `LocalFeatures` describes patches by.
 KINDS = ("dense_sift", "grid_sift", "sift", "orb", "patches")
 
-# Pictures whose gradients are held at a time: 64 of 48 x 48 pixels, eight directions each, are 5 MB.
-_BATCH = 64
+# Pictures that are described at a time: the descriptors of sixteen faces, 10 MB, stay in the processor's cache; with 64
+# it takes twice the time.
+_BATCH = 16
 
 
 @dataclass(frozen=True, kw_only=True)

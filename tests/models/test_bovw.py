@@ -3,16 +3,40 @@
 import numpy as np
 import pytest
 
+from ferlib.artifacts import load_classifier, read_config
+from ferlib.errors import FerlibError
 from ferlib.models import get_model
+from ferlib.training import TrainingOptions, train_model
 
 SMALL = {"bovw": {"n_words": 200}, "bovw_means": {"n_words": 100}, "bovw_fisher": {"n_words": 8, "n_components": 16}}
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_the_pipeline_beats_chance_on_new_faces(name, drawn_faces):
+CLASSIFIED = [(name, {}) for name in SMALL] + [("bovw", {"classifier": "svm"}), ("bovw", {"classifier": "chi2"})]
+
+
+@pytest.mark.parametrize(("name", "options"), CLASSIFIED)
+def test_the_pipeline_beats_chance_on_new_faces(name, options, drawn_faces):
     train, new = drawn_faces.split("train"), drawn_faces.select(drawn_faces.splits != "train")
-    pipeline = get_model(name).build(random_state=0, **SMALL[name]).fit(train.images, train.labels)
+    pipeline = get_model(name).build(random_state=0, **SMALL[name], **options).fit(train.images, train.labels)
     probabilities = pipeline.predict_proba(new.images)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
     # Chance is 1/7; with 120 pictures its accuracy stays below 0.25 in 999 of 1,000 draws.
     assert (probabilities.argmax(axis=1) == new.labels).mean() > 0.25
+
+
+def test_chi_square_is_refused_where_nothing_is_counted():
+    for name in ("bovw_means", "bovw_fisher"):
+        with pytest.raises(FerlibError, match="compares counts"):
+            get_model(name).build(random_state=0, classifier="chi2")
+    with pytest.raises(FerlibError, match="one of logistic, svm, chi2"):
+        get_model("bovw").build(random_state=0, classifier="forest")
+
+
+@pytest.mark.parametrize("classifier", ["svm", "chi2"])
+def test_every_classifier_is_weighed_saved_and_loaded(classifier, drawn_faces, tmp_path):
+    options = TrainingOptions(class_weight="balanced")
+    model_options = {"n_words": 50, "classifier": classifier}
+    run_dir = train_model("bovw", drawn_faces, tmp_path / "run", options, model_options=model_options)
+    assert read_config(run_dir)["status"] == "finished"
+    probabilities = load_classifier(run_dir).predict_proba(drawn_faces.images[:5])
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
