@@ -230,7 +230,7 @@ def plot_recalls(results: Mapping[str, Mapping[str, Any]], *, ax: Axes | None = 
 
 
 def plot_intervals(table: pd.DataFrame, *, label: str = "accuracy", ax: Axes | None = None) -> Axes:
-    """Draw each row's accuracy with its interval; rows whose intervals lie apart differ for certain.
+    """Draw each row's accuracy with its interval; chance hardly pulls two so far apart that theirs do not touch.
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.model_selection import GridSearchCV
 
 from ferlib.artifacts import load_classifier, read_config
 from ferlib.errors import FerlibError
@@ -40,3 +41,13 @@ def test_every_classifier_is_weighed_saved_and_loaded(classifier, drawn_faces, t
     assert read_config(run_dir)["status"] == "finished"
     probabilities = load_classifier(run_dir).predict_proba(drawn_faces.images[:5])
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_words_and_classifier_are_searched_together(drawn_faces):
+    train = drawn_faces.split("train")
+    pipeline = get_model("bovw").build(random_state=0, n_words=30)
+    grid = {"bagofvisualwords__encoding": ["histogram", "presence"], "logisticregression__C": [0.01, 10.0]}
+    search = GridSearchCV(pipeline, grid, cv=2).fit(train.images[:140], train.labels[:140])
+    assert len(search.cv_results_["mean_test_score"]) == 4
+    assert search.best_score_ > 1 / 7
+    assert search.best_estimator_[0].encoding == search.best_params_["bagofvisualwords__encoding"]
