@@ -7,9 +7,9 @@ accuracy on val falls by more than 0.1 points.
 
 import argparse
 import shutil
-import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from ferlib.artifacts import (
     read_config,
     read_metrics,
 )
+from ferlib.commands import run
 from ferlib.datasets import load_images, split_dataset
 from ferlib.errors import FerlibError
 from ferlib.files import write_json
@@ -31,12 +32,12 @@ from ferlib.formats import write_float16
 from ferlib.training import record_metrics
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Do it; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the finished run")
     parser.add_argument("--data", required=True, help="the data that it was trained on")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     config = read_config(args.run)
     dataset = split_dataset(load_images(args.data), **config["data"]["split"])
     if dataset.info["sha256"] != config["data"]["sha256"]:
@@ -90,4 +91,4 @@ def _write_small(run: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

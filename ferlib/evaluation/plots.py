@@ -259,6 +259,42 @@ def plot_intervals(table: pd.DataFrame, *, label: str = "accuracy", ax: Axes | N
     return ax
 
 
+def plot_treatments(summary: pd.DataFrame) -> Figure:
+    """Draw what each treatment of class imbalance does: a row of panels a model, a panel a figure, with intervals.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        As `ferlib.training.study.summarise_study` returns it.
+    """
+    models, rarest = list(dict.fromkeys(summary["model"])), summary["rarest"].iloc[0]
+    titles = {
+        "accuracy": "accuracy",
+        "macro_f1": "macro-F1",
+        "recall": f"recall of {rarest}",
+        "precision": f"precision of {rarest}",
+    }
+    height = 0.6 + 0.26 * summary.groupby("model").size().max()
+    figure, axes = plt.subplots(
+        len(models), len(titles), figsize=(10, height * len(models)), squeeze=False, sharex="col", sharey="row"
+    )
+    for ax, title in zip(axes[0], titles.values(), strict=True):
+        ax.set_title(title, fontsize=10)
+    for row, model in zip(axes, models, strict=True):
+        part = summary[summary["model"] == model].reset_index(drop=True)
+        for ax, name in zip(row, titles, strict=True):
+            untreated = part.loc[part["treatment"] == "none", name]
+            ax.axvline(untreated.iloc[0] if len(untreated) else np.nan, color="#7F7F7F", linewidth=1, linestyle=":")
+            ax.errorbar(
+                part[name], part.index, xerr=part[f"± {name}"], fmt="o", color="#0072B2", capsize=3, markersize=5
+            )
+            ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+            ax.grid(axis="x", alpha=0.3)
+        row[0].set_yticks(part.index, part["treatment"], fontsize=9)
+        row[0].set(ylabel=model, ylim=(len(part) - 0.4, -0.6))
+    return figure
+
+
 def plot_reliability(tables: Mapping[str, pd.DataFrame], *, ax: Axes | None = None) -> Axes:
     """Draw accuracy over confidence; on the diagonal probabilities mean what they say.
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ferlib.artifacts import METRICS, read_config, read_metrics
 from ferlib.datasets import ImageDataset
+from ferlib.errors import DataError
 from ferlib.models import get_model
 from ferlib.prepare import STRATEGIES
 from ferlib.training.options import TrainingOptions
@@ -18,6 +19,14 @@ from ferlib.training.run import train_model
 
 #: What a study compares: weights in the loss beside the ways to resample.
 TREATMENTS = ("none", "class_weight", *(name for name in STRATEGIES if name != "none"))
+
+#: What the project's own study measured.
+STUDY = Path(__file__).parents[2] / "reports" / "resampling.csv"
+
+#: The figures of a run that `summarise_study` averages.
+FIGURES = ("accuracy", "macro_f1", "recall", "precision")
+
+_COLUMNS = ("model", "treatment", "seed", "epochs", "rarest", *FIGURES)
 
 
 def train_study(
@@ -30,9 +39,10 @@ def train_study(
     options: TrainingOptions | None = None,
     model_options: dict[str, Any] | None = None,
 ) -> pd.DataFrame:
-    """Train a model once for each treatment and seed, measure it, and return what each treatment does.
+    """Train a model once for each treatment and seed, and return what each training came to.
 
-    What is done already is not repeated, so that an interrupted study goes on.
+    Every network is given as many steps as without a treatment: resampling changes how long an epoch is, so it gets
+    fewer or more of them. What is done already is not repeated, so that an interrupted study goes on.
 
     Parameters
     ----------
@@ -53,15 +63,21 @@ def train_study(
     Returns
     -------
     DataFrame
-        See `tabulate_study`.
+        See `collect_study`.
     """
     base = options or TrainingOptions(**get_model(model).training)
+    sizes = dataset.counts()["train"].to_numpy()
     for seed in seeds:
         for treatment in treatments:
             weighted = treatment == "class_weight"
+            epochs = _same_steps(base.epochs, sizes, treatment)
             changed = replace(
                 base,
                 seed=seed,
+                epochs=epochs,
+                warmup_epochs=base.warmup_epochs * epochs / base.epochs,
+                # Stopping early would give some fewer steps than others.
+                patience=epochs,
                 resample="none" if weighted else treatment,
                 class_weight="balanced" if weighted else "none",
             )
@@ -75,11 +91,18 @@ def train_study(
             )
             if not (run_dir / METRICS).exists():
                 record_metrics(run_dir, dataset)
-    return tabulate_study(folder)
+    return collect_study(folder)
 
 
-def tabulate_study(folder: str | Path) -> pd.DataFrame:
-    """Return the mean of each treatment's figures over the seeds, on the test split.
+def _same_steps(epochs: int, sizes: np.ndarray, treatment: str) -> int:
+    """Return how many epochs of a resampled train split have as many steps as these of the split itself."""
+    sizes = sizes[sizes > 0]
+    resampled = {"none": sizes.sum(), "class_weight": sizes.sum(), "random_under": len(sizes) * sizes.min()}
+    return max(1, round(epochs * sizes.sum() / resampled.get(treatment, len(sizes) * sizes.max())))
+
+
+def collect_study(folder: str | Path) -> pd.DataFrame:
+    """Return what each training of a study came to on the test split.
 
     Parameters
     ----------
@@ -89,9 +112,8 @@ def tabulate_study(folder: str | Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a model and treatment: ``model``, ``treatment``, ``seeds``, and of ``accuracy``, ``macro_f1`` and the
-        ``recall`` and ``precision`` of the rarest class (``rarest``) the mean and ``±``, half the width of the 95 %
-        interval of that mean by Student's t; not-a-number for a single seed.
+        One row a run: ``model``, ``treatment``, ``seed``, ``epochs``, ``rarest`` (the class with the fewest training
+        pictures), ``accuracy``, ``macro_f1``, and that class's ``recall`` and ``precision``.
     """
     rows = []
     for config_path in sorted(Path(folder).glob("*/config.json")):
@@ -105,29 +127,60 @@ def tabulate_study(folder: str | Path) -> pd.DataFrame:
             {
                 "model": config["model"],
                 "treatment": "class_weight" if training["class_weight"] != "none" else training["resample"],
+                "seed": training["seed"],
+                "epochs": training["epochs"],
+                "rarest": rarest,
                 "accuracy": metrics["accuracy"],
                 "macro_f1": metrics["macro_f1"],
-                "rarest": rarest,
                 "recall": metrics["per_class"][rarest]["recall"],
                 "precision": metrics["per_class"][rarest]["precision"],
             }
         )
-    table = pd.DataFrame(rows, columns=["model", "treatment", "rarest", "accuracy", "macro_f1", "recall", "precision"])
-    summary = [
-        _summarise(model, treatment, group)
-        for (model, treatment), group in table.groupby(["model", "treatment"], sort=False)
-    ]
     order = {name: number for number, name in enumerate(TREATMENTS)}
-    return pd.DataFrame(sorted(summary, key=lambda row: (row["model"], order[row["treatment"]])))
+    rows.sort(key=lambda row: (row["model"], order[row["treatment"]], row["seed"]))
+    return pd.DataFrame(rows, columns=list(_COLUMNS))
 
 
-def _summarise(model: str, treatment: str, group: pd.DataFrame) -> dict:
-    """Return one row of the table."""
+def read_study(path: str | Path = STUDY) -> pd.DataFrame:
+    """Return the rows of `collect_study` that were written as CSV; none if the file does not exist.
+
+    Raises
+    ------
+    DataError
+        The file is no such table.
+    """
+    path = Path(path)
+    if not path.exists():
+        return pd.DataFrame(columns=list(_COLUMNS))
+    try:
+        return pd.read_csv(path)[list(_COLUMNS)]
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path} is no table of a study ({error}).") from None
+
+
+def summarise_study(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what each treatment does on average over the seeds.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As from `collect_study`.
+
+    Returns
+    -------
+    DataFrame
+        One row a model and treatment: ``model``, ``treatment``, ``seeds``, ``rarest``, and of each of `FIGURES` the
+        mean and, as ``± accuracy`` and so on, half the width of the 95 % interval of that mean by Student's t;
+        not-a-number for a single seed.
+    """
     from scipy.stats import t
 
-    n = len(group)
-    row = {"model": model, "treatment": treatment, "seeds": n, "rarest": group["rarest"].iloc[0]}
-    for name in ("accuracy", "macro_f1", "recall", "precision"):
-        row[name] = float(group[name].mean())
-        row[f"± {name}"] = float(t.ppf(0.975, n - 1) * group[name].std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan
-    return row
+    summary = []
+    for (model, treatment), group in rows.groupby(["model", "treatment"], sort=False):
+        n = len(group)
+        row = {"model": model, "treatment": treatment, "seeds": n, "rarest": group["rarest"].iloc[0]}
+        for name in FIGURES:
+            row[name] = float(group[name].mean())
+            row[f"± {name}"] = float(t.ppf(0.975, n - 1) * group[name].std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan
+        summary.append(row)
+    return pd.DataFrame(summary)

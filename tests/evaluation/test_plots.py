@@ -11,6 +11,7 @@ import pytest
 from ferlib.emotions import EMOTIONS
 from ferlib.evaluation import evaluate_predictions, plots
 from ferlib.evaluation.calibration import tabulate_reliability
+from ferlib.training.study import FIGURES, TREATMENTS
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +25,23 @@ def _headless():
 def metrics():
     rng = np.random.default_rng(0)
     return evaluate_predictions(rng.integers(0, 7, 90), rng.dirichlet(np.ones(7), 90), EMOTIONS)
+
+
+def test_treatments_have_a_row_of_panels_a_model():
+    rows = [
+        {"model": model, "treatment": name, "seeds": 3, "rarest": "disgust"}
+        | {key: value for figure in FIGURES for key, value in ((figure, 0.1 * number), (f"± {figure}", 0.02))}
+        for model in ("compact_cnn", "bovw")
+        for number, name in enumerate(TREATMENTS, 1)
+    ]
+    axes = plots.plot_treatments(pd.DataFrame(rows)).axes
+    assert [ax.get_title() for ax in axes[:4]] == [
+        "accuracy", "macro-F1", "recall of disgust", "precision of disgust",
+    ]  # fmt: skip
+    assert [axes[0].get_ylabel(), axes[4].get_ylabel()] == ["compact_cnn", "bovw"]
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == list(TREATMENTS)
+    # The dotted line stands where nothing was done.
+    assert axes[0].lines[0].get_xdata()[0] == pytest.approx(0.1)
 
 
 def test_class_counts_are_written_at_the_bars():
