@@ -35,9 +35,11 @@ def read_votes(path: str | Path, names: np.ndarray) -> pd.DataFrame:
     Parameters
     ----------
     path : path
-        A CSV file with the columns ``file_stem``, FER+'s eight emotions, ``unknown`` and ``NF``.
+        FER+'s own ``fer2013new.csv``, whose rows are those of ``fer2013.csv``; or a CSV file with the columns
+        ``file_stem``, FER+'s eight emotions, ``unknown`` and ``NF``.
     names : ndarray of shape (n,), dtype str
-        The pictures' names, as `ImageDataset.names` has them; their file stems are looked up.
+        The pictures' names, as `ImageDataset.names` has them; their file stems are looked up, in ``fer2013new.csv`` the
+        rows' numbers that they end with, as in ``Training_0000042``.
 
     Returns
     -------
@@ -58,14 +60,18 @@ def read_votes(path: str | Path, names: np.ndarray) -> pd.DataFrame:
     """
     wanted = [*FERPLUS_EMOTIONS, *FERPLUS_OTHERS]
     try:
-        table = pd.read_csv(path, index_col="file_stem")[wanted].astype(float)
+        table = pd.read_csv(path, dtype={"file_stem": str})
+        keys, table = _key_rows(table), table[wanted].astype(float)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file of FER+ votes.") from None
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} is no table of FER+ votes ({error}).") from None
-    # Three of FER+'s rows stand there twice, with the same votes.
-    table = table[~table.index.duplicated()]
-    stems = [PurePosixPath(name).stem for name in names]
+    table.index = keys
+    # A row may stand there twice, with the same votes.
+    table = table[keys.notna() & ~keys.duplicated()]
+    stems = pd.Index([PurePosixPath(name).stem for name in names])
+    if not pd.api.types.is_string_dtype(keys.dtype):
+        stems = pd.Index(pd.to_numeric(stems.str.extract(r"_(\d+)$", expand=False)))
     votes = table.rename(columns=FERPLUS_EMOTIONS).reindex(stems).reset_index(drop=True)
     if len(votes) and votes.isna().all(axis=None):
         raise DataError(f"{path} has no votes for these pictures; their names are like {names[0]}.")
@@ -79,6 +85,21 @@ def read_votes(path: str | Path, names: np.ndarray) -> pd.DataFrame:
     votes["majority"] = np.where(known & clear & (top > 0), np.array(answers)[best], "")
     votes["agreement"] = np.where(total > 0, top / np.where(total > 0, total, 1), np.nan)
     return votes
+
+
+def _key_rows(table: pd.DataFrame) -> pd.Index:
+    """Return what tells the rows of a table of votes apart: file stems, or numbers, not-a-number for one without votes.
+
+    Raises
+    ------
+    KeyError
+        The table has neither.
+    """
+    if "file_stem" in table:
+        return pd.Index(table["file_stem"])
+    # FER+'s own table: a picture that it left out has no name, but keeps its row.
+    numbers = np.arange(len(table), dtype=float)
+    return pd.Index(np.where(table["Image name"].notna(), numbers, np.nan))
 
 
 def group_by_agreement(votes: pd.DataFrame) -> pd.Series:

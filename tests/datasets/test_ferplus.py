@@ -30,6 +30,22 @@ def test_votes_are_those_of_the_pictures_in_their_order(votes_file):
     assert votes.loc[3, "sad"] == votes.loc[3, "neutral"] == 5
 
 
+def test_ferplus_s_own_table_is_read_by_row(tmp_path):
+    path = tmp_path / "fer2013new.csv"
+    header = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
+    rows = (
+        "Training,fer0000000.png,4,0,0,1,3,2,0,0,0,0",
+        "Training,,0,0,0,0,0,0,0,0,0,10",
+        "PublicTest,fer0000002.png,0,9,0,0,0,0,0,0,1,0",
+    )
+    path.write_text(header + "\n".join(rows) + "\n")
+    votes = read_votes(path, np.array(["test/happy/PublicTest_0000002.png", "Training_0000001", "Training_0000000"]))
+    assert votes["majority"].tolist() == ["happy", "", "neutral"]
+    np.testing.assert_allclose(votes["n"], [10, np.nan, 10])
+    with pytest.raises(DataError, match=r"has no votes for these pictures; their names are like im0\.png"):
+        read_votes(path, np.array(["im0.png", "im2.png"]))
+
+
 def test_the_ceiling_is_the_mean_share_of_the_favourite(votes_file):
     votes = read_votes(votes_file, np.array(["a.png", "b.png", "c.png", "d.png", "missing.png"]))
     assert label_ceiling(votes, EMOTIONS) == pytest.approx((1 + 0.5 + 1 + 0.75) / 4)
