@@ -76,6 +76,12 @@ def test_cells_and_notebook_are_short(code, prose):
     assert len(" ".join(prose).split()) >= 15 * len(code)
 
 
+def test_sections_are_numbered_without_a_gap(prose):
+    numbers = [int(number) for number in re.findall(r"^## (\d+)\. ", "\n".join(prose), re.MULTILINE)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert len(numbers) >= 3
+
+
 def test_every_figure_is_followed_by_a_sentence(notebook):
     for cell, after in zip(notebook.cells, notebook.cells[1:], strict=False):
         if cell.cell_type == "code" and re.search(r"plots\.plot_|plt\.subplots", cell.source):
