@@ -12,19 +12,20 @@ from ferlib.commands import EXIT_OK, run
 from ferlib.datasets import load_images
 from ferlib.errors import FerlibError
 from ferlib.files import check_outputs
-from ferlib.formats import write_float16, write_int8, write_tflite
+from ferlib.formats import write_float16, write_int8, write_int8_weights, write_tflite
 from ferlib.sources.locate import locate_data
 
 EXAMPLES = """examples:
   python -m ferlib.export --format tflite model.tflite
   python -m ferlib.export --format float16 --run data/runs/my_cnn small.onnx
+  python -m ferlib.export --format int8-weights --run data/runs/my_cnn smaller.onnx
   python -m ferlib.export --format int8 --data fer2013.zip quick.onnx
 
 A file takes float32 pictures (n, height, width, channels) of 0 to 255 and gives the probabilities of one view;
 averaging over mirror images and calibration are done by ferlib.predict. tflite takes one picture at a time.
 """
 
-_SUFFIXES = {"tflite": ".tflite", "float16": ".onnx", "int8": ".onnx"}
+_SUFFIXES = {"tflite": ".tflite", "float16": ".onnx", "int8-weights": ".onnx", "int8": ".onnx"}
 
 # Training pictures that the scales of 8-bit layers are chosen by.
 _N_CALIBRATION = 512
@@ -57,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_tflite(run_dir, args.output)
     elif args.format == "float16":
         write_float16(run_dir, args.output)
+    elif args.format == "int8-weights":
+        write_int8_weights(run_dir, args.output)
     else:
         dataset = load_images(locate_data(args.data, allow_download=False), sample_size=4 * _N_CALIBRATION)
         train = dataset.split("train") if "train" in dataset.splits else dataset
