@@ -3,7 +3,7 @@
 import contextlib
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -148,32 +148,20 @@ def write_float16(run_dir: str | Path, output: str | Path) -> Path:
     FerlibError
         A probability differs by 0.01 or more.
     """
-    import onnx
-    from onnx import numpy_helper
+    from onnx import TensorProto, helper, numpy_helper
 
-    source = _onnx_model(run_dir)
-    model = onnx.load(source)
-    casts = []
-    for weight in model.graph.initializer:
-        values = numpy_helper.to_array(weight)
-        if values.dtype == np.float32 and values.size > 1000:
-            name = weight.name
-            weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_float16"))
-            casts.append(onnx.helper.make_node("Cast", [f"{name}_float16"], [name], to=onnx.TensorProto.FLOAT))
-    for node in reversed(casts):
-        model.graph.node.insert(0, node)
-    images = _noise(8, _input_shape(source))
-    with replacing(output) as path:
-        onnx.save(model, path)
-        _require_same(_run_onnx(path, images), _run_onnx(source, images), "float16", tolerance=0.01)
-    return Path(output)
+    def pack(name: str, values: np.ndarray, channel: int) -> tuple[list, list]:  # noqa: ARG001
+        packed = numpy_helper.from_array(values.astype(np.float16), f"{name}_float16")
+        return [packed], [helper.make_node("Cast", [packed.name], [name], to=TensorProto.FLOAT)]
+
+    return _write_packed(run_dir, output, pack, "float16", tolerance=0.01)
 
 
 def write_int8_weights(run_dir: str | Path, output: str | Path) -> Path:
     """Write a run's ONNX network with its weights stored in 8 bits: a quarter of the size, the same arithmetic.
 
-    Each output channel has a scale of its own. Weights are brought back to 32 bits when the network is loaded;
-    `round_to_int8` says which values they then have.
+    Each output channel has a scale of its own, the largest weight being 127 steps. Weights are brought back to 32 bits
+    when the network is loaded.
 
     Parameters
     ----------
@@ -188,62 +176,49 @@ def write_int8_weights(run_dir: str | Path, output: str | Path) -> Path:
     FerlibError
         A probability differs by 0.05 or more.
     """
+    from onnx import TensorProto, helper, numpy_helper
+
+    def pack(name: str, values: np.ndarray, channel: int) -> tuple[list, list]:
+        others = tuple(axis for axis in range(values.ndim) if axis != channel % values.ndim)
+        scale = np.maximum(np.abs(values).max(axis=others, keepdims=True), 1e-30) / 127
+        steps = numpy_helper.from_array(np.round(values / scale).astype(np.int8), f"{name}_int8")
+        width = numpy_helper.from_array(scale.astype(np.float32), f"{name}_scale")
+        # Not DequantizeLinear: ONNX Runtime would repeat that in every call, and does this once.
+        cast = helper.make_node("Cast", [steps.name], [f"{name}_steps"], to=TensorProto.FLOAT)
+        return [steps, width], [cast, helper.make_node("Mul", [f"{name}_steps", width.name], [name])]
+
+    return _write_packed(run_dir, output, pack, "8-bit", tolerance=0.05)
+
+
+def _write_packed(
+    run_dir: str | Path, output: str | Path, pack: Callable[..., tuple[list, list]], what: str, *, tolerance: float
+) -> Path:
+    """Write a run's ONNX network with each large weight as `pack` stores it, and the nodes that bring it back.
+
+    `pack` gets a weight's name, its values and the axis of its output channels. Biases, means and variances are few,
+    and need their digits.
+    """
     import onnx
     from onnx import numpy_helper
 
     source = _onnx_model(run_dir)
     model = onnx.load(source)
     kernels = {node.input[1] for node in model.graph.node if node.op_type == "Conv"}
-    restored = []
+    restoring = []
     for weight in list(model.graph.initializer):
         values = numpy_helper.to_array(weight)
-        if values.dtype != np.float32 or not _is_large(values):
-            continue
-        name = weight.name
-        steps, scale = _to_int8(values, channel=0 if name in kernels else -1)
-        weight.CopyFrom(numpy_helper.from_array(steps, f"{name}_int8"))
-        model.graph.initializer.append(numpy_helper.from_array(scale, f"{name}_scale"))
-        # Not DequantizeLinear: ONNX Runtime would repeat that in every call, and does this once.
-        restored += [
-            onnx.helper.make_node("Cast", [f"{name}_int8"], [f"{name}_steps"], to=onnx.TensorProto.FLOAT),
-            onnx.helper.make_node("Mul", [f"{name}_steps", f"{name}_scale"], [name]),
-        ]
-    for node in reversed(restored):
+        if values.dtype == np.float32 and values.ndim >= 2 and values.size > 1000:
+            tensors, nodes = pack(weight.name, values, 0 if weight.name in kernels else -1)
+            model.graph.initializer.remove(weight)
+            model.graph.initializer.extend(tensors)
+            restoring += nodes
+    for node in reversed(restoring):
         model.graph.node.insert(0, node)
     images = _noise(8, _input_shape(source))
     with replacing(output) as path:
         onnx.save(model, path)
-        _require_same(_run_onnx(path, images), _run_onnx(source, images), "8-bit", tolerance=0.05)
+        _require_same(_run_onnx(path, images), _run_onnx(source, images), what, tolerance=tolerance)
     return Path(output)
-
-
-def round_to_int8(weights: np.ndarray) -> np.ndarray:
-    """Return a Keras layer's weights as `write_int8_weights` keeps them.
-
-    Parameters
-    ----------
-    weights : ndarray
-        Output channels last. A matrix or kernel of over 1,000 numbers is rounded, channel by channel, to 255 steps
-        from minus to plus its largest; anything smaller is returned as it is.
-    """
-    if not _is_large(weights):
-        return weights
-    steps, scale = _to_int8(weights, channel=-1)
-    return (steps * scale).astype(weights.dtype)
-
-
-def _is_large(weights: np.ndarray) -> bool:
-    """Whether weights are worth packing; biases, means and variances are few, and need their digits."""
-    return weights.ndim >= 2 and weights.size > 1000
-
-
-def _to_int8(weights: np.ndarray, *, channel: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return weights as int8 steps and the float32 width of a step of each output channel, to be multiplied."""
-    others = tuple(axis for axis in range(weights.ndim) if axis != channel % weights.ndim)
-    mantissa, exponent = np.frexp(np.maximum(np.abs(weights).max(axis=others, keepdims=True) / 127, 1e-30))
-    # Rounded up to four binary digits: then products with a step have few digits too, and a packed file is small.
-    scale = np.ldexp(np.ceil(16 * mantissa) / 16, exponent).astype(np.float32)
-    return np.round(weights / scale).astype(np.int8), scale
 
 
 def _onnx_model(run_dir: str | Path) -> Path:
