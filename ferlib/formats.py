@@ -160,8 +160,8 @@ def write_float16(run_dir: str | Path, output: str | Path) -> Path:
 def write_int8_weights(run_dir: str | Path, output: str | Path) -> Path:
     """Write a run's ONNX network with its weights stored in 8 bits: a quarter of the size, the same arithmetic.
 
-    Each output channel has a scale of its own, the largest weight being 127 steps. Weights are brought back to 32 bits
-    when the network is loaded.
+    Each output channel has a scale of its own, see `int8_scale`. Weights are brought back to 32 bits when the network
+    is loaded.
 
     Parameters
     ----------
@@ -179,15 +179,41 @@ def write_int8_weights(run_dir: str | Path, output: str | Path) -> Path:
     from onnx import TensorProto, helper, numpy_helper
 
     def pack(name: str, values: np.ndarray, channel: int) -> tuple[list, list]:
-        others = tuple(axis for axis in range(values.ndim) if axis != channel % values.ndim)
-        scale = np.maximum(np.abs(values).max(axis=others, keepdims=True), 1e-30) / 127
+        scale = int8_scale(values, channel)
         steps = numpy_helper.from_array(np.round(values / scale).astype(np.int8), f"{name}_int8")
-        width = numpy_helper.from_array(scale.astype(np.float32), f"{name}_scale")
+        width = numpy_helper.from_array(scale, f"{name}_scale")
         # Not DequantizeLinear: ONNX Runtime would repeat that in every call, and does this once.
         cast = helper.make_node("Cast", [steps.name], [f"{name}_steps"], to=TensorProto.FLOAT)
         return [steps, width], [cast, helper.make_node("Mul", [f"{name}_steps", width.name], [name])]
 
     return _write_packed(run_dir, output, pack, "8-bit", tolerance=0.05)
+
+
+def int8_scale(values: np.ndarray, channel: int) -> np.ndarray:
+    """Return how long a step is where the weights of a channel are told in steps of -127 to 127.
+
+    Weights that are steps already stay what they are, by whatever a normalisation folded into them has multiplied the
+    channel, if the largest is of 112 steps or more. Otherwise the largest weight of a channel is 127 steps.
+
+    Parameters
+    ----------
+    values : ndarray of dtype float32
+    channel : int
+        The axis of the output channels.
+
+    Returns
+    -------
+    ndarray of dtype float32
+        Above 0; broadcasts against `values`.
+    """
+    others = tuple(axis for axis in range(values.ndim) if axis != channel % values.ndim)
+    largest = np.maximum(np.abs(values).max(axis=others, keepdims=True), 1e-30)
+    scale = largest / 127
+    for steps in range(112, 127):
+        told = values * (steps / largest)
+        are_steps = np.abs(told - np.round(told)).max(axis=others, keepdims=True) < 1e-3
+        scale = np.where(are_steps, largest / steps, scale)
+    return scale
 
 
 def _write_packed(

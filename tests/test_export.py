@@ -2,10 +2,11 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from ferlib.artifacts import delivered_run_dir
+from ferlib.artifacts import delivered_run_dir, load_keras_model
 from ferlib.errors import ArtifactError, FerlibError
 from ferlib.export import main
 from ferlib.files import write_json
+from ferlib.formats import int8_scale
 from ferlib.sources.synthetic import draw_faces, write_synthetic
 
 
@@ -42,6 +43,29 @@ def test_a_network_with_weights_of_8_bits_is_a_quarter_as_large(tmp_path, faces)
     assert (tmp_path / "small.onnx").stat().st_size < 0.35 * original.stat().st_size
     found = probabilities(tmp_path / "small.onnx", faces)
     np.testing.assert_allclose(found, probabilities(original, faces), atol=5e-3)
+
+
+@pytest.mark.parametrize("largest", [112, 120, 127])
+def test_weights_that_are_steps_already_keep_them(largest):
+    rng = np.random.default_rng(0)
+    steps = rng.integers(-largest, largest + 1, (3, 3, 8, 5))
+    steps[0, 0, 0] = largest
+    # What a batch normalisation folded into a convolution multiplies each channel by.
+    weights = (steps * rng.uniform(1e-4, 3, 5)).astype(np.float32)
+    np.testing.assert_array_equal(np.round(weights / int8_scale(weights, -1)), steps)
+
+
+def test_other_weights_have_127_steps():
+    weights = np.random.default_rng(1).normal(size=(4, 50)).astype(np.float32)
+    weights[2] = 0
+    steps = weights / int8_scale(weights, 0)
+    np.testing.assert_allclose(np.abs(steps).max(axis=1), [127, 127, 0, 127], rtol=1e-6)
+
+
+def test_both_files_of_the_delivered_model_say_the_same(faces):
+    found = probabilities(delivered_run_dir() / "model.onnx", faces)
+    expected = load_keras_model(delivered_run_dir()).predict_on_batch(faces.astype(np.float32))
+    np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 @pytest.mark.slow
