@@ -302,15 +302,16 @@ def plot_reliability(tables: Mapping[str, pd.DataFrame], *, ax: Axes | None = No
     ----------
     tables : mapping
         Names, as the legend shows them, to tables as `ferlib.evaluation.calibration.tabulate_reliability` returns them.
+        Bins with less than a hundredth of the pictures are left out: the accuracy of so few is chance.
     ax : Axes, optional
     """
     ax = ax or plt.subplots(figsize=(4.6, 4.2))[1]
     ax.plot([0, 1], [0, 1], color="#7F7F7F", linewidth=1, linestyle=":")
     for (name, table), color, marker in zip(tables.items(), _LINES, "osD^vP*", strict=False):
-        filled = table[table["n"] > 0]
+        filled = table[table["n"] >= max(1, table["n"].sum() / 100)]
         ax.plot(filled["confidence"], filled["accuracy"], color=color, marker=marker, markersize=4, label=name)
     ax.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), aspect="equal", title="Reliability")
-    ax.legend(frameon=False, fontsize=9, loc="lower right")
+    ax.legend(frameon=False, fontsize=8, loc="upper left")
     return ax
 
 

@@ -93,6 +93,12 @@ def test_reliability_shows_filled_bins_only():
     assert set(accuracy) <= {0, 1}
 
 
+def test_reliability_leaves_out_bins_of_hardly_any_pictures():
+    y_proba = np.repeat([[0.9, 0.1], [0.6, 0.4]], [300, 2], axis=0)
+    ax = plots.plot_reliability({"a model": tabulate_reliability(np.zeros(302, int), y_proba)})
+    np.testing.assert_allclose(ax.lines[1].get_xdata(), [0.9])
+
+
 def test_curves_leave_out_a_class_without_pictures():
     rng = np.random.default_rng(0)
     y_true = rng.integers(1, 7, 200)
