@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import matplotlib
+import pandas as pd
 import pytest
 
 import ferlib
@@ -139,6 +140,21 @@ def test_results_table_says_what_the_delivered_run_recorded():
         assert f"{low:.1%} to {high:.1%}" in sentence
     assert f"n = {measured['n']:,}" in sentence
     assert f"expected calibration error {measured['ece']:.3f}" in sentence
+
+
+def test_the_reports_are_of_the_models_that_the_readme_tells_of():
+    from ferlib.training import read_experiments
+
+    results = pd.read_csv(ROOT / "reports" / "results.csv", index_col="model")
+    delivered = json.loads((delivered_run_dir() / "metrics.json").read_text(encoding="utf-8"))["test"]
+    row = results.loc[f"{delivered_run_dir().name} (delivered)"]
+    for name in ("accuracy", "macro_f1", "log_loss", "ece"):
+        assert row[name] == pytest.approx(delivered[name], abs=1e-5)
+    assert (ROOT / "reports" / "model_card.md").read_bytes() == (delivered_run_dir() / "model_card.md").read_bytes()
+    recorded = read_experiments()
+    for run in results.index.intersection(recorded.index):
+        assert results.loc[run, "accuracy"] == pytest.approx(recorded.loc[run, "test accuracy"], abs=1e-5)
+    assert {"bovw", "gap_cnn"} <= set(results.index.intersection(recorded.index))
 
 
 def test_results_table_is_made_from_the_experiments():

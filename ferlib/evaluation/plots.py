@@ -253,7 +253,7 @@ def plot_intervals(table: pd.DataFrame, *, label: str = "accuracy", ax: Axes | N
     ax.set_yticks(rows, names, fontsize=9)
     ax.set(xlabel=label, ylim=(len(table) - 0.4, -0.7))
     # Without steps of 2.5 %, which would be written as whole numbers.
-    ax.xaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10]))
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.grid(axis="x", alpha=0.3)
     return ax
