@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ferlib.errors import FerlibError
+from ferlib.images import fit_to_model
 from ferlib.models import get_model
 from ferlib.models.cnn import compact_cnn, plain_cnn
 
@@ -93,6 +94,18 @@ def test_layers_can_be_chosen():
     for pooling in ("max", "average", "stride"):
         flat = next(layer for layer in plain_cnn(7, pooling=pooling).layers if type(layer).__name__ == "Flatten")
         assert flat.output.shape == (None, 6 * 6 * 128)
+
+
+def test_three_block_cnn_tells_pictures_apart_after_its_first_steps(drawn_faces):
+    # Adam's first steps once drove its dense units below 0: it said the same to every picture from then on.
+    import keras
+
+    train = drawn_faces.split("train")
+    images = fit_to_model(train.images[:350], image_size=(64, 64), channels=3).astype(np.float32)
+    model = get_model("three_block_cnn").build(7)
+    model.compile(keras.optimizers.Adam(1e-3), "categorical_crossentropy")
+    model.fit(images, np.eye(7)[train.labels[:350]], batch_size=32, epochs=4, verbose=0)
+    assert model.predict(images, verbose=0).std(axis=0).mean() > 0.02
 
 
 @pytest.mark.parametrize(
