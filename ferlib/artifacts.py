@@ -39,6 +39,7 @@ MODEL_FILES = (ONNX_MODEL, KERAS_MODEL, SKOPS_MODEL)
 
 #: Classes that a scikit-learn pipeline of ours may hold; any other class that skops does not know is refused.
 _TRUSTED = (
+    "ferlib.models.kernel.KernelRidgeClassifier",
     "ferlib.words.bag.BagOfVisualWords",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 #: What classifies the vectors of words.
-CLASSIFIERS = ("logistic", "svm", "chi2")
+CLASSIFIERS = ("logistic", "svm", "chi2", "kernel")
 
 
 @register_model(kind="bovw")
@@ -24,8 +24,10 @@ def bovw(
     encoding: str = "histogram",
     levels: tuple[int, ...] = (1,),
     n_components: int = 0,
+    mirror: bool = False,
     classifier: str = "logistic",
     C: float = 1.0,
+    gamma: float = 3.0,
 ) -> "Pipeline":
     """Dense SIFT, a k-means vocabulary, one histogram of words a picture, a linear classifier.
 
@@ -33,14 +35,16 @@ def bovw(
     ----------
     random_state : int
         Seeds the vocabulary's sample and k-means.
-    n_words, features, encoding, levels, n_components
+    n_words, features, encoding, levels, n_components, mirror
         See `ferlib.words.bag.BagOfVisualWords`.
-    classifier : {"logistic", "svm", "chi2"}
+    classifier : {"logistic", "svm", "chi2", "kernel"}
         Logistic regression; a linear support vector machine whose margins are made probabilities by cross-validation
-        (Platt); or logistic regression after an explicit map of the additive chi-square kernel, for encodings that
-        count.
+        (Platt); logistic regression after an explicit map of the additive chi-square kernel, for encodings that count;
+        or `ferlib.models.kernel.KernelRidgeClassifier`, which keeps all training vectors.
     C : float
         Inverse strength of the classifier's L2 penalty.
+    gamma : float
+        How fast similarity falls with distance, for ``"kernel"``.
 
     Returns
     -------
@@ -59,9 +63,10 @@ def bovw(
         encoding=encoding,
         levels=tuple(levels),
         n_components=n_components,
+        mirror=mirror,
         random_state=random_state,
     )
-    return _classify(words, classifier, C)
+    return _classify(words, classifier, C, gamma)
 
 
 @register_model(kind="bovw")
@@ -73,14 +78,16 @@ def bovw_means(
     encoding: str = "histogram",
     levels: tuple[int, ...] = (1,),
     n_components: int = 0,
+    mirror: bool = False,
     classifier: str = "logistic",
     C: float = 1.0,
+    gamma: float = 3.0,
 ) -> "Pipeline":
     """Words as in `bovw`, and beside each one's count its mean place in the picture and its spread.
 
     Parameters
     ----------
-    random_state, n_words, features, encoding, levels, n_components, classifier, C
+    random_state, n_words, features, encoding, levels, n_components, mirror, classifier, C, gamma
         As for `bovw`.
 
     Returns
@@ -99,28 +106,31 @@ def bovw_means(
         levels=tuple(levels),
         n_components=n_components,
         means=True,
+        mirror=mirror,
         random_state=random_state,
     )
-    return _classify(words, classifier, C)
+    return _classify(words, classifier, C, gamma)
 
 
 @register_model(kind="bovw")
 def bovw_fisher(
     *,
     random_state: int,
-    n_words: int = 64,
+    n_words: int = 128,
     features: str = "dense_sift",
     levels: tuple[int, ...] = (1,),
     n_components: int = 64,
     place_weight: float = 1.0,
-    classifier: str = "logistic",
-    C: float = 1.0,
+    mirror: bool = True,
+    classifier: str = "kernel",
+    C: float = 10.0,
+    gamma: float = 3.0,
 ) -> "Pipeline":
-    """Dense SIFT with its place, a mixture of Gaussians for words, Fisher vectors, logistic regression.
+    """Dense SIFT with its place, a mixture of Gaussians for words, Fisher vectors, a Gaussian kernel.
 
     Parameters
     ----------
-    random_state, n_words, features, levels, n_components, classifier, C
+    random_state, n_words, features, levels, n_components, mirror, classifier, C, gamma
         As for `bovw`.
     place_weight : float
         How much a point's place counts as part of its descriptor.
@@ -143,12 +153,13 @@ def bovw_fisher(
         levels=tuple(levels),
         n_components=n_components,
         place_weight=place_weight,
+        mirror=mirror,
         random_state=random_state,
     )
-    return _classify(words, classifier, C)
+    return _classify(words, classifier, C, gamma)
 
 
-def _classify(words: BagOfVisualWords, classifier: str, C: float) -> "Pipeline":
+def _classify(words: BagOfVisualWords, classifier: str, C: float, gamma: float) -> "Pipeline":
     """Return the pipeline of an encoding and a classifier with probabilities."""
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.kernel_approximation import AdditiveChi2Sampler
@@ -157,8 +168,12 @@ def _classify(words: BagOfVisualWords, classifier: str, C: float) -> "Pipeline":
     from sklearn.preprocessing import FunctionTransformer
     from sklearn.svm import LinearSVC
 
+    from ferlib.models.kernel import KernelRidgeClassifier
+
     if classifier not in CLASSIFIERS:
         raise FerlibError(f"classifier must be one of {', '.join(CLASSIFIERS)}, got '{classifier}'.")
+    if classifier == "kernel":
+        return make_pipeline(words, KernelRidgeClassifier(gamma=gamma, alpha=1 / C, random_state=words.random_state))
     if classifier == "svm":
         return make_pipeline(words, CalibratedClassifierCV(LinearSVC(C=C), ensemble=False))
     logistic = LogisticRegression(C=C, max_iter=300)

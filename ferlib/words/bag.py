@@ -52,6 +52,9 @@ class BagOfVisualWords(TransformerMixin, BaseEstimator):
         Also say where in the picture each word's occurrences lie on average, and how far they are spread.
     place_weight : float
         With Fisher vectors: how much a point's place counts as part of its descriptor; 0 for not at all.
+    mirror : bool
+        Make one bag of the features of each picture and of its mirror image, which shows the same emotion: the vectors
+        of both are equal then.
     n_samples : int
         How many features the vocabulary is learned from at most, fifty a picture.
     random_state : int
@@ -86,6 +89,7 @@ class BagOfVisualWords(TransformerMixin, BaseEstimator):
         levels: tuple[int, ...] = (1,),
         means: bool = False,
         place_weight: float = 0.0,
+        mirror: bool = False,
         n_samples: int = 200_000,
         random_state: int = 0,
     ) -> None:
@@ -99,6 +103,7 @@ class BagOfVisualWords(TransformerMixin, BaseEstimator):
         self.levels = levels
         self.means = means
         self.place_weight = place_weight
+        self.mirror = mirror
         self.n_samples = n_samples
         self.random_state = random_state
 
@@ -108,9 +113,7 @@ class BagOfVisualWords(TransformerMixin, BaseEstimator):
             raise ValueError(f"encoding must be one of {', '.join(ENCODINGS)}, got '{self.encoding}'")
         rng = np.random.default_rng(self.random_state)
         chosen = np.sort(rng.permutation(len(images))[: max(1, self.n_samples // _PER_PICTURE)])
-        bar = track(
-            self._local().describe(images[chosen]), total=len(chosen), desc="describe for words", unit="picture"
-        )
+        bar = track(self._describe(images[chosen]), total=len(chosen), desc="describe for words", unit="picture")
         drawn, places = zip(*(self._draw(found, where, rng) for found, where in bar), strict=True)
         picture = np.repeat(np.arange(len(drawn)), [len(part) for part in drawn])
         descriptors, places = np.concatenate(drawn), np.concatenate(places)
@@ -141,7 +144,7 @@ class BagOfVisualWords(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "vocabulary_")
         # A bar for a handful of pictures would only flash.
         found = track(
-            self._local().describe(images), total=len(images), desc="encode", unit="picture", disable=len(images) < 500
+            self._describe(images), total=len(images), desc="encode", unit="picture", disable=len(images) < 500
         )
         out = np.empty((len(images), self._length()), np.float32)
         for row, (descriptors, places) in zip(out, found, strict=True):
@@ -153,6 +156,14 @@ class BagOfVisualWords(TransformerMixin, BaseEstimator):
         return LocalFeatures(
             kind=self.features, step=self.step, patch_sizes=tuple(self.patch_sizes), upscale=self.upscale
         )
+
+    def _describe(self, images: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the local features of each picture, with those of its mirror image if wanted."""
+        found = self._local().describe(images)
+        if not self.mirror:
+            return found
+        both = zip(found, self._local().describe(images[:, :, ::-1]), strict=True)
+        return (tuple(np.concatenate(pair) for pair in zip(one, other, strict=True)) for one, other in both)
 
     def _draw(
         self, descriptors: np.ndarray, places: np.ndarray, rng: np.random.Generator

@@ -12,7 +12,12 @@ from ferlib.training import TrainingOptions, train_model
 SMALL = {"bovw": {"n_words": 200}, "bovw_means": {"n_words": 100}, "bovw_fisher": {"n_words": 8, "n_components": 16}}
 
 
-CLASSIFIED = [(name, {}) for name in SMALL] + [("bovw", {"classifier": "svm"}), ("bovw", {"classifier": "chi2"})]
+CLASSIFIED = [(name, {}) for name in SMALL] + [
+    ("bovw", {"classifier": "svm"}),
+    ("bovw", {"classifier": "chi2"}),
+    ("bovw_means", {"classifier": "kernel", "mirror": True}),
+    ("bovw_fisher", {"classifier": "logistic"}),
+]
 
 
 @pytest.mark.parametrize(("name", "options"), CLASSIFIED)
@@ -29,11 +34,11 @@ def test_chi_square_is_refused_where_nothing_is_counted():
     for name in ("bovw_means", "bovw_fisher"):
         with pytest.raises(FerlibError, match="compares counts"):
             get_model(name).build(random_state=0, classifier="chi2")
-    with pytest.raises(FerlibError, match="one of logistic, svm, chi2"):
+    with pytest.raises(FerlibError, match="one of logistic, svm, chi2, kernel"):
         get_model("bovw").build(random_state=0, classifier="forest")
 
 
-@pytest.mark.parametrize("classifier", ["svm", "chi2"])
+@pytest.mark.parametrize("classifier", ["svm", "chi2", "kernel"])
 def test_every_classifier_is_weighed_saved_and_loaded(classifier, drawn_faces, tmp_path):
     options = TrainingOptions(class_weight="balanced")
     model_options = {"n_words": 50, "classifier": classifier}

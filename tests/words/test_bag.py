@@ -36,6 +36,15 @@ def test_histograms_count_the_nearest_words(faces):
     np.testing.assert_allclose(bag.transform(faces[:1])[0], np.sqrt(counts / counts.sum()), atol=1e-5)
 
 
+@pytest.mark.parametrize("options", [{}, {"means": True}, {"encoding": "fisher", "place_weight": 1.0}])
+def test_a_face_and_its_mirror_image_are_one_bag(options, faces):
+    bag = BagOfVisualWords(n_words=8, n_components=16, mirror=True, **options, **QUICK).fit(faces)
+    alone = BagOfVisualWords(n_words=8, n_components=16, **options, **QUICK).fit(faces)
+    mirrored = faces[:, :, ::-1]
+    np.testing.assert_allclose(bag.transform(faces), bag.transform(mirrored), atol=1e-4)
+    assert np.abs(alone.transform(faces) - alone.transform(mirrored)).max() > 0.05
+
+
 def test_presence_and_tfidf_by_hand(faces):
     words, _ = next(iterate_words(BagOfVisualWords(n_words=40, **QUICK).fit(faces), faces[:1]))
     counts = np.bincount(words, minlength=40)
