@@ -32,7 +32,7 @@ from ferlib.quiet import start_keras
 
 CONFIG, HISTORY, METRICS, MODEL_CARD = "config.json", "history.json", "metrics.json", "model_card.md"
 ONNX_MODEL, KERAS_MODEL, SKOPS_MODEL = "model.onnx", "model.keras", "model.skops"
-MEMBERS = "members"
+MEMBERS, LEFT_OUT = "members", "left_out.npz"
 
 #: The files that a model can be loaded from, the one that prediction prefers first.
 MODEL_FILES = (ONNX_MODEL, KERAS_MODEL, SKOPS_MODEL)
@@ -162,9 +162,9 @@ class Classifier:
     def _predict_batch(self, images: np.ndarray) -> np.ndarray:
         """Probabilities float32 (n, n_classes) of pictures that already fit."""
         views = make_views(images, self.test_time_augmentation)
-        return self._calibrate(np.mean([self._predict(view) for view in views], axis=0, dtype=np.float32))
+        return self.calibrate(np.mean([self._predict(view) for view in views], axis=0, dtype=np.float32))
 
-    def _calibrate(self, probabilities: np.ndarray) -> np.ndarray:
+    def calibrate(self, probabilities: np.ndarray) -> np.ndarray:
         """Probabilities as the run's calibration makes them; those of a run without one are left as they are."""
         calibration = self.config.get("calibration")
         return probabilities if calibration is None else scale_logits(probabilities, **calibration)
@@ -186,7 +186,7 @@ class Ensemble(Classifier):
     def predict_proba(self, images: np.ndarray, *, batch_size: int = 256) -> np.ndarray:
         """Return the mean of the members' probabilities; see `Classifier.predict_proba`."""
         members = [member.predict_proba(images, batch_size=batch_size) for member in self.members]
-        return self._calibrate(np.mean(members, axis=0, dtype=np.float32))
+        return self.calibrate(np.mean(members, axis=0, dtype=np.float32))
 
 
 def load_classifier(

@@ -17,7 +17,10 @@ from ferlib.training import TrainingOptions
 from ferlib.training.study import STUDY, TREATMENTS, collect_study, summarise_study, train_study
 
 # Small enough that many trainings are possible: what is compared is the treatments, not the models.
-MODELS = {"compact_cnn": {"widths": (16, 32, 64)}, "bovw": {"n_words": 500, "n_components": 64}}
+MODELS = {
+    "compact_cnn": {"widths": (16, 32, 64)},
+    "bovw": {"n_words": 500, "mirror": False, "classifier": "logistic", "C": 1.0},
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

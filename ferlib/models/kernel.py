@@ -52,8 +52,10 @@ class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):
     classes_ : ndarray of shape (n_classes,)
     vectors_ : ndarray of shape (n_kept, n_components), dtype float16
     coefficients_ : ndarray of shape (n_kept, n_classes), dtype float32
-    left_out_ : float
-        Accuracy on the training vectors, each predicted from all the others.
+    kept_ : ndarray of shape (n_kept,), dtype int
+        Which of the training vectors these are.
+    left_out_proba_ : ndarray of shape (n_kept, n_classes), dtype float32
+        Probabilities of each kept training vector, predicted from all the others.
 
     References
     ----------
@@ -86,10 +88,11 @@ class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):
         if len(self.classes_) < 2:
             raise ValueError(f"A classifier needs two classes at least, got one class: {self.classes_[0]}")
         rng = check_random_state(self.random_state)
+        self.kept_ = np.arange(len(X))
         if len(X) > self.max_vectors:
             logger.warning("learning from %d of %d training vectors, as max_vectors says", self.max_vectors, len(X))
-            kept = np.sort(rng.permutation(len(X))[: self.max_vectors])
-            X, codes = X[kept], codes[kept]
+            self.kept_ = np.sort(rng.permutation(len(X))[: self.max_vectors])
+            X, codes = X[self.kept_], codes[self.kept_]
         self._fit_components(X, rng)
         # As they are kept, so that training and prediction compare the same numbers.
         self.vectors_ = self._reduce(X).astype(np.float16)
@@ -97,8 +100,8 @@ class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):
         self.prior_ = targets.mean(axis=0)
         weights = compute_sample_weight(self.class_weight, self.classes_[codes])
         self.coefficients_, scores = self._solve(targets - self.prior_, weights)
-        self.left_out_ = float((scores.argmax(axis=1) == codes).mean())
         self.calibrator_ = LogisticRegression(max_iter=1000, class_weight=self._weights_of_codes()).fit(scores, codes)
+        self.left_out_proba_ = self.calibrator_.predict_proba(scores).astype(np.float32)
         return self
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ class TrainingOptions:
         learning rate starts anew, at a tenth.
     teacher : str or None
         A run's folder whose model's probabilities for the training pictures are learned beside the labels
-        (distillation).
+        (distillation); see `ferlib.training.left_out` for those that it learned from itself.
     distillation : float
         Share of those probabilities in the target, 0 to 1.
     temperature : float

@@ -12,7 +12,17 @@ from typing import Any, get_args, get_origin
 
 import numpy as np
 
-from ferlib.artifacts import CONFIG, HISTORY, MEMBERS, METRICS, MODEL_FILES, SKOPS_MODEL, load_classifier, read_config
+from ferlib.artifacts import (
+    CONFIG,
+    HISTORY,
+    LEFT_OUT,
+    MEMBERS,
+    METRICS,
+    MODEL_FILES,
+    SKOPS_MODEL,
+    load_classifier,
+    read_config,
+)
 from ferlib.datasets import ImageDataset
 from ferlib.errors import ArtifactError, DataError, FerlibError
 from ferlib.files import replacing, write_json
@@ -21,6 +31,7 @@ from ferlib.models import ModelSpec, get_model
 from ferlib.prepare import resample_images
 from ferlib.quiet import start_keras
 from ferlib.training.identity import describe_run, holds_work, remove_checkpoint, remove_run, require_same_run
+from ferlib.training.left_out import write_left_out
 from ferlib.training.options import TrainingOptions
 from ferlib.training.targets import append_votes, blend_with_teacher
 
@@ -196,9 +207,15 @@ def _fit_bovw(
         # That of a calibrated classifier is the one inside it.
         name = "class_weight" if "class_weight" in pipeline[-1].get_params() else "estimator__class_weight"
         pipeline[-1].set_params(**{name: options.class_weight})
-    pipeline.fit(*_training_pictures(spec, dataset, options))
+    images, labels = _training_pictures(spec, dataset, options)
+    pipeline.fit(images, labels)
     with replacing(run_dir / SKOPS_MODEL) as path:
         skops.io.dump(pipeline, path)
+    if hasattr(pipeline[-1], "left_out_proba_"):
+        # A class without a training picture has no column in scikit-learn.
+        probabilities = np.zeros((len(pipeline[-1].kept_), len(dataset.class_names)))
+        probabilities[:, pipeline.classes_] = pipeline[-1].left_out_proba_
+        write_left_out(run_dir, images[pipeline[-1].kept_], probabilities)
 
 
 def _fit_ensemble(
@@ -236,7 +253,7 @@ def _copy_member(source: Path, folder: Path, class_names: tuple[str, ...]) -> No
         shutil.rmtree(leftover, ignore_errors=True)
     new.mkdir(parents=True)
     model = [name for name in MODEL_FILES if (source / name).exists()][:1]
-    for name in (CONFIG, HISTORY, METRICS, *model):
+    for name in (CONFIG, HISTORY, METRICS, LEFT_OUT, *model):
         if (source / name).exists():
             shutil.copyfile(source / name, new / name)
     if (source / MEMBERS).is_dir():

@@ -9,7 +9,7 @@ from ferlib.datasets.ferplus import FERPLUS_EMOTIONS, FERPLUS_OTHERS, read_votes
 from ferlib.errors import ArtifactError, DataError
 from ferlib.files import replacing
 from ferlib.probabilities import scale_logits
-from ferlib.progress import track
+from ferlib.training.left_out import ask_as_if_unseen
 from ferlib.training.options import TrainingOptions
 
 
@@ -92,14 +92,10 @@ def append_votes(
 
 
 def _ask_teacher(images: np.ndarray, class_names: tuple[str, ...], options: TrainingOptions) -> np.ndarray:
-    """Return the teacher's probabilities for all training pictures, float32 (n, n_classes)."""
+    """Return what a teacher says of all training pictures, as if it had not seen them: float32 (n, n_classes)."""
     teacher = load_classifier(options.teacher)
     if teacher.class_names != tuple(class_names):
         raise ArtifactError(
             f"{options.teacher} tells apart {', '.join(teacher.class_names)}, not {', '.join(class_names)}."
         )
-    batches = [
-        teacher.predict_proba(images[start : start + 256])
-        for start in track(range(0, len(images), 256), desc="ask the teacher", unit="batch")
-    ]
-    return np.concatenate(batches)
+    return ask_as_if_unseen(teacher, images)
