@@ -82,14 +82,14 @@ def bovw_means(
     mirror: bool = True,
     classifier: str = "kernel",
     C: float = 5.0,
-    gamma: float = 3.0,
+    gamma: float = 1.0,
 ) -> "Pipeline":
     """Words as in `bovw`, and beside each one's count its mean place in the picture and its spread.
 
     Parameters
     ----------
     random_state, n_words, features, encoding, levels, n_components, mirror, classifier, C, gamma
-        As for `bovw`.
+        As for `bovw`; with places these vectors lie farther apart, so similarity falls more slowly.
 
     Returns
     -------
