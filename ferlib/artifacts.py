@@ -5,6 +5,7 @@
 ``model.onnx``          the network for prediction, on ONNX Runtime
 ``model.keras``         the same network for further training and for gradients
 ``model.skops``         a scikit-learn pipeline, instead of the two above
+``left_out.npz``        what a pipeline with a kernel says of each training picture from all the others; for teaching
 ``members/``            the runs that an ensemble averages, instead of a model of its own
 ``history.json, .csv``  one row an epoch
 ``metrics.json``        what was measured at the end, by split

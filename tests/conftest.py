@@ -1,6 +1,7 @@
 """Fixtures that several rooms' tests share."""
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,10 @@ from ferlib.datasets import ImageDataset
 from ferlib.emotions import EMOTIONS
 from ferlib.inference import VideoWriter
 from ferlib.sources.synthetic import draw_faces
+
+# A shell lets what it starts in the background ignore Ctrl+C, and whatever that starts; some tests press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _archive(variable: str) -> Path:

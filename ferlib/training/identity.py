@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from ferlib import __version__
-from ferlib.artifacts import CONFIG, HISTORY, KERAS_MODEL, MEMBERS, METRICS, MODEL_CARD, MODEL_FILES, read_config
+from ferlib.artifacts import (
+    CONFIG,
+    HISTORY,
+    KERAS_MODEL,
+    LEFT_OUT,
+    MEMBERS,
+    METRICS,
+    MODEL_CARD,
+    MODEL_FILES,
+    read_config,
+)
 from ferlib.datasets import ImageDataset
 from ferlib.errors import ArtifactError, DataError
 from ferlib.models import ModelSpec
@@ -113,5 +123,5 @@ def remove_run(run_dir: Path) -> None:
     remove_checkpoint(run_dir)
     for folder in (MEMBERS, "logs"):
         shutil.rmtree(run_dir / folder, ignore_errors=True)
-    for name in (CONFIG, HISTORY, "history.csv", METRICS, MODEL_CARD, *MODEL_FILES):
+    for name in (CONFIG, HISTORY, "history.csv", METRICS, MODEL_CARD, LEFT_OUT, *MODEL_FILES):
         (run_dir / name).unlink(missing_ok=True)

@@ -58,7 +58,7 @@ def test_one_picture_or_a_batch_any_size_or_colour(cnn_run, drawn_faces):
 
 def test_bovw_is_saved_without_pickle_and_says_the_same(drawn_faces, tmp_path):
     run_dir = train_model("bovw", drawn_faces, tmp_path / "bovw", model_options={"n_words": 30})
-    assert {path.name for path in run_dir.iterdir()} == {"config.json", "model.skops"}
+    assert {path.name for path in run_dir.iterdir()} == {"config.json", "model.skops", "left_out.npz"}
     first, again = (load_classifier(run_dir).predict_proba(drawn_faces.images[:9]) for _ in range(2))
     np.testing.assert_array_equal(first, again)
     np.testing.assert_allclose(first.sum(axis=1), 1, rtol=1e-5)
