@@ -88,8 +88,9 @@ def tabulate_best(table: pd.DataFrame) -> str:
     measured = table.dropna(subset=["val accuracy", "test accuracy"])
     best = measured.loc[measured.groupby("model")["val accuracy"].idxmax()].sort_values("val accuracy", ascending=False)
     lines = [
-        "| model | parameters | MB | epochs | s/epoch | views | val accuracy | test accuracy | test macro-F1 |",
-        "| --- | ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: |",
+        "| model | parameters | MB | epochs | s/epoch | minutes | views | val accuracy | test accuracy "
+        "| test macro-F1 |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: | ---: |",
     ]
     for _, row in best.iterrows():
         cells = [
@@ -98,6 +99,7 @@ def tabulate_best(table: pd.DataFrame) -> str:
             _number(row["MB"], ".1f"),
             _number(row["epochs"], ".0f"),
             _number(row["s/epoch"], ".0f"),
+            _number(row["seconds"] / 60, ".0f"),
             str(row["views"]),
             *(f"{row[name]:.1%}".replace("%", " %") for name in ("val accuracy", "test accuracy", "test macro_f1")),
         ]

@@ -30,6 +30,7 @@ EXAMPLES = """examples:
   python -m ferlib.train --model transfer --model-option backbone=ResNet50 --model-option weights=resnet50.weights.h5
   python -m ferlib.train --model ensemble --model-option members=data/runs/a,data/runs/b --run-dir data/runs/both
   python -m ferlib.train --model compact_cnn --teacher data/runs/both --distillation 0.7 --augment rotation=20
+  python -m ferlib.train --model compact_cnn --start-from data/runs/my_cnn --learning-rate 2e-4 --epochs 10
 
 The model is chosen on the val split, which is cut from train; test is measured once, at the end.
 """
@@ -69,6 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     training.add_argument("--cutmix", type=float, metavar="F", help="paste rectangles: parameter of the distribution")
     training.add_argument("--ema", type=float, metavar="F", help="momentum of the moving average of the weights")
     training.add_argument("--patience", type=int, metavar="N", help="epochs without improvement before stopping")
+    training.add_argument("--start-from", metavar="DIR", help="begin with the weights of this run (fine-tuning)")
     training.add_argument("--frozen-epochs", type=int, metavar="N", help="epochs that leave a backbone as it is")
     training.add_argument("--resample", choices=STRATEGIES, help="resampling of the training split")
     training.add_argument("--class-weight", choices=CLASS_WEIGHTS, help="weigh the loss by class")

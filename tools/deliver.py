@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder.mkdir()
         for name in (CONFIG, HISTORY, f"{Path(HISTORY).stem}.csv"):
             shutil.copyfile(args.run / name, folder / name)
-        _name_teacher(folder)
+        _name_other_runs(folder)
         _write_small(args.run, folder, dataset.split("train").images[:64])
         metrics = record_metrics(folder, dataset, robustness=True)
         before = read_metrics(args.run)["val"]["accuracy"]
@@ -64,12 +64,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _name_teacher(folder: Path) -> None:
-    """Leave of the teacher's path its name: where it lay says nothing on another machine."""
+def _name_other_runs(folder: Path) -> None:
+    """Leave of other runs' paths their names: where they lay says nothing on another machine."""
     config = read_config(folder)
-    if config["training"].get("teacher"):
-        config["training"]["teacher"] = f"data/runs/{Path(config['training']['teacher']).name}"
-        write_json(folder / CONFIG, config)
+    for role in ("teacher", "start_from"):
+        if config["training"].get(role):
+            config["training"][role] = f"data/runs/{Path(config['training'][role]).name}"
+    write_json(folder / CONFIG, config)
 
 
 def _write_small(run: Path, folder: Path, images: np.ndarray) -> None:

@@ -1,5 +1,6 @@
 """The model card of a run, written from what the run recorded."""
 
+from pathlib import Path
 from typing import Any
 
 from ferlib.evaluation.metrics import best_epoch, tabulate_per_class
@@ -97,6 +98,8 @@ def _describe_training(config: dict[str, Any], history: list[dict]) -> list[str]
         f"Seed {training['seed']}, resampling {training['resample']}, class weights {training['class_weight']}"
         f"{', random augmentation' if training['augmentation'] and history else ''}.",
     ]
+    if training.get("start_from"):
+        lines.append(f"It began with the weights of an earlier run, {Path(training['start_from']).name} (fine-tuning).")
     if training.get("teacher"):
         lines.append(
             f"Beside the labels ({1 - training['distillation']:.0%}) it learned what a trained "

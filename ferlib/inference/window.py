@@ -11,6 +11,9 @@ import numpy as np
 # Without a display the graphics library ends the process that asks for a window, so another process asks first.
 _PROBE = "import cv2; cv2.namedWindow('ferlib'); cv2.waitKey(1)"
 
+# (width, height) in pixels that a window has at first, at most; a person may pull it larger.
+_LARGEST = (1280, 720)
+
 
 def has_display() -> bool:
     """Return whether a window can be opened here."""
@@ -31,14 +34,19 @@ class Window:
 
     def __init__(self, title: str) -> None:
         self.title = title
+        self._sized = False
 
     def __enter__(self) -> "Window":
         """Open the window."""
-        cv2.namedWindow(self.title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        cv2.namedWindow(self.title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         return self
 
     def show(self, image: np.ndarray) -> bool:
         """Show a frame (H, W, 3) of RGB; return False once the person has pressed q or Esc, or closed the window."""
+        if not self._sized:
+            scale = min(1, *(limit / side for limit, side in zip(_LARGEST, image.shape[1::-1], strict=True)))
+            cv2.resizeWindow(self.title, *(round(side * scale) for side in image.shape[1::-1]))
+            self._sized = True
         cv2.imshow(self.title, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         pressed = cv2.waitKey(1) & 0xFF
         closed = cv2.getWindowProperty(self.title, cv2.WND_PROP_VISIBLE) < 1

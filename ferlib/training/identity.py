@@ -59,15 +59,17 @@ def describe_run(
     if spec.kind == "cnn":
         config["backend"] = start_keras().backend.backend()
     if options.teacher is not None:
-        config["teacher"] = _describe_teacher(options.teacher)
+        config["teacher"] = _describe_other_run(options.teacher)
+    if options.start_from is not None:
+        config["start"] = _describe_other_run(options.start_from)
     if options.votes is not None:
         config["votes"] = _describe_votes(options.votes)
     # A run to resume is compared with what JSON kept of it, which knows no tuples.
     return json.loads(json.dumps(config))
 
 
-def _describe_teacher(run_dir: str) -> dict[str, Any]:
-    """Return what tells a teacher from another: its model, the runs that it is made of, and their weights' hashes."""
+def _describe_other_run(run_dir: str) -> dict[str, Any]:
+    """Return what tells a run from another: its model, and the hashes of its weights or of its members'."""
     files = sorted(path for name in MODEL_FILES for path in Path(run_dir).rglob(name) if name != KERAS_MODEL)
     return {
         "model": read_config(run_dir)["model"],
@@ -85,7 +87,7 @@ def _describe_votes(path: str) -> dict[str, str]:
 
 def require_same_run(old: dict[str, Any], new: dict[str, Any], run_dir: Path) -> None:
     """Raise unless a run is resumed with the data and the options that it was started with."""
-    for part in ("model", "class_names", "model_options", "training", "data", "teacher", "votes"):
+    for part in ("model", "class_names", "model_options", "training", "data", "teacher", "start", "votes"):
         before, now = old.get(part), new.get(part)
         if part == "training" and isinstance(before, dict):
             # Options that are younger than the run had no effect on it.

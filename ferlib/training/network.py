@@ -1,5 +1,6 @@
 """Train a Keras network, on any of Keras's backends."""
 
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from ferlib.errors import FerlibError
+from ferlib.artifacts import load_keras_model, read_config
+from ferlib.errors import ArtifactError, FerlibError
 from ferlib.evaluation import best_epoch
 from ferlib.models import ModelSpec
 from ferlib.training.batches import TrainingBatches
@@ -64,9 +66,13 @@ def train_network(
     ------
     FerlibError
         The loss became infinite or not-a-number, or the network cannot take the pictures that a crop leaves.
+    ArtifactError
+        The run to start from has no network, or one of another kind.
     """
     steps = -(-len(train[0]) // options.batch_size)
     network = build_for_training(spec, options, model_options)
+    if options.start_from is not None:
+        _copy_weights(options.start_from, network, spec)
     n_classes = val[1].shape[1]
     n_more = train[1].shape[1] - n_classes
     model = _add_output(network, n_more, options.seed) if n_more else network
@@ -143,6 +149,23 @@ def build_for_training(spec: ModelSpec, options: TrainingOptions, model_options:
         raise FerlibError(f"{spec.name} takes pictures of one size only; train it without crop.") from error
     fuse_normalization(model)
     return model
+
+
+def _copy_weights(run_dir: str, network: keras.Model, spec: ModelSpec) -> None:
+    """Give a network the weights of a finished run's, which has to be of the same kind."""
+    config = read_config(run_dir)
+    weights = load_keras_model(run_dir).get_weights()
+    if config["model"] != spec.name or [w.shape for w in weights] != [w.shape for w in network.get_weights()]:
+        values = {
+            name: json.dumps(value).strip("[]").replace(" ", "") for name, value in config["model_options"].items()
+        }
+        options = "".join(f" --model-option {name}={value}" for name, value in values.items())
+        n_classes = len(config["class_names"])
+        raise ArtifactError(
+            f"{run_dir} cannot be started from: its weights are those of --model {config['model']}{options} "
+            f"for {n_classes} emotions."
+        )
+    network.set_weights(weights)
 
 
 def _add_output(network: keras.Model, n_classes: int, seed: int) -> keras.Model:

@@ -43,6 +43,9 @@ class TrainingOptions:
         Momentum of the exponential moving average of the weights, which is what is validated and kept; 0 for none.
     patience : int
         Training ends early after so many epochs without a better validation accuracy.
+    start_from : str or None
+        A finished run's folder with a network of the same kind, whose weights this training begins with (fine-tuning)
+        instead of random ones.
     frozen_epochs : int
         So many epochs first, in which the layers of a ``backbone`` keep their weights; for ``transfer``. After them the
         learning rate starts anew, at a tenth.
@@ -100,6 +103,7 @@ class TrainingOptions:
     cutmix: float = 0.0
     ema: float = 0.0
     patience: int = 15
+    start_from: str | None = None
     frozen_epochs: int = 0
     teacher: str | None = None
     distillation: float = 0.5

@@ -37,6 +37,7 @@ _COLUMNS = (
     *("model", "data", "options", "parameters", "MB", "epochs", "best epoch", "seconds", "s/epoch", "views"),
     *("val accuracy", "val low", "val high", "val macro_f1", "test accuracy", "test low", "test high", "test macro_f1"),
 )
+_MEASURES = ("MB", "seconds", "s/epoch", *(name for name in _COLUMNS if name.startswith(("val", "test"))))
 _COUNTS = ("parameters", "epochs", "best epoch")
 
 
@@ -120,14 +121,16 @@ def tabulate_runs(runs: Sequence[str | Path]) -> pd.DataFrame:
     -------
     DataFrame
         One row a run, by folder name. ``options`` are those that differ from the model's own. ``parameters`` is the
-        number of weights, ``MB`` the model as prediction loads it (10^6 bytes), ``seconds`` the time of all epochs,
-        ``s/epoch`` their median. ``val accuracy`` and so on are fractions, averaged over the views that ``views``
-        names, ``low`` and ``high`` the limits of the accuracy's 95 % interval; what a run has not recorded is
-        not-a-number.
+        number of weights, ``MB`` the model as prediction loads it (10^6 bytes), ``seconds`` the time of all epochs, or
+        of the fit of a model without epochs, ``s/epoch`` their median. ``val accuracy`` and so on are fractions,
+        averaged over the views that ``views`` names, ``low`` and ``high`` the limits of the accuracy's 95 % interval;
+        what a run has not recorded is not-a-number.
     """
     rows = {Path(run).name: _describe(Path(run)) for run in runs}
     table = pd.DataFrame.from_dict(rows, orient="index")
-    return table.astype({name: "Int64" for name in _COUNTS if name in table})
+    # A column that no run has recorded would else hold objects.
+    types = dict.fromkeys(_MEASURES, float) | dict.fromkeys(_COUNTS, "Int64")
+    return table.astype({name: types[name] for name in table if name in types})
 
 
 def read_experiments(path: str | Path = EXPERIMENTS) -> pd.DataFrame:
@@ -170,7 +173,7 @@ def _describe(run: Path) -> dict[str, Any]:
         "MB": sum(path.stat().st_size for path in models) / 1e6,
         "epochs": len(history) or None,
         "best epoch": best_epoch(history) if history else None,
-        "seconds": sum(epoch["seconds"] for epoch in history) or None,
+        "seconds": sum(epoch["seconds"] for epoch in history) or config.get("seconds"),
         "s/epoch": float(np.median([epoch["seconds"] for epoch in history])) if history else None,
         "views": config.get("test_time_augmentation", "none"),
     }

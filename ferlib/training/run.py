@@ -4,6 +4,7 @@ import inspect
 import json
 import logging
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -108,13 +109,16 @@ def train_model(
         remove_run(run_dir)
     else:
         raise ArtifactError(f"{run_dir} already holds a run; resume or overwrite it, or name another folder.")
+    _warn_of_seen_pictures(config, options)
     write_json(run_dir / CONFIG, config)
     if spec.kind == "cnn":
         parameters = _fit_network(
             spec, dataset, run_dir, options, model_options, resume=resume, tensorboard=tensorboard, on_epoch=on_epoch
         )
     elif spec.kind == "bovw":
+        started = time.perf_counter()
         parameters = _fit_bovw(spec, dataset, run_dir, options, model_options)
+        config["seconds"] = round(time.perf_counter() - started, 1)
     else:
         parameters = _fit_ensemble(spec, dataset, run_dir, options, model_options)
         config["n_members"] = len(list((run_dir / MEMBERS).glob("[0-9]*")))
@@ -122,6 +126,18 @@ def train_model(
     # Only now: killed any earlier, the training would have to start again.
     remove_checkpoint(run_dir)
     return run_dir
+
+
+def _warn_of_seen_pictures(config: dict[str, Any], options: TrainingOptions) -> None:
+    """Say so if a run that this one learns from knows pictures that this one will be measured on."""
+    for other in filter(None, (options.teacher, options.start_from)):
+        data = read_config(other)["data"]
+        if data["sha256"] == config["data"]["sha256"] and data["split"] != config["data"]["split"]:
+            logger.warning(
+                "%s was trained on another split of the same pictures: it may know some of val and test, and accuracy "
+                "measured on them says nothing",
+                other,
+            )
 
 
 def _check_model_options(spec: ModelSpec, model_options: dict[str, Any]) -> None:

@@ -99,6 +99,15 @@ def test_reliability_leaves_out_bins_of_hardly_any_pictures():
     np.testing.assert_allclose(ax.lines[1].get_xdata(), [0.9])
 
 
+def test_reliability_of_many_models_leaves_none_out():
+    table = tabulate_reliability(np.zeros(300, int), np.repeat([[0.9, 0.1], [0.6, 0.4]], 150, axis=0))
+    names = [f"model {number}" for number in range(9)]
+    ax = plots.plot_reliability(dict.fromkeys(names, table))
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == names
+    styles = {(line.get_color(), line.get_marker()) for line in ax.lines[1:]}
+    assert len(styles) == len(names)
+
+
 def test_curves_leave_out_a_class_without_pictures():
     rng = np.random.default_rng(0)
     y_true = rng.integers(1, 7, 200)

@@ -247,3 +247,31 @@ def test_an_option_that_the_builder_does_not_know_is_told(drawn_faces, tmp_path)
     with pytest.raises(FerlibError, match=r"compact_cnn has no option colour; it has .*widths"):
         train(drawn_faces, tmp_path / "run", model_options={"colour": "red"})
     assert not (tmp_path / "run").exists()
+
+
+def test_a_training_starts_from_an_earlier_run_s_weights(plain_run, drawn_faces, tmp_path):
+    options = dataclasses.replace(QUICK, epochs=1, learning_rate=1e-9, start_from=str(plain_run))
+    tuned = train(drawn_faces, tmp_path / "tuned", options=options)
+    images = drawn_faces.split("val").images
+    before, after = (load_keras_model(run).trainable_weights for run in (plain_run, tuned))
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_allclose(np.asarray(one), np.asarray(other), atol=1e-5)
+    assert load_classifier(tuned).predict_proba(images).shape == (len(images), 7)
+    assert read_config(tuned)["start"]["model"] == "compact_cnn"
+
+
+def test_weights_of_another_network_are_refused(plain_run, drawn_faces, tmp_path):
+    options = dataclasses.replace(QUICK, start_from=str(plain_run))
+    with pytest.raises(ArtifactError, match=r"--model compact_cnn --model-option widths=8,16,24 for 7 emotions"):
+        train(drawn_faces, tmp_path / "run", options=options, model_options={"widths": (8, 16, 32)})
+    with pytest.raises(ArtifactError, match="nothing"):
+        train(drawn_faces, tmp_path / "run", options=dataclasses.replace(QUICK, start_from=str(tmp_path / "nothing")))
+
+
+def test_learning_from_a_run_that_knows_the_val_pictures_is_said(plain_run, drawn_faces, tmp_path, caplog):
+    options = dataclasses.replace(QUICK, epochs=1, start_from=str(plain_run))
+    train(drawn_faces, tmp_path / "same", options=options)
+    assert "another split" not in caplog.text
+    other = dataclasses.replace(drawn_faces, info={**drawn_faces.info, "split": {"scheme": "official", "seed": 99}})
+    train(other, tmp_path / "other", options=options)
+    assert "another split of the same pictures" in caplog.text

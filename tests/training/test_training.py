@@ -15,7 +15,7 @@ from ferlib.datasets import load_images, split_dataset
 from ferlib.errors import ArtifactError, DataError, FerlibError
 from ferlib.prepare import Augmentation
 from ferlib.sources.synthetic import write_synthetic
-from ferlib.training import TrainingOptions, train_model
+from ferlib.training import TrainingOptions, tabulate_runs, train_model
 
 SMALL = {"widths": (8, 16, 24)}
 
@@ -59,6 +59,7 @@ def test_one_picture_or_a_batch_any_size_or_colour(cnn_run, drawn_faces):
 def test_bovw_is_saved_without_pickle_and_says_the_same(drawn_faces, tmp_path):
     run_dir = train_model("bovw", drawn_faces, tmp_path / "bovw", model_options={"n_words": 30})
     assert {path.name for path in run_dir.iterdir()} == {"config.json", "model.skops", "left_out.npz"}
+    assert tabulate_runs([run_dir]).loc["bovw", "seconds"] > 0
     first, again = (load_classifier(run_dir).predict_proba(drawn_faces.images[:9]) for _ in range(2))
     np.testing.assert_array_equal(first, again)
     np.testing.assert_allclose(first.sum(axis=1), 1, rtol=1e-5)

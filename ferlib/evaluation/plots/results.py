@@ -1,6 +1,7 @@
 """Figures of what models came to: confusions, recalls, intervals, calibration, robustness."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -140,13 +141,15 @@ def plot_reliability(tables: Mapping[str, pd.DataFrame], *, ax: Axes | None = No
         Bins with less than a hundredth of the pictures are left out: the accuracy of so few is chance.
     ax : Axes, optional
     """
-    ax = ax or plt.subplots(figsize=(4.6, 4.2))[1]
+    many = len(tables) > 4
+    ax = ax or plt.subplots(figsize=(7.4 if many else 4.6, 4.2))[1]
     ax.plot([0, 1], [0, 1], color="#7F7F7F", linewidth=1, linestyle=":")
-    for (name, table), color, marker in zip(tables.items(), _LINES, "osD^vP*", strict=False):
+    for (name, table), color, marker in zip(tables.items(), cycle(_LINES), cycle("osD^vP*X"), strict=False):
         filled = table[table["n"] >= max(1, table["n"].sum() / 100)]
         ax.plot(filled["confidence"], filled["accuracy"], color=color, marker=marker, markersize=4, label=name)
     ax.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), aspect="equal", title="Reliability")
-    ax.legend(frameon=False, fontsize=8, loc="upper left")
+    # Of many models the legend would lie on the lines.
+    ax.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1) if many else None)
     return ax
 
 
