@@ -1,9 +1,11 @@
 """What every command line shares: one exit path for errors and interrupts, and logging."""
 
+import contextlib
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from ferlib.errors import FerlibError
 
@@ -25,9 +27,22 @@ def run(main: Callable[[Sequence[str] | None], int]) -> None:
         status = EXIT_FAILED
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped\n")
-        status = EXIT_INTERRUPTED
+        _leave_at_once(EXIT_INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output has gone (| head): nothing is left to say, and nowhere to say it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = EXIT_FAILED
     sys.exit(status)
+
+
+def _leave_at_once(status: int) -> NoReturn:
+    """End the process as it stands.
+
+    TensorFlow prepares batches on threads of its own, which call Python; an interpreter that is taken down under them
+    can crash.
+    """
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BrokenPipeError):
+            stream.flush()
+    os._exit(status)

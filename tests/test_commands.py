@@ -30,14 +30,17 @@ def test_an_error_that_nobody_foresaw_keeps_its_traceback():
         run(lambda argv: 1 // 0)
 
 
-def test_ctrl_c_ends_without_a_traceback(capsys):
-    def interrupt(argv):
-        raise KeyboardInterrupt
-
-    with pytest.raises(SystemExit) as ended:
-        run(interrupt)
-    assert ended.value.code == 130
-    assert capsys.readouterr().err == "\nstopped\n"
+def test_ctrl_c_ends_without_a_traceback_and_waits_for_no_thread():
+    code = (
+        "import threading, time; from ferlib.commands import run\n"
+        "def interrupt(argv):\n"
+        "    threading.Thread(target=time.sleep, args=(100,)).start()\n"
+        "    print('half', end='')\n"
+        "    raise KeyboardInterrupt\n"
+        "run(interrupt)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "half", "\nstopped\n")
 
 
 def test_a_reader_that_leaves_early_is_no_news():
