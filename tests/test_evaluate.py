@@ -27,7 +27,7 @@ NUMBERS = (
 
 def train_words(data, run_dir, options):
     """Train a small bag of visual words and measure it, as the training command does."""
-    train_model("bovw", data, run_dir, options, model_options={"n_words": 20})
+    train_model("bovw", data, run_dir, options, model_options={"n_words": 20, "mirror": False})
     record_metrics(run_dir, data)
     return run_dir
 

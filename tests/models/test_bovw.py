@@ -50,7 +50,7 @@ def test_every_classifier_is_weighed_saved_and_loaded(classifier, drawn_faces, t
 
 def test_words_and_classifier_are_searched_together(drawn_faces):
     train = drawn_faces.split("train")
-    pipeline = get_model("bovw").build(random_state=0, n_words=30, classifier="logistic")
+    pipeline = get_model("bovw").build(random_state=0, n_words=30, mirror=False, classifier="logistic")
     grid = {"bagofvisualwords__encoding": ["histogram", "presence"], "logisticregression__C": [0.01, 10.0]}
     search = GridSearchCV(pipeline, grid, cv=2).fit(train.images[:140], train.labels[:140])
     assert len(search.cv_results_["mean_test_score"]) == 4

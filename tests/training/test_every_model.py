@@ -20,6 +20,7 @@ OPTIONS = {
     "transfer": ("weights=none", "upscale=1"),
     "ensemble": ("size=2", 'member_options={"widths": [4, 8]}'),
     "bovw": ("n_words=50",),
+    "bovw_means": ("n_words=50",),
 }
 
 
