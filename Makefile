@@ -24,7 +24,7 @@ demo: environment ## execute the notebooks small, then predict on a photograph (
 	@echo 'Made by this demonstration:'
 	@find build/demo -type f ! -path 'build/demo/runs/*' | sort | sed 's/^/  /'
 
-series: environment ## execute the notebooks on all data (about an hour) and renew reports/
+series: environment ## execute the notebooks on all data (one to three hours) and renew reports/
 	$(python) -m ferlib.series --size full --output build/series --reports reports $(with_data)
 
 test: environment lint ## lint, unit tests and notebooks
