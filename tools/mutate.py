@@ -12,6 +12,7 @@ import argparse
 import io
 import multiprocessing
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -58,6 +59,7 @@ def main() -> int:
         print(f"{len(bad)} files broke what is promised; they are in {keep}:")
         print("\n".join(path.name for path in bad))
         return 1
+    shutil.rmtree(keep)
     return 0
 
 
