@@ -40,6 +40,8 @@ def silent_stderr(*, even_if_it_fails: bool = False) -> Iterator[None]:
 def start_keras() -> ModuleType:
     """Import Keras quietly and let its backend find its devices, which is when TensorFlow has most to say.
 
+    TensorFlow is told to compute with oneDNN, unless ``TF_ENABLE_ONEDNN_OPTS`` says otherwise.
+
     Returns
     -------
     module
@@ -47,6 +49,9 @@ def start_keras() -> ModuleType:
     """
     if "keras" in sys.modules:
         return sys.modules["keras"]
+    # TensorFlow's own choice is to do so where a processor has AVX-512 VNNI or newer instructions. Processors with
+    # AVX2 alone gain as well: a training step of vgg_dense took 2.1 s instead of 3.0, of gap_cnn 0.14 instead of 0.21.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     with silent_stderr():
         import keras
 
