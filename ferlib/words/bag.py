@@ -4,8 +4,10 @@ import warnings
 from collections.abc import Iterator
 
 import numpy as np
+from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
+from threadpoolctl import threadpool_limits
 
 from ferlib.progress import track
 from ferlib.words.encode import (
@@ -23,6 +25,9 @@ from ferlib.words.kmeans import KMeans, assign, squared_distances
 
 # Features that a vocabulary is learned from, of one picture: fifty say little less than all, and let more pictures in.
 _PER_PICTURE = 50
+
+# Pictures that a thread encodes before it takes the next ones.
+_TOGETHER = 32
 
 # Nearest words that share a point in soft assignment.
 _N_NEAREST = 5
@@ -142,13 +147,23 @@ class BagOfVisualWords(TransformerMixin, BaseEstimator):
             Cell by cell of the pyramid, then the means. Each cell's part has length 1, or 0 if nothing is in it.
         """
         check_is_fitted(self, "vocabulary_")
-        # A bar for a handful of pictures would only flash.
-        found = track(
-            self._describe(images), total=len(images), desc="encode", unit="picture", disable=len(images) < 500
-        )
         out = np.empty((len(images), self._length()), np.float32)
-        for row, (descriptors, places) in zip(out, found, strict=True):
-            row[:] = self._encode(self._reduce(descriptors, places), places)
+
+        def fill(start: int) -> int:
+            some = slice(start, start + _TOGETHER)
+            for row, (descriptors, places) in zip(out[some], self._describe(images[some]), strict=True):
+                row[:] = self._encode(self._reduce(descriptors, places), places)
+            return len(out[some])
+
+        # A picture's matrices are small: BLAS would lose more by sharing each among the cores than it gains.
+        with (
+            threadpool_limits(1, user_api="blas"),
+            # A bar for a handful of pictures would only flash.
+            track(total=len(images), desc="encode", unit="picture", disable=len(images) < 500) as bar,
+        ):
+            starts = range(0, len(images), _TOGETHER)
+            for done in Parallel(-1, backend="threading", return_as="generator")(delayed(fill)(n) for n in starts):
+                bar.update(done)
         return out
 
     def _local(self) -> LocalFeatures:
