@@ -86,11 +86,12 @@ def write_report(
 
     plots.use_style()
     folder, names = Path(folder), metrics["class_names"]
+    measured = f"{title}, ECE {metrics['ece']:.3f}"
     figures = {
         "confusion_matrix": plots.plot_confusion_matrix(metrics).figure,
         "recalls": plots.plot_recalls({title: metrics}).figure,
         "curves": plots.plot_curves(y_true, y_proba, names),
-        "reliability": plots.plot_reliability({title: tabulate_reliability(y_true, y_proba)}).figure,
+        "reliability": plots.plot_reliability({measured: tabulate_reliability(y_true, y_proba)}).figure,
     }
     if history:
         figures["history"] = plots.plot_history(history)
