@@ -27,8 +27,9 @@ demo: environment ## execute the notebooks small, then predict on a photograph (
 series: environment ## execute the notebooks on all data (one to three hours) and renew reports/
 	$(python) -m ferlib.series --size full --output build/series --reports reports $(with_data)
 
+# Two processes share the files, each in the order of the folder: much of what the tests do keeps one core busy.
 test: environment lint ## lint, unit tests and notebooks
-	$(python) -m pytest
+	$(python) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: environment ## style of code and notebooks
 	$(python) -m ruff check .
