@@ -24,7 +24,7 @@ demo: environment ## execute the notebooks small, then predict on a photograph (
 	@echo 'Made by this demonstration:'
 	@find build/demo -type f ! -path 'build/demo/runs/*' | sort | sed 's/^/  /'
 
-series: environment ## execute the notebooks on all data (one to three hours) and renew reports/
+series: environment ## execute the notebooks on all data (an hour or more) and renew reports/
 	$(python) -m ferlib.series --size full --output build/series --reports reports $(with_data)
 
 # Two processes share the files, each in the order of the folder: much of what the tests do keeps one core busy.

@@ -31,7 +31,7 @@ def plot_confusion_matrix(metrics: Mapping[str, Any], *, title: str = "", ax: Ax
     counts, names = np.array(metrics["confusion_matrix"]), metrics["class_names"]
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     text = np.array([[f"{s:.0%}\n{c}" for s, c in zip(*row, strict=True)] for row in zip(shares, counts, strict=True)])
-    ax = ax or plt.subplots(figsize=(6, 5.2))[1]
+    ax = ax or plt.subplots(figsize=(5.2, 5.4))[1]
     sns.heatmap(
         shares, annot=text, fmt="", cmap="cividis", vmin=0, vmax=1, square=True, cbar=False, linewidths=0.5,
         xticklabels=names, yticklabels=names, annot_kws={"fontsize": 8}, ax=ax,
