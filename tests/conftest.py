@@ -17,7 +17,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _archive(variable: str) -> Path:
+def _named(variable: str) -> Path:
     value = os.environ.get(variable)
     if not value:
         pytest.skip(f"{variable} is not set: this test needs the real data")
@@ -29,13 +29,31 @@ def _archive(variable: str) -> Path:
 @pytest.fixture(scope="session")
 def fer2013_archive() -> Path:
     """The real FER2013 archive that FER2013_ARCHIVE names."""
-    return _archive("FER2013_ARCHIVE")
+    return _named("FER2013_ARCHIVE")
 
 
 @pytest.fixture(scope="session")
 def expw_archive() -> Path:
     """The real ExpW sample that EXPW_ARCHIVE names."""
-    return _archive("EXPW_ARCHIVE")
+    return _named("EXPW_ARCHIVE")
+
+
+@pytest.fixture(scope="session")
+def ferplus_votes() -> Path:
+    """The real votes that FERPLUS_VOTES names."""
+    return _named("FERPLUS_VOTES")
+
+
+@pytest.fixture(scope="session")
+def photos_dir() -> Path:
+    """The folder of real photos that PHOTOS_DIR names."""
+    return _named("PHOTOS_DIR")
+
+
+@pytest.fixture(scope="session")
+def videos_dir() -> Path:
+    """The folder of real videos that VIDEOS_DIR names."""
+    return _named("VIDEOS_DIR")
 
 
 @pytest.fixture(scope="session")

@@ -450,10 +450,8 @@ def test_something_has_to_be_named(capsys):
 @pytest.mark.parametrize(
     ("name", "people"), [("please.mkv", {"1"}), ("head-pose-face-detection-female-and-male.gif", {"1", "2"})]
 )
-def test_people_of_real_videos_keep_their_numbers(name, people, predict, tmp_path, capsys):
-    if not os.environ.get("VIDEOS_DIR"):
-        pytest.skip("VIDEOS_DIR is not set: this test needs the real videos")
-    predict(Path(os.environ["VIDEOS_DIR"]) / name, "--output-csv", tmp_path / "f.csv")
+def test_people_of_real_videos_keep_their_numbers(name, people, predict, videos_dir, tmp_path, capsys):
+    predict(videos_dir / name, "--output-csv", tmp_path / "f.csv")
     rows = read_csv(tmp_path / "f.csv")
     assert {row["face"] for row in rows} == people
     for person in people:

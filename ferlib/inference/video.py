@@ -100,7 +100,7 @@ def is_video(path: str | Path) -> bool:
     try:
         with Image.open(path) as picture:
             return getattr(picture, "n_frames", 1) > 1
-    # Whatever is wrong with the file, reading it as a picture will say so.
+    # Pillow raises nearly anything on damaged files; whatever is wrong, reading it as a picture will say so.
     except Exception:
         return False
 

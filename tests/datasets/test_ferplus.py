@@ -1,7 +1,5 @@
 """FER+ votes are found by file stem, and majorities are those of the votes."""
 
-import os
-
 import numpy as np
 import pytest
 
@@ -70,12 +68,9 @@ def test_the_environment_may_name_the_file(monkeypatch, tmp_path):
 
 
 @pytest.mark.real_data
-def test_raters_side_with_most_labels_of_fer2013(fer2013_archive):
-    path = find_votes()
-    if path is None or not os.path.exists(path):  # noqa: PTH110
-        pytest.skip("FERPLUS_VOTES is not set: this test needs the real votes")
+def test_raters_side_with_most_labels_of_fer2013(fer2013_archive, ferplus_votes):
     test = load_images(fer2013_archive).split("test")
-    votes = read_votes(path, test.names)
+    votes = read_votes(ferplus_votes, test.names)
     assert votes["n"].notna().mean() > 0.98
     clear = (votes["majority"] != "").to_numpy()
     agree = (votes["majority"].to_numpy() == np.array(test.class_names)[test.labels])[clear].mean()

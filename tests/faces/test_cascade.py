@@ -1,9 +1,7 @@
 """The cascade finds what the mtcnn package finds, without TensorFlow."""
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import matplotlib.cbook
@@ -57,12 +55,9 @@ def test_faces_are_those_of_the_package(size, hopper, package):
 
 @pytest.mark.slow
 @pytest.mark.real_data
-def test_faces_are_those_of_the_package_on_real_photos(package):
-    if not os.environ.get("PHOTOS_DIR"):
-        pytest.skip("PHOTOS_DIR is not set: this test needs the real photos")
+def test_faces_are_those_of_the_package_on_real_photos(package, photos_dir):
     found = 0
-    folder = Path(os.environ["PHOTOS_DIR"])
-    for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES):
+    for path in sorted(path for path in photos_dir.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES):
         image = to_rgb(read_picture(path))
         ours = Cascade().detect(image)
         agree(ours, package(image))

@@ -1,5 +1,4 @@
 import csv
-import os
 import subprocess
 import sys
 from collections import defaultdict
@@ -34,15 +33,12 @@ def hopper():
 
 
 @pytest.fixture(scope="module")
-def photos() -> dict[str, list[tuple[int, ...]]]:
+def photos(photos_dir) -> dict[str, list[tuple[int, ...]]]:
     """The real photos that PHOTOS_DIR names: path to face boxes."""
-    if not os.environ.get("PHOTOS_DIR"):
-        pytest.skip("PHOTOS_DIR is not set: this test needs the real photos")
-    folder = Path(os.environ["PHOTOS_DIR"])
-    boxes = defaultdict(list, {folder / "no-faces.jpg": []})
-    with (folder / "boxes.csv").open(newline="") as file:
+    boxes = defaultdict(list, {photos_dir / "no-faces.jpg": []})
+    with (photos_dir / "boxes.csv").open(newline="") as file:
         for row in csv.DictReader(file):
-            boxes[folder / row["file"]].append(tuple(int(row[name]) for name in ("x", "y", "width", "height")))
+            boxes[photos_dir / row["file"]].append(tuple(int(row[name]) for name in ("x", "y", "width", "height")))
     return boxes
 
 
