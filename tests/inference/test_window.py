@@ -22,7 +22,8 @@ pytestmark = pytest.mark.skipif(
 def screen(monkeypatch):
     """The environment's display is a virtual screen."""
     read, write = os.pipe()
-    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1024x768x24"]
+    # Without -noreset the screen begins anew, and refuses whoever comes just then, each time its last client leaves.
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1024x768x24", "-noreset"]
     server = subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL)
     os.close(write)
     with os.fdopen(read) as numbers:
@@ -36,12 +37,14 @@ def xdotool(*words):
     return subprocess.run(["xdotool", *words], capture_output=True, text=True, check=False).stdout.split()
 
 
-def wait_for_window(name, seconds=60):
-    for _ in range(seconds * 10):
+def wait_for_window(name, process, seconds=60):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
         if found := xdotool("search", "--onlyvisible", "--name", name):
             return found[-1]
         time.sleep(0.1)
-    raise AssertionError(f"no window {name}")
+    process.kill()
+    raise AssertionError(f"no window {name}: {process.communicate()}")
 
 
 @pytest.fixture
@@ -58,20 +61,22 @@ def test_a_window_shows_a_video_until_the_person_ends_it(long_video, key, tmp_pa
     assert has_display()
     outputs = ["--output-csv", tmp_path / "faces.csv", "--output-json", tmp_path / "faces.json"]
     command = [sys.executable, "-m", "ferlib.predict", long_video, "--detector", "none", "--show", *outputs]
-    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        window, widths = wait_for_window("long.avi"), set()
-        while process.poll() is None:
-            widths.update(word for word in xdotool("getwindowgeometry", "--shell", window) if word.startswith("WIDTH"))
-            if "WIDTH=160" in widths:
-                # A key that comes before the window has the focus is lost.
-                xdotool("windowfocus", window)
-                xdotool("key", key)
-            time.sleep(0.3)
-        assert "WIDTH=160" in widths  # a frame in its own size
-        out, err = process.communicate()
-    finally:
-        process.kill()
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(list(map(str, command)), **pipes) as process:
+        try:
+            window, widths = wait_for_window("long.avi", process), set()
+            while process.poll() is None:
+                geometry = xdotool("getwindowgeometry", "--shell", window)
+                widths.update(word for word in geometry if word.startswith("WIDTH"))
+                if "WIDTH=160" in widths:
+                    # A key that comes before the window has the focus is lost.
+                    xdotool("windowfocus", window)
+                    xdotool("key", key)
+                time.sleep(0.3)
+            assert "WIDTH=160" in widths  # a frame in its own size
+            out, err = process.communicate()
+        finally:
+            process.kill()
     assert process.returncode == 0, err
     # What was seen until then is written, and no more was looked at.
     rows = (tmp_path / "faces.csv").read_text().splitlines()
