@@ -16,7 +16,7 @@ help: ## list these targets
 
 demo: environment ## execute the notebooks small, then predict on a photograph (minutes)
 	@rm -rf build/demo
-	@$(python) -m ferlib.series --size demo --output build/demo $(with_data)
+	@$(python) tools/run_notebooks.py --size demo --output build/demo $(with_data)
 	@$(python) -m ferlib.predict \
 		"$$($(python) -c 'import matplotlib; print(matplotlib.get_data_path())')/sample_data/grace_hopper.jpg" \
 		--output-image build/demo/grace_hopper.png \
@@ -25,7 +25,7 @@ demo: environment ## execute the notebooks small, then predict on a photograph (
 	@find build/demo -type f ! -path 'build/demo/runs/*' | sort | sed 's/^/  /'
 
 series: environment ## execute the notebooks on all data (an hour or more) and renew reports/
-	$(python) -m ferlib.series --size full --output build/series --reports reports $(with_data)
+	$(python) tools/run_notebooks.py --size full --output build/series --reports reports $(with_data)
 
 # Two processes share the files, each in the order of the folder: much of what the tests do keeps one core busy.
 test: environment lint ## lint, unit tests and notebooks

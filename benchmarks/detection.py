@@ -1,7 +1,7 @@
 """How well and how fast faces are found: ``python benchmarks/detection.py photos/``.
 
 The folder holds photographs and ``boxes.csv`` with the columns file, x, y, width and height, a row a face. A detection
-and a labelled face belong together if their boxes overlap by 0.4 (IoU) or the centre of one lies in the other, as
+and a labelled face belong together if their boxes iou by 0.4 (IoU) or the centre of one lies in the other, as
 detectors cut faces differently. MTCNN is also compared with the mtcnn package, whose weights it has: photograph by
 photograph, in turns.
 """
@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from ferlib.faces import make_detector, overlap
-from ferlib.faces.cascade import Cascade
-from ferlib.images import read_picture, to_rgb
-from ferlib.progress import track
+from ferlib.core.console import progress_bar
+from ferlib.core.images import read_image, to_rgb
+from ferlib.faces import iou, make_detector
+from ferlib.faces.mtcnn import Cascade
 
 Box = tuple[int, int, int, int]
 
@@ -33,7 +33,7 @@ def main() -> None:
     with (args.folder / "boxes.csv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             labelled[row["file"]].append(tuple(int(row[name]) for name in ("x", "y", "width", "height")))
-    photos = {path.name: read_picture(path) for path in sorted(args.folder.iterdir()) if path.suffix != ".csv"}
+    photos = {path.name: read_image(path) for path in sorted(args.folder.iterdir()) if path.suffix != ".csv"}
     known = {name: image for name, image in photos.items() if name in labelled or name.startswith("no-faces")}
     print(f"{len(known)} photographs, {sum(map(len, labelled.values()))} labelled faces")
     for name in ("mtcnn", "haar"):
@@ -55,34 +55,34 @@ def measure_against_labels(name: str, photos: dict[str, np.ndarray], labelled: d
 
 def compare_with_package(photos: dict[str, np.ndarray]) -> None:
     """Print whether the mtcnn package finds the same boxes, and how much longer it takes."""
-    from ferlib.quiet import start_keras
+    from ferlib.core.backend import import_keras
 
-    start_keras()
+    import_keras()
     from mtcnn import MTCNN
 
     ours, theirs = Cascade(), MTCNN()
     ours.detect(to_rgb(next(iter(photos.values()))))
     theirs.detect_faces(next(iter(photos.values())))
-    seconds, overlaps, differ = np.zeros(2), [], []
-    for name, image in track(photos.items(), desc="mtcnn and the package", unit="photo"):
+    seconds, ious, differ = np.zeros(2), [], []
+    for name, image in progress_bar(photos.items(), desc="mtcnn and the package", unit="photo"):
         started = time.perf_counter()
         mine = [(x, y, right - x, bottom - y) for x, y, right, bottom in ours.detect(to_rgb(image))[:, :4]]
         between = time.perf_counter()
         reference = [tuple(face["box"]) for face in theirs.detect_faces(image)]
         seconds += between - started, time.perf_counter() - between
-        overlaps += [overlap(mine[i], reference[j]) for i, j in match(mine, reference, overlap)]
+        ious += [iou(mine[i], reference[j]) for i, j in match(mine, reference, iou)]
         if len(mine) != len(reference):
             differ.append(f"{name} ({len(mine)} and {len(reference)})")
     print(
         f"the mtcnn package on {len(photos)} photographs: the same number of faces in "
-        f"{f'all but {differ}' if differ else 'all'}, {len(overlaps)} pairs, smallest IoU "
-        f"{min(overlaps):.3f}; {seconds[0]:.1f} s against {seconds[1]:.1f} s"
+        f"{f'all but {differ}' if differ else 'all'}, {len(ious)} pairs, smallest IoU "
+        f"{min(ious):.3f}; {seconds[0]:.1f} s against {seconds[1]:.1f} s"
     )
 
 
 def belong_together(first: Box, second: Box) -> float:
     """Return how well two boxes of different detectors agree, 0 where they are of two faces."""
-    score = overlap(first, second)
+    score = iou(first, second)
     return score + 0.01 if score >= 0.4 or holds_centre(first, second) or holds_centre(second, first) else 0.0
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ferlib.artifacts import load_classifier
-from ferlib.datasets.expw import read_labelled_photos
+from ferlib.core.console import progress_bar
+from ferlib.data.layouts.expw import read_labelled_photos
 from ferlib.evaluation.intervals import wilson_interval
-from ferlib.faces import DETECTORS, Face, find_match
-from ferlib.inference import EmotionRecognizer, write_picture
-from ferlib.progress import track
+from ferlib.faces import DETECTORS, Face, match_box
+from ferlib.inference import EmotionRecognizer, write_image
+from ferlib.runs.classifier import load_classifier
 
 MARGINS = (-0.05, 0.0, 0.05, 0.1, 0.2, 0.3)
 
@@ -61,15 +61,15 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
     n_faces = n_found = 0
     labels: list[int] = []
     for_peer = []
-    for photo, faces in track(read_labelled_photos(args.data, sample_size=args.photos), unit="photo"):
+    for photo, faces in progress_bar(read_labelled_photos(args.data, sample_size=args.photos), unit="photo"):
         found = finder.detector.detect(photo)
-        matches = [find_match(found, box) for box, _ in faces]
+        matches = [match_box(found, box) for box, _ in faces]
         n_faces += len(faces)
         n_found += sum(match is not None for match in matches)
         labels += [label for _, label in faces]
         if args.peer:
             for_peer.append({"file": f"{len(for_peer)}.png", "boxes": [list(map(int, box)) for box, _ in faces]})
-            write_picture(folder / for_peer[-1]["file"], photo)
+            write_image(folder / for_peer[-1]["file"], photo)
         for margin, recognizer in zip(MARGINS, recognizers, strict=True):
             own = recognizer.predict_faces(photo, [Face(box, 1.0) for box, _ in faces]).argmax(axis=1)
             right[margin, "own"] += [bool(code == label) for code, (_, label) in zip(own, faces, strict=True)]

@@ -10,17 +10,17 @@ import time
 import cv2
 import numpy as np
 
-from ferlib.sources.synthetic import draw_faces
-from ferlib.words.features import LocalFeatures
+from ferlib.models.bovw.features import LocalFeatures
+from ferlib.synthetic.generate import draw_faces
 
 
 def main() -> None:
     """Measure and print one line a kind."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=100, help="how many faces are drawn (default: 100)")
+    parser.add_argument("--images", type=int, default=100, help="how many faces are drawn (default: 100)")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each kind (default: 3)")
     args = parser.parse_args()
-    images = draw_faces(np.arange(args.pictures) % 7, seed=0)
+    images = draw_faces(np.arange(args.images) % 7, seed=0)
     for kind in ("dense_sift", "grid_sift", "sift", "orb"):
         features = LocalFeatures(kind=kind, step=4, patch_sizes=(12, 16, 24))
         side = 48 * features.upscale
@@ -40,12 +40,12 @@ def main() -> None:
                 pass
 
         def bare(kind: str = kind, engine: cv2.Feature2D = engine, points: list = points, side: int = side) -> None:
-            for picture in images:
-                image = cv2.resize(picture, (side, side), interpolation=cv2.INTER_CUBIC)
+            for image in images:
+                large = cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC)
                 if kind in ("dense_sift", "grid_sift"):
-                    engine.compute(image, points)
+                    engine.compute(large, points)
                 else:
-                    engine.detectAndCompute(image, None)
+                    engine.detectAndCompute(large, None)
 
         seconds = np.empty((args.rounds, 2))
         for number in range(args.rounds):
@@ -54,7 +54,7 @@ def main() -> None:
                 run()
                 seconds[number, column] = time.perf_counter() - started
         mine, theirs = 1000 * np.median(seconds, axis=0) / len(images)
-        print(f"{kind:<11} {mine:7.2f} ms a picture, bare OpenCV {theirs:7.2f} ms: ratio of speeds {theirs / mine:.2f}")
+        print(f"{kind:<11} {mine:7.2f} ms an image, bare OpenCV {theirs:7.2f} ms: ratio of speeds {theirs / mine:.2f}")
 
 
 if __name__ == "__main__":

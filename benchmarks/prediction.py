@@ -24,8 +24,8 @@ PHOTO = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 _MTCNN = """
 import sys
 from mtcnn import MTCNN
-from ferlib.images import read_picture
-print(len(MTCNN().detect_faces(read_picture(sys.argv[1]))))
+from ferlib.core.images import read_image
+print(len(MTCNN().detect_faces(read_image(sys.argv[1]))))
 """
 
 _FER = """
@@ -100,14 +100,14 @@ def _peak_memory(command: list[str]) -> int:
 
 def measure_detection(rounds: int) -> None:
     """Measure how long the faces of a photograph of 512 x 600 pixels take."""
+    from ferlib.core.backend import import_keras
+    from ferlib.core.images import read_image
     from ferlib.faces import make_detector
-    from ferlib.images import read_picture
-    from ferlib.quiet import start_keras
 
-    start_keras()
+    import_keras()
     from mtcnn import MTCNN
 
-    photo = read_picture(PHOTO)
+    photo = read_image(PHOTO)
     ours, theirs = make_detector("mtcnn"), MTCNN()
     mine, other = _in_turns(lambda: ours.detect(photo), lambda: theirs.detect_faces(photo), rounds)
     box, reference = ours.detect(photo)[0].box, tuple(theirs.detect_faces(photo)[0]["box"])
@@ -121,8 +121,8 @@ def measure_emotions(rounds: int) -> None:
     """Measure emotions of faces in batches of 64, beside the bare calls of ONNX Runtime for the same views."""
     import onnxruntime
 
-    from ferlib.artifacts import load_classifier
-    from ferlib.images import make_views
+    from ferlib.core.images import make_views
+    from ferlib.runs.classifier import load_classifier
 
     classifier = load_classifier()
     options = onnxruntime.SessionOptions()
@@ -143,10 +143,10 @@ def measure_emotions(rounds: int) -> None:
 
 def make_clip(path: Path, n_frames: int) -> None:
     """Write a video in which a face moves through 640 x 480 pixels, thirty frames a second."""
-    from ferlib.images import read_picture, resize
+    from ferlib.core.images import read_image, resize
     from ferlib.inference import VideoWriter
 
-    photo = resize(read_picture(PHOTO), (240, 204))
+    photo = resize(read_image(PHOTO), (240, 204))
     noise = 90 + np.random.default_rng(0).normal(0, 4, (30, 480, 640, 1))
     walls = np.clip(noise, 0, 255).astype(np.uint8).repeat(3, axis=-1)
     with VideoWriter(path, rate=30) as writer:
@@ -193,12 +193,12 @@ def measure_memory(folder: Path, n_frames: int) -> None:
 
 def measure_peer(peer: str, rounds: int) -> None:
     """Measure one photograph with Haar's detector, ferlib and fer, both warm."""
-    from ferlib.images import read_picture
+    from ferlib.core.images import read_image
     from ferlib.inference import EmotionRecognizer
 
     theirs = json.loads(_output([peer, "-c", _FER, str(PHOTO)]).splitlines()[-1])["warm"]
     # Below this many pixels fer looks for no face either.
-    image, recognizer = read_picture(PHOTO), EmotionRecognizer("haar", min_face_size=50)
+    image, recognizer = read_image(PHOTO), EmotionRecognizer("haar", min_face_size=50)
     ours, _ = _in_turns(lambda: recognizer.recognize(image), lambda: None, rounds)
     print(f"one photograph, warm, Haar: {1000 * ours:.0f} ms, fer {1000 * theirs:.0f} ms")
 

@@ -1,7 +1,7 @@
 """Memory and time of SMOTE over a set of ExpW's size: ``python benchmarks/smote_memory.py``.
 
-The pictures are generated: 91,793 of 64 x 64 x 3, blurred noise around a mean face for each class, with ExpW's counts.
-What is printed is the peak of this process, pictures given and returned included.
+The images are generated: 91,793 of 64 x 64 x 3, blurred noise around a mean face for each class, with ExpW's counts.
+What is printed is the peak of this process, images given and returned included.
 """
 
 import argparse
@@ -11,15 +11,15 @@ import time
 import cv2
 import numpy as np
 
-from ferlib.prepare import resample_images
-from ferlib.prepare.resample import BLENDING
+from ferlib.preprocessing import resample_images
+from ferlib.preprocessing.resample import BLENDING
 
 # ExpW's faces by emotion: angry, disgust, fear, happy, sad, surprise, neutral.
 COUNTS = (3671, 3995, 1088, 30537, 10559, 7060, 34883)
 
 
 def generate(counts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Return pictures, uint8 (n, 64, 64, 3), and labels."""
+    """Return images, uint8 (n, 64, 64, 3), and labels."""
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(len(counts)), counts)
     means = rng.uniform(60, 190, (len(counts), 4, 4, 3)).astype(np.float32)
@@ -37,11 +37,11 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1.0, help="share of ExpW's counts (default: 1)")
     args = parser.parse_args()
     images, labels = generate(tuple(max(2, round(count * args.share)) for count in COUNTS))
-    print(f"generated {len(images):,} pictures, {images.nbytes / 1e9:.2f} GB")
+    print(f"generated {len(images):,} images, {images.nbytes / 1e9:.2f} GB")
     started = time.perf_counter()
     more, more_labels = resample_images(images, labels, args.strategy, random_state=0)
     seconds = time.perf_counter() - started
-    print(f"{args.strategy}: {len(more):,} pictures, {more.nbytes / 1e9:.2f} GB, {seconds:.0f} s")
+    print(f"{args.strategy}: {len(more):,} images, {more.nbytes / 1e9:.2f} GB, {seconds:.0f} s")
     print(f"every class: {np.bincount(more_labels).tolist()}")
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
 

@@ -2,7 +2,7 @@
 
 Both are measured in one run, in turns, on the same network and the same batch size. Bare is ``train_on_batch`` on one
 fixed batch that lies ready; the pipeline is what `ferlib.training` does with it: shuffling, augmentation, progress,
-metrics. The memory is the peak of this process, with all pictures of the data set loaded.
+metrics. The memory is the peak of this process, with all images of the data set loaded.
 """
 
 import argparse
@@ -12,10 +12,10 @@ import time
 
 import numpy as np
 
-from ferlib.datasets import load_images, split_dataset
+from ferlib.core.backend import import_keras
+from ferlib.data import load_images, split_dataset
+from ferlib.data.locate import locate_data
 from ferlib.models import get_model
-from ferlib.quiet import start_keras
-from ferlib.sources.locate import locate_data
 from ferlib.training import TrainingOptions
 
 
@@ -34,15 +34,15 @@ def main() -> None:
     args = parser.parse_args()
 
     dataset = split_dataset(load_images(locate_data(args.data, allow_download=False)))
-    keras = start_keras()
+    keras = import_keras()
     from ferlib.training.batches import TrainingBatches
-    from ferlib.training.network import build_for_training, compile_network
-    from ferlib.training.recorder import RunRecorder
+    from ferlib.training.callbacks import RunRecorder
+    from ferlib.training.keras_trainer import build_for_training, compile_network
 
     spec = get_model(args.model)
     options = TrainingOptions(**spec.training)
     train = dataset.split("train")
-    from ferlib.images import fit_to_model
+    from ferlib.core.images import fit_to_model
 
     images = fit_to_model(train.images, image_size=spec.image_size, channels=spec.channels)
     sizes = {"n_classes": dataset.n_classes, "image_size": spec.image_size, "channels": spec.channels}
@@ -91,7 +91,7 @@ def main() -> None:
             measure()
             speeds[measure.__name__].append(args.steps * options.batch_size / (time.perf_counter() - started))
     bare_speed, pipeline_speed = (float(np.median(values)) for values in speeds.values())
-    print(f"{args.model}, batches of {options.batch_size}, {len(images):,} training pictures")
+    print(f"{args.model}, batches of {options.batch_size}, {len(images):,} training images")
     print(f"bare train step  {bare_speed:7.0f} images/s   (rounds: {rounds(speeds['bare'])})")
     print(f"whole pipeline   {pipeline_speed:7.0f} images/s   (rounds: {rounds(speeds['pipeline'])})")
     print(f"ratio            {pipeline_speed / bare_speed:7.1%}")

@@ -7,15 +7,14 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ferlib.commands import EXIT_OK, run
-from ferlib.datasets import ImageDataset, build_manifest, compare_with_fer2013, load_images
-from ferlib.errors import DataError
-from ferlib.files import replacing, write_json
-from ferlib.images import PICTURE_SUFFIXES
-from ferlib.progress import track
-from ferlib.sources.archive import FileTree, open_tree
-from ferlib.sources.kaggle import DEFAULT_DATASET, fetch_dataset
-from ferlib.sources.locate import default_data_dir, manifest_path, synthetic_sample
+from ferlib.core.console import EXIT_OK, progress_bar, run
+from ferlib.core.errors import DataError
+from ferlib.core.files import atomic_write, write_json
+from ferlib.core.images import IMAGE_SUFFIXES
+from ferlib.data import ImageDataset, build_manifest, compare_with_fer2013, load_images
+from ferlib.data.archive import FileTree, open_tree
+from ferlib.data.kaggle import DEFAULT_DATASET, fetch_dataset
+from ferlib.data.locate import default_data_dir, manifest_path, synthetic_sample
 
 _EXAMPLES = """examples:
   python -m ferlib.download                            FER2013 from Kaggle (a token in KAGGLE_API_TOKEN, for one)
@@ -25,8 +24,8 @@ _EXAMPLES = """examples:
   python -m ferlib.download --synthetic                drawn faces: no account, no network
 """
 
-# What of a folder is data: pictures, tables, lists of labels, and notes on them.
-_PACKED_SUFFIXES = PICTURE_SUFFIXES | {".csv", ".lst", ".txt"}
+# What of a folder is data: images, tables, lists of labels, and notes on them.
+_PACKED_SUFFIXES = IMAGE_SUFFIXES | {".csv", ".lst", ".txt"}
 _BLOCK_BYTES = 1 << 20
 
 
@@ -76,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def add_archive(source: str | Path, *, data_dir: str | Path, force: bool = False) -> tuple[Path, ImageDataset]:
     """Copy a data set into ``data_dir/raw`` as one file, after all of it was read.
 
-    A zip or CSV is copied as it is; of a folder, the pictures, tables and lists go into a zip. The file is named after
+    A zip or CSV is copied as it is; of a folder, the images, tables and lists go into a zip. The file is named after
     the data set where that is known (``fer2013.zip``), else as the source is.
 
     Parameters
@@ -110,7 +109,7 @@ def add_archive(source: str | Path, *, data_dir: str | Path, force: bool = False
         if target.exists() and target.samefile(source):
             return target, dataset
         write = _pack if tree.kind == "folder" else _copy
-        with replacing(target) as temporary:
+        with atomic_write(target) as temporary:
             write(tree, temporary)
             if target.exists() and not force and _checksum(temporary) != _checksum(target):
                 raise DataError(f"{target} is there already and holds other data; replace it with --force.")
@@ -129,7 +128,7 @@ def _copy(tree: FileTree, target: Path) -> None:
     with (
         tree.path.open("rb") as stream,
         target.open("wb") as copy,
-        track(desc=f"Copying {tree.path.name}", total=size, unit="B", unit_scale=True) as bar,
+        progress_bar(desc=f"Copying {tree.path.name}", total=size, unit="B", unit_scale=True) as bar,
     ):
         while block := stream.read(_BLOCK_BYTES):
             copy.write(block)
@@ -140,7 +139,7 @@ def _pack(tree: FileTree, target: Path) -> None:
     """Write a folder's data files into a zip, uncompressed; the same files give the same bytes."""
     names = [name for name in tree.names if Path(name).suffix.lower() in _PACKED_SUFFIXES]
     with zipfile.ZipFile(target, "w") as archive:
-        for name in track(names, desc=f"Packing {tree.path.name}", unit=" files"):
+        for name in progress_bar(names, desc=f"Packing {tree.path.name}", unit=" files"):
             archive.writestr(zipfile.ZipInfo(name), tree.read(name))
 
 
@@ -151,7 +150,7 @@ def _checksum(path: Path) -> str:
 
 
 def _counts_table(dataset: ImageDataset) -> str:
-    """Return the pictures per class and split as text, with their sums."""
+    """Return the images per class and split as text, with their sums."""
     counts = dataset.counts()
     counts.loc["all"] = counts.sum()
     counts["all"] = counts.sum(axis="columns")

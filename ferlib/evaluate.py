@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ferlib.artifacts import Classifier, load_classifier, read_history
-from ferlib.commands import EXIT_OK, run
-from ferlib.datasets import ImageDataset, load_images, split_dataset
-from ferlib.datasets.base import SPLITS, USAGES
-from ferlib.emotions import EMOTIONS
-from ferlib.errors import FerlibError
+from ferlib.core.console import EXIT_OK, progress_bar, run
+from ferlib.core.emotions import EMOTIONS
+from ferlib.core.errors import FerlibError
+from ferlib.core.files import check_outputs, write_json
+from ferlib.core.images import VIEWS
+from ferlib.data import ImageDataset, load_images, split_dataset
+from ferlib.data.dataset import SPLITS, USAGES
+from ferlib.data.locate import locate_data
 from ferlib.evaluation import evaluate_predictions, measure_robustness, tabulate_per_class
 from ferlib.evaluation.intervals import compare_all
 from ferlib.evaluation.report import describe_headlines, write_report
 from ferlib.evaluation.robustness import describe_robustness, measure_corruptions
-from ferlib.files import check_outputs, write_json
-from ferlib.images import VIEWS
-from ferlib.progress import track
-from ferlib.sources.locate import locate_data
+from ferlib.runs.classifier import Classifier, load_classifier
+from ferlib.runs.folder import read_history
 
 EXAMPLES = """examples:
   python -m ferlib.evaluate --data fer2013.zip --split test
@@ -48,9 +48,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", metavar="PATH", help="zip, folder or CSV (default: what ferlib.download made)")
     parser.add_argument("--split", choices=(*SPLITS, *USAGES), default="test", help="which part (default: test)")
     parser.add_argument("--run", metavar="DIR", type=Path, help="run folder (default: the delivered model)")
-    parser.add_argument("--tta", choices=VIEWS, help="views of a picture to average (default: the run's own)")
-    parser.add_argument("--robustness", action="store_true", help="also measure shifted, scaled and turned pictures")
-    parser.add_argument("--corruptions", action="store_true", help="also measure spoiled pictures at five strengths")
+    parser.add_argument("--tta", choices=VIEWS, help="views of an image to average (default: the run's own)")
+    parser.add_argument("--robustness", action="store_true", help="also measure shifted, scaled and turned images")
+    parser.add_argument("--corruptions", action="store_true", help="also measure spoiled images at five strengths")
     parser.add_argument(
         "--compare", metavar="DIR", type=Path, nargs="+", default=[], help="these runs beside it, with paired tests"
     )
@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _compare(part: ImageDataset, known: dict[str, np.ndarray], others: Sequence[Classifier]) -> dict[str, Any]:
-    """Return the metrics of several models on the same pictures, and paired tests of neighbours in the ranking."""
+    """Return the metrics of several models on the same images, and paired tests of neighbors in the ranking."""
     probabilities = dict(known)
     for other in others:
         # Two folders may have the same name.
@@ -139,7 +139,7 @@ def _load(path: Path, split: str, classifier: Classifier) -> ImageDataset:
     subset = None if classifier.class_names == EMOTIONS else classifier.class_names
     dataset = load_images(path, emotions=subset)
     same = dataset.info["sha256"] == trained_on.get("sha256")
-    # Test stays as published, unless the run's training dealt the same pictures anew and has seen some of that test.
+    # Test stays as published, unless the run's training dealt the same images anew and has seen some of that test.
     dealt_anew = same and cut.get("scheme", "official") != "official"
     if split in USAGES or (split == "test" and not dealt_anew):
         return dataset
@@ -152,7 +152,7 @@ def _load(path: Path, split: str, classifier: Classifier) -> ImageDataset:
 
 def _predict(classifier: Classifier, images: np.ndarray) -> np.ndarray:
     """Return the probabilities, float32 (n, n_classes), with a progress bar."""
-    starts = track(range(0, len(images), 256), desc="predict", unit="batch", delay=1)
+    starts = progress_bar(range(0, len(images), 256), desc="predict", unit="batch", delay=1)
     return np.concatenate([classifier.predict_proba(images[start : start + 256]) for start in starts])
 
 
@@ -180,7 +180,7 @@ def _print_result(result: dict, synthetic: bool) -> None:
     if "corruptions" in result:
         table = pd.DataFrame(result["corruptions"]).pivot_table(index="corruption", columns="level", values="accuracy")
         blocks.append(
-            "accuracy by strength, 0 is the picture as it is\n" + table.to_string(float_format="{:.3f}".format) + "\n"
+            "accuracy by strength, 0 is the image as it is\n" + table.to_string(float_format="{:.3f}".format) + "\n"
         )
     if "compare" in result:
         blocks.append(_describe_comparison(result["compare"]))
@@ -188,7 +188,7 @@ def _print_result(result: dict, synthetic: bool) -> None:
 
 
 def _describe_comparison(comparison: dict[str, Any]) -> str:
-    """Return the tables of several models: their metrics, and the tests of neighbours."""
+    """Return the tables of several models: their metrics, and the tests of neighbors."""
     models = pd.DataFrame(
         {
             name: {

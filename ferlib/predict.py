@@ -1,4 +1,4 @@
-"""Read emotions from faces in pictures, videos and cameras: ``python -m ferlib.predict photo.jpg``."""
+"""Read emotions from faces in images, videos and cameras: ``python -m ferlib.predict photo.jpg``."""
 
 import argparse
 import contextlib
@@ -11,12 +11,12 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from ferlib.commands import EXIT_FAILED, EXIT_OK, run
-from ferlib.errors import FerlibError
+from ferlib.core.console import EXIT_FAILED, EXIT_OK, run
+from ferlib.core.errors import FerlibError
+from ferlib.core.images import MAX_PIXELS
 from ferlib.faces import DETECTORS, MIN_CONFIDENCE, MIN_FACE_SIZE
-from ferlib.images import MAX_PIXELS
 from ferlib.inference import DEFAULT_MARGIN, DEFAULT_SMOOTHING, People
-from ferlib.inference.job import PredictionJob, PredictionOptions
+from ferlib.inference.pipeline import PredictionJob, PredictionOptions
 
 EXAMPLES = """examples:
   python -m ferlib.predict photo.jpg
@@ -29,7 +29,7 @@ EXAMPLES = """examples:
   curl -s https://example.org/photo.jpg | python -m ferlib.predict -
 
 With several inputs --output-image is a folder, as --output-dir always is; there they keep their names and subfolders.
-A picture without a face is no error. A file that cannot be read is named on standard error, the others are still done,
+An image without a face is no error. A file that cannot be read is named on standard error, the others are still done,
 and the exit status is 1. Ctrl+C stops the work (status 130) and keeps what was done until then; a camera it just ends.
 In a video, faces keep the number of their person, and emotions are smoothed over time.
 The emotion is what a face seems to show to an observer, not what the person feels.
@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the command's parser."""
     parser = argparse.ArgumentParser(
         prog="python -m ferlib.predict",
-        description="Find the faces in pictures and videos and read the emotion that each one seems to show.",
+        description="Find the faces in images and videos and read the emotion that each one seems to show.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -53,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="*",
         metavar="INPUT",
         type=Path,
-        help="picture, video, folder to search for them, pattern, or - for a picture on standard input",
+        help="image, video, folder to search for them, pattern, or - for an image on standard input",
     )
     parser.add_argument("--webcam", metavar="N", help="camera: its number, or a device or address (0 is the first)")
     parser.add_argument("--run", metavar="DIR", type=Path, help="run folder (default: the delivered model)")
@@ -62,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--detector",
         choices=DETECTORS,
         default="mtcnn",
-        help="finds the faces; none: a picture is one face (default: mtcnn)",
+        help="finds the faces; none: an image is one face (default: mtcnn)",
     )
     faces.add_argument(
         "--min-face-size",
@@ -105,12 +105,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="show the frames in a window; q ends it (default: for a camera)",
     )
     outputs = parser.add_argument_group("outputs")
-    outputs.add_argument("--output-image", metavar="P", type=Path, help="annotated picture, or folder of them")
-    outputs.add_argument("--output-dir", metavar="DIR", type=Path, help="folder of annotated pictures and videos")
+    outputs.add_argument("--output-image", metavar="P", type=Path, help="annotated image, or folder of them")
+    outputs.add_argument("--output-dir", metavar="DIR", type=Path, help="folder of annotated images and videos")
     outputs.add_argument("--output-video", metavar="P", type=Path, help="annotated video of one video or the camera")
     outputs.add_argument("--output-csv", metavar="P", type=Path, help="CSV, a row per face (in a video per frame)")
     outputs.add_argument("--counts-csv", metavar="P", type=Path, help="CSV, how many faces show each emotion")
-    outputs.add_argument("--output-json", metavar="P", type=Path, help="JSON Lines, an object per picture or frame")
+    outputs.add_argument("--output-json", metavar="P", type=Path, help="JSON Lines, an object per image or frame")
     outputs.add_argument("--timeline", metavar="P", type=Path, help="figure of a video's people over time (PNG)")
     outputs.add_argument("--resume", action="store_true", help="go on with the work whose results --output-json names")
     limits = parser.add_argument_group("limits")
@@ -119,26 +119,26 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         type=_whole_number,
         default=MAX_PIXELS,
-        help="refuse pictures of more pixels (default: %(default)s)",
+        help="refuse images of more pixels (default: %(default)s)",
     )
     limits.add_argument(
         "--batch-size",
         metavar="N",
         type=_whole_number,
         default=64,
-        help="how many small pictures are read together (default: %(default)s)",
+        help="how many small images are read together (default: %(default)s)",
     )
     limits.add_argument("--threads", metavar="N", type=_whole_number, default=0, help="threads (default: all cores)")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Recognise, print what was found, write what is asked for; return the exit status."""
+    """Recognize, print what was found, write what is asked for; return the exit status."""
     parser = build_parser()
-    # Pictures may stand before and after options.
+    # Images may stand before and after options.
     args = parser.parse_intermixed_args(argv)
     if not args.inputs and args.webcam is None:
-        parser.error("name a picture, a video or a folder, or a camera with --webcam")
+        parser.error("name an image, a video or a folder, or a camera with --webcam")
     if args.resume and not args.output_json:
         parser.error("--resume needs --output-json, whose records say what was done")
     if args.output_image and args.output_dir:

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ferlib.artifacts import read_config
-from ferlib.commands import EXIT_OK, run
-from ferlib.datasets import ImageDataset, load_images, split_dataset
-from ferlib.emotions import EMOTIONS
-from ferlib.errors import FerlibError
+from ferlib.core.console import EXIT_OK, run
+from ferlib.core.emotions import EMOTIONS
+from ferlib.core.errors import FerlibError
+from ferlib.data import ImageDataset, load_images, split_dataset
+from ferlib.data.locate import default_data_dir, locate_data
 from ferlib.models import get_model, list_models
-from ferlib.prepare import STRATEGIES, Augmentation
-from ferlib.sources.locate import default_data_dir, locate_data
+from ferlib.preprocessing import STRATEGIES, Augmentation
+from ferlib.runs.folder import read_config
 from ferlib.training import TrainingOptions, record_metrics, train_model
 from ferlib.training.options import CLASS_WEIGHTS, OPTIMIZERS, PRECISIONS, SCHEDULES
 
@@ -56,17 +56,17 @@ def build_parser() -> argparse.ArgumentParser:
     data.add_argument("--emotions", metavar="A,B,…", help="only these emotions (default: all seven)")
     data.add_argument("--split", help="official, 90/10 or 70/15/15 (default: official)")
     data.add_argument("--val-fraction", type=float, metavar="F", help="share of train that becomes val (default: 0.1)")
-    data.add_argument("--sample-size", type=int, metavar="N", help="only so many pictures, drawn in proportion")
+    data.add_argument("--sample-size", type=int, metavar="N", help="only so many images, drawn in proportion")
     training = parser.add_argument_group("training (default: the model's own)")
-    training.add_argument("--epochs", type=int, metavar="N", help="passes over the training pictures, at most")
-    training.add_argument("--batch-size", type=int, metavar="N", help="pictures in one step")
+    training.add_argument("--epochs", type=int, metavar="N", help="passes over the training images, at most")
+    training.add_argument("--batch-size", type=int, metavar="N", help="images in one step")
     training.add_argument("--optimizer", choices=OPTIMIZERS, help="what changes the weights")
     training.add_argument("--learning-rate", type=float, metavar="F", help="highest learning rate")
     training.add_argument("--schedule", choices=SCHEDULES, help="how the learning rate falls")
     training.add_argument("--warmup-epochs", type=float, metavar="F", help="how long the learning rate rises at first")
     training.add_argument("--weight-decay", type=float, metavar="F", help="decoupled decay of the kernels")
     training.add_argument("--label-smoothing", type=float, metavar="F", help="share of a label given to all classes")
-    training.add_argument("--mixup", type=float, metavar="F", help="blend pictures: parameter of the beta distribution")
+    training.add_argument("--mixup", type=float, metavar="F", help="blend images: parameter of the beta distribution")
     training.add_argument("--cutmix", type=float, metavar="F", help="paste rectangles: parameter of the distribution")
     training.add_argument("--ema", type=float, metavar="F", help="momentum of the moving average of the weights")
     training.add_argument("--patience", type=int, metavar="N", help="epochs without improvement before stopping")
@@ -84,15 +84,15 @@ def build_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="K=V",
-        help="how far pictures are changed: rotation=20, crop=0.8",
+        help="how far images are changed: rotation=20, crop=0.8",
     )
-    training.add_argument("--no-augmentation", action="store_true", help="train on the pictures as they are")
+    training.add_argument("--no-augmentation", action="store_true", help="train on the images as they are")
     training.add_argument("--precision", choices=PRECISIONS, help="arithmetic of training")
     training.add_argument("--seed", type=int, metavar="N", help="seeds everything that is random (default: 0)")
     parser.add_argument(
         "--model-option", action="append", default=[], metavar="K=V", help="option of the model's builder: depth=4"
     )
-    parser.add_argument("--robustness", action="store_true", help="at the end also measure moved and turned pictures")
+    parser.add_argument("--robustness", action="store_true", help="at the end also measure moved and turned images")
     parser.add_argument("--tensorboard", action="store_true", help="also write logs for TensorBoard")
     return parser
 

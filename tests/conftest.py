@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ferlib.datasets import ImageDataset
-from ferlib.emotions import EMOTIONS
+from ferlib.core.emotions import EMOTIONS
+from ferlib.data import ImageDataset
 from ferlib.inference import VideoWriter
-from ferlib.sources.synthetic import draw_faces
+from ferlib.synthetic.generate import draw_faces
 
 # A shell lets what it starts in the background ignore Ctrl+C, and whatever that starts; some tests press it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -1,4 +1,4 @@
-"""The package's parts lean on each other in one direction, and heavy packages wait until they are needed."""
+"""Imports flow one way, and heavy packages are imported only where they are needed."""
 
 import ast
 import graphlib
@@ -12,36 +12,30 @@ import pytest
 import ferlib
 
 PACKAGE = Path(ferlib.__file__).parent
+CONTRIBUTING = PACKAGE.parent / "CONTRIBUTING.md"
 MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
-
-# What each part may import, beside itself and the bare package (its version).
-BASE = {"errors", "emotions", "images", "files", "probabilities", "progress", "quiet"}
-MAY_IMPORT = {
-    **dict.fromkeys(BASE, BASE),
-    "artifacts": BASE,
-    "formats": BASE | {"artifacts"},
-    "sources": BASE,
-    "datasets": BASE | {"sources"},
-    "prepare": BASE | {"sources", "datasets"},
-    "words": BASE,
-    "models": BASE | {"sources", "datasets", "prepare", "words"},
-    "evaluation": BASE,
-    "training": BASE | {"artifacts", "sources", "datasets", "prepare", "models", "evaluation"},
-    "faces": BASE - {"emotions"},
-    "inference": BASE | {"artifacts", "faces"},
-    "commands": BASE,
-}
-DOORS = {"download", "train", "evaluate", "export", "predict", "results", "series"}
+COMMANDS = {"download", "train", "evaluate", "predict", "__main__"}
 
 HEAVY = {"tensorflow", "keras", "mtcnn", "kaggle", "torch", "jax"}
 FRAMEWORKS = HEAVY - {"mtcnn", "kaggle"}
 
 
+def read_layers() -> list[set[str]]:
+    """Return the packages of each layer, lowest first, from the table in CONTRIBUTING.md."""
+    table = CONTRIBUTING.read_text(encoding="utf-8").split("<!-- layers -->")[1].split("<!-- end of layers -->")[0]
+    rows = [line.split("|")[2] for line in table.strip().splitlines()[2:]]
+    return [{name.strip("` ") for name in row.split(",")} for row in rows]
+
+
+LAYERS = read_layers()
+LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
+
+
 def find_imports(module: str, *, lazy: bool) -> set[str]:
-    """Return the full names that a module imports; without `lazy` those of its own level alone."""
+    """Return the full names that a module imports; without `lazy` only those at module level."""
     tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
     nodes = ast.walk(tree) if lazy else _nodes_at_import(tree)
     names = set()
@@ -50,7 +44,7 @@ def find_imports(module: str, *, lazy: bool) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module} has a relative import"
-            # `from ferlib import images` names a module; `from ferlib.images import crop` does not name two.
+            # `from ferlib.core import images` names a module; `from ferlib.core.images import crop` does not name two.
             submodules = {f"{node.module}.{alias.name}" for alias in node.names} & set(MODULES)
             names |= submodules or {node.module}
     return names
@@ -67,22 +61,41 @@ def _nodes_at_import(node: ast.AST) -> Iterator[ast.AST]:
         yield from _nodes_at_import(child)
 
 
-def part_of(module: str) -> str:
-    """Return the room, or the file of the top level, that a module belongs to; "" for the bare package."""
+def is_command(module: str) -> bool:
+    """Return whether a module is a command: in the package's root, or a package's ``__main__``."""
+    parts = module.split(".")
+    return parts[-1] == "__main__" or (len(parts) == 2 and parts[1] in COMMANDS)
+
+
+def package_of(module: str) -> str:
+    """Return the package that a module belongs to; "" for ferlib itself."""
     return module.split(".")[1] if "." in module else ""
 
 
-@pytest.mark.parametrize("module", sorted(set(MODULES) - {"ferlib"}))
-def test_imports_flow_one_way(module):
-    part = part_of(module)
-    assert part in MAY_IMPORT or part in DOORS, f"say above where {part} stands, and design it so"
-    allowed = MAY_IMPORT.get(part, set(MAY_IMPORT)) | {part, ""}
-    used = {part_of(name) for name in find_imports(module, lazy=True) if name.split(".")[0] == "ferlib"}
-    assert used <= allowed, f"{module} imports {sorted(used - allowed)}"
+def test_the_root_holds_only_commands():
+    root = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+    assert root <= COMMANDS
+    folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders == set(LEVEL) | {"assets"}
 
 
-def test_no_module_waits_for_itself():
-    graph = {module: find_imports(module, lazy=False) & set(MODULES) for module in MODULES}
+def test_imports_flow_one_way():
+    upward = []
+    for module in set(MODULES) - {"ferlib"}:
+        if is_command(module):
+            continue
+        package = package_of(module)
+        imported = {package_of(name) for name in find_imports(module, lazy=True) if name.split(".")[0] == "ferlib"}
+        upward += [
+            f"{module} imports {other}"
+            for other in imported - {package, ""}
+            if other not in LEVEL or LEVEL[other] >= LEVEL[package]
+        ]
+    assert not upward
+
+
+def test_no_import_cycles():
+    graph = {module: find_imports(module, lazy=True) & set(MODULES) - {"ferlib"} for module in MODULES}
     assert len(list(graphlib.TopologicalSorter(graph).static_order())) == len(MODULES)
 
 
@@ -91,24 +104,23 @@ def test_heavy_packages_are_imported_in_functions():
         (module, name) for module in MODULES for name in find_imports(module, lazy=False) if name.split(".")[0] in HEAVY
     }
     # Subclasses of Keras's classes cannot wait; whoever imports these modules is about to train.
-    assert heavy == {
-        (f"ferlib.training.{name}", "keras") for name in ("batches", "export", "fused", "network", "recorder")
-    }
+    assert {name for _, name in heavy} == {"keras"}
+    assert {package_of(module) for module, _ in heavy} <= {"training", "export"}
 
 
-def test_models_and_training_know_keras_but_no_backend():
-    rooms = ("models", "training", "prepare", "evaluation")
+def test_models_and_training_use_keras_but_no_backend():
+    packages = ("models", "training", "preprocessing", "evaluation")
     used = {
         (module, name.split(".")[0])
         for module in MODULES
-        if part_of(module) in rooms
+        if package_of(module) in packages
         for name in find_imports(module, lazy=True)
     }
-    # One module exchanges an operation for a faster one, on TensorFlow alone.
-    assert {module for module, name in used if name in FRAMEWORKS - {"keras"}} == {"ferlib.training.fused"}
+    # One module replaces an operation by a faster one, on TensorFlow only.
+    assert {module for module, name in used if name in FRAMEWORKS - {"keras"}} == {"ferlib.training.fused_batch_norm"}
 
 
-@pytest.mark.parametrize("module", ["ferlib", *(f"ferlib.{door}" for door in sorted(DOORS))])
+@pytest.mark.parametrize("module", ["ferlib", *sorted(module for module in MODULES if is_command(module))])
 def test_a_fresh_interpreter_loads_nothing_heavy(module):
     code = f"import sys, {module}; print(*sorted({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -121,5 +133,5 @@ def test_only_commands_write_to_standard_output():
     for module, path in MODULES.items():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "pprint", "sys.stdout.write"):
-                writers.add(part_of(module))
-    assert writers <= DOORS
+                writers.add(module)
+    assert all(is_command(module) or module == "ferlib.core.console" for module in writers)

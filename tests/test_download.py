@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 import ferlib
-from ferlib.datasets import load_images
+from ferlib.core.emotions import EMOTIONS
+from ferlib.core.errors import ArchiveError, DataError
+from ferlib.data import load_images
+from ferlib.data.archive import open_tree
+from ferlib.data.locate import locate_data
 from ferlib.download import add_archive, main
-from ferlib.emotions import EMOTIONS
-from ferlib.errors import ArchiveError, DataError
-from ferlib.sources.archive import open_tree
-from ferlib.sources.locate import locate_data
-from ferlib.sources.synthetic import draw_faces, write_synthetic
+from ferlib.synthetic.generate import draw_faces, write_synthetic
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def faces(tmp_path_factory):
 
 @pytest.fixture
 def folder(faces, tmp_path):
-    """The same pictures as a folder of somebody's, without the note that they are drawn."""
+    """The same images as a folder of somebody's, without the note that they are drawn."""
     path = tmp_path / "my faces"
     shutil.unpack_archive(faces, path)
     (path / "SYNTHETIC.txt").unlink()
@@ -92,7 +92,7 @@ def test_table_is_copied_as_it_is(table, tmp_path, capsys):
     assert _download(table, tmp_path / "data") == 0
     assert (tmp_path / "data" / "raw" / "fer2013.csv").read_bytes() == table.read_bytes()
     output = capsys.readouterr().out
-    assert "Training has 1 pictures of angry; FER2013 was published with 3,995." in output
+    assert "Training has 1 images of angry; FER2013 was published with 3,995." in output
 
 
 def test_other_data_are_replaced_by_force_only(faces, tmp_path):

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ferlib.artifacts import delivered_run_dir, read_metrics
-from ferlib.datasets import load_images, split_dataset
-from ferlib.emotions import EMOTIONS, FOUR_EMOTIONS
-from ferlib.errors import ArtifactError, DataError, FerlibError
+from ferlib.core.emotions import EMOTIONS, FOUR_EMOTIONS
+from ferlib.core.errors import ArtifactError, DataError, FerlibError
+from ferlib.data import load_images, split_dataset
 from ferlib.evaluate import main
-from ferlib.sources.synthetic import write_synthetic
+from ferlib.runs.folder import pretrained_run_dir, read_metrics
+from ferlib.synthetic.generate import write_synthetic
 from ferlib.training import TrainingOptions, record_metrics, train_model
 
 NUMBERS = (
@@ -99,7 +99,7 @@ def test_a_run_on_a_sample_dealt_anew_is_measured_on_what_it_has_not_seen(evalua
     assert {name: result[name] for name in NUMBERS} == read_metrics(sampled_run)[split]
 
 
-def test_train_and_val_are_the_pictures_outside_test(evaluate, run_dir, faces, capsys):
+def test_train_and_val_are_the_images_outside_test(evaluate, run_dir, faces, capsys):
     assert evaluate(run_dir, faces, "train")["n"] + evaluate(run_dir, faces, "val")["n"] == 350
     assert "cut anew" not in capsys.readouterr().err
 
@@ -109,7 +109,7 @@ def test_a_study_of_four_emotions_is_measured_on_those(evaluate, sampled_run, tm
     result = evaluate(sampled_run, other)
     assert tuple(result["class_names"]) == FOUR_EMOTIONS
     assert result["n"] == len(load_images(other, emotions=FOUR_EMOTIONS).split("test"))
-    # Pictures that the run has nothing to do with: their own test, all of it, but a val that is cut for the occasion.
+    # Images that the run has nothing to do with: their own test, all of it, but a val that is cut for the occasion.
     assert "cut anew" not in capsys.readouterr().err
     evaluate(sampled_run, other, "val")
     assert "val is cut anew: these are not the data that bovw was trained on." in capsys.readouterr().err
@@ -121,7 +121,7 @@ def test_a_folder_of_test_alone_is_enough(evaluate, run_dir, faces, tmp_path):
     from_folder, from_zip = evaluate(run_dir, tmp_path / "faces"), evaluate(run_dir, faces)
     assert {name: from_folder[name] for name in NUMBERS} == {name: from_zip[name] for name in NUMBERS}
     assert from_folder["data"] == "faces"
-    with pytest.raises(DataError, match="no pictures for 'val'"):
+    with pytest.raises(DataError, match="no images for 'val'"):
         evaluate(run_dir, tmp_path / "faces", "val")
 
 
@@ -140,7 +140,7 @@ def test_a_csv_has_the_competition_s_parts(evaluate, run_dir, faces, tmp_path):
 
 
 def test_what_cannot_be_measured_is_told(evaluate, run_dir, faces, tmp_path):
-    with pytest.raises(DataError, match="has no pictures for 'PrivateTest'; it has train, test"):
+    with pytest.raises(DataError, match="has no images for 'PrivateTest'; it has train, test"):
         evaluate(run_dir, faces, "PrivateTest")
     with pytest.raises(DataError, match="no such file"):
         evaluate(run_dir, tmp_path / "missing.zip")
@@ -171,10 +171,10 @@ def test_the_delivered_model_reaches_what_was_promised(fer2013_archive, tmp_path
     command = [sys.executable, "-m", "ferlib.evaluate", "--data", str(fer2013_archive), "--split", "test"]
     done = subprocess.run([*command, "--output-json", str(output)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    result, recorded = json.loads(output.read_text()), read_metrics(delivered_run_dir())["test"]
+    result, recorded = json.loads(output.read_text()), read_metrics(pretrained_run_dir())["test"]
     assert result["n"] == 3589
     assert result["accuracy"] >= 0.66
-    # Processors round differently: a picture on the edge between two emotions may fall to the other side.
+    # Processors round differently: an image on the edge between two emotions may fall to the other side.
     assert result["accuracy"] == pytest.approx(recorded["accuracy"], abs=2 / 3589)
     assert np.abs(np.subtract(result["confusion_matrix"], recorded["confusion_matrix"])).sum() <= 8
 

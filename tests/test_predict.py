@@ -15,9 +15,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from ferlib.emotions import EMOTIONS
-from ferlib.errors import ArtifactError, FerlibError
-from ferlib.images import read_picture, resize
+from ferlib.core.emotions import EMOTIONS
+from ferlib.core.errors import ArtifactError, FerlibError
+from ferlib.core.images import read_image, resize
 from ferlib.inference import VideoWriter, open_video
 from ferlib.predict import main
 
@@ -27,7 +27,7 @@ HOPPER_BOX = (178, 110, 173, 220)
 
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory) -> Path:
-    """A run folder whose small network tells dark pictures (angry) from bright ones (neutral)."""
+    """A run folder whose small network tells dark images (angry) from bright ones (neutral)."""
     folder = tmp_path_factory.mktemp("run")
     config = {"model": "brightness", "class_names": EMOTIONS, "image_size": [48, 48], "channels": 1}
     (folder / "config.json").write_text(json.dumps(config))
@@ -98,27 +98,27 @@ def test_a_photograph_gives_its_face_and_every_output(predict, tmp_path, capsys)
     assert {item["emotion"]: int(item["count"]) for item in read_csv(counts)} == {
         emotion: int(emotion == row["emotion"]) for emotion in EMOTIONS
     }
-    picture = json.loads(record.read_text())
-    assert (picture["width"], picture["height"], picture["detector"], picture["model"]) == (
+    image = json.loads(record.read_text())
+    assert (image["width"], image["height"], image["detector"], image["model"]) == (
         512,
         600,
         "mtcnn",
         "brightness",
     )
-    assert picture["faces"][0]["box"] == list(read_box(row))
-    assert set(picture["faces"][0]["landmarks"]) == {"left_eye", "right_eye", "nose", "mouth_left", "mouth_right"}
-    assert read_picture(drawn).shape == (600, 512, 3)
-    changed = (read_picture(drawn) != read_picture(HOPPER)).any(axis=-1)
+    assert image["faces"][0]["box"] == list(read_box(row))
+    assert set(image["faces"][0]["landmarks"]) == {"left_eye", "right_eye", "nose", "mouth_left", "mouth_right"}
+    assert read_image(drawn).shape == (600, 512, 3)
+    changed = (read_image(drawn) != read_image(HOPPER)).any(axis=-1)
     assert 0.005 < changed.mean() < 0.1
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
 def test_a_photograph_stored_turned_gives_the_same_upright_face(orientation, predict, tmp_path):
     turn = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Pillow's transpose that undoes how the camera was held
-    with Image.open(HOPPER) as picture:
+    with Image.open(HOPPER) as image:
         exif = Image.Exif()
         exif[0x0112] = orientation
-        picture.transpose(Image.Transpose(turn[orientation])).save(tmp_path / "turned.png", exif=exif)
+        image.transpose(Image.Transpose(turn[orientation])).save(tmp_path / "turned.png", exif=exif)
     predict(tmp_path / "turned.png", "--output-csv", tmp_path / "t.csv", "--output-image", tmp_path / "drawn.png")
     (row,) = read_csv(tmp_path / "t.csv")
     assert read_box(row) == HOPPER_BOX
@@ -127,8 +127,8 @@ def test_a_photograph_stored_turned_gives_the_same_upright_face(orientation, pre
         assert not drawn.getexif()
 
 
-def test_what_is_no_picture_is_named_and_the_others_are_done(predict, tmp_path, capsys):
-    (tmp_path / "text.jpg").write_text("this is no picture")
+def test_what_is_no_image_is_named_and_the_others_are_done(predict, tmp_path, capsys):
+    (tmp_path / "text.jpg").write_text("this is no image")
     (tmp_path / "empty").mkdir()
     good = save(tmp_path / "good.png", level=255)
     inputs = [tmp_path / "text.jpg", tmp_path / "empty", good, tmp_path / "missing.jpg"]
@@ -139,8 +139,8 @@ def test_what_is_no_picture_is_named_and_the_others_are_done(predict, tmp_path, 
     out, err = capsys.readouterr()
     assert f"{good}: face 1, box [0, 0, 60, 40], neutral, probability 1.000" in out
     for path, reason in [
-        ("text.jpg", "not a readable picture"),
-        ("empty", "no picture"),
+        ("text.jpg", "not a readable image"),
+        ("empty", "no image"),
         ("missing.jpg", "no such file"),
     ]:
         assert any(str(tmp_path / path) in line and reason in line for line in err.splitlines())
@@ -149,7 +149,7 @@ def test_what_is_no_picture_is_named_and_the_others_are_done(predict, tmp_path, 
     assert sorted(record["file"] for record in records if "error" in record) == sorted(map(str, set(inputs) - {good}))
 
 
-def test_a_picture_without_a_face_is_no_error(predict, tmp_path, capsys):
+def test_an_image_without_a_face_is_no_error(predict, tmp_path, capsys):
     plain = save(tmp_path / "plain.png", (200, 300, 3), level=90)
     drawn, table, counts = tmp_path / "drawn.png", tmp_path / "f.csv", tmp_path / "c.csv"
     status = predict(
@@ -159,7 +159,7 @@ def test_a_picture_without_a_face_is_no_error(predict, tmp_path, capsys):
     assert capsys.readouterr().out == f"{plain}: no face found.\n"
     assert read_csv(table) == []
     assert [row["count"] for row in read_csv(counts)] == ["0"] * 7
-    np.testing.assert_array_equal(read_picture(drawn), read_picture(plain))
+    np.testing.assert_array_equal(read_image(drawn), read_image(plain))
 
 
 def test_folders_are_searched_and_annotated_into_a_folder(predict, tmp_path, capsys):
@@ -170,27 +170,27 @@ def test_folders_are_searched_and_annotated_into_a_folder(predict, tmp_path, cap
     out = capsys.readouterr().out.splitlines()
     names = ["a.jpg", "b.png", "trip/a.jpg"]
     assert [line.split(":")[0] for line in out[:3]] == [str(tmp_path / "album" / name) for name in names]
-    assert out[3] == "3 pictures, 3 faces: angry 2, neutral 1"
+    assert out[3] == "3 images, 3 faces: angry 2, neutral 1"
     for name in names:
-        assert read_picture(tmp_path / "album/drawn" / name).shape == (40, 60, 3)
+        assert read_image(tmp_path / "album/drawn" / name).shape == (40, 60, 3)
     predict(tmp_path / "album", "--detector", "none", "--output-image", tmp_path / "album/drawn")
     assert capsys.readouterr().out.splitlines() == out
 
 
 def test_what_cannot_be_written_is_told_before_any_work(predict, tmp_path, capsys):
-    picture = save(tmp_path / "a.png")
-    before = picture.read_bytes()
+    image = save(tmp_path / "a.png")
+    before = image.read_bytes()
     for arguments, sentence in [
-        (["--output-image", picture], "not overwritten"),
-        (["--output-image", tmp_path / "a.gif"], "pictures are not written as '.gif'"),
-        (["--output-csv", picture / "f.csv"], "is a file, not a folder"),
+        (["--output-image", image], "not overwritten"),
+        (["--output-image", tmp_path / "a.gif"], "images are not written as '.gif'"),
+        (["--output-csv", image / "f.csv"], "is a file, not a folder"),
         (["--output-csv", tmp_path / "f", "--output-json", tmp_path / "f"], "named for two outputs"),
         ([save(tmp_path / "b.png"), "--output-image", tmp_path / "c.png"], "name a folder"),
     ]:
         with pytest.raises(FerlibError, match=sentence):
-            predict(picture, "--detector", "none", *arguments)
+            predict(image, "--detector", "none", *arguments)
     assert capsys.readouterr().out == ""
-    assert picture.read_bytes() == before
+    assert image.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
 
 
@@ -218,7 +218,7 @@ def test_impossible_options_are_refused(arguments, capsys):
 
 def test_the_margin_widens_what_the_emotion_is_read_from(predict, tmp_path):
     scene = np.full((600, 900, 3), 255, np.uint8)
-    scene[:, :512] = read_picture(HOPPER)
+    scene[:, :512] = read_image(HOPPER)
     Image.fromarray(scene).save(tmp_path / "scene.png")
     rows = []
     for margin in (0, 2):
@@ -298,7 +298,7 @@ def test_ctrl_c_writes_what_was_done(tmp_path, run_dir):
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     """Two seconds in which a photograph's face moves to the right."""
-    photo = resize(read_picture(HOPPER), (240, 204))
+    photo = resize(read_image(HOPPER), (240, 204))
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     with VideoWriter(path, rate=15) as writer:
         for number in range(30):
@@ -336,10 +336,10 @@ def test_a_video_gives_people_over_time_and_every_output(predict, clip, tmp_path
     with open_video(clip) as video:
         changed = [(abs(a - b.image.astype(int)) > 40).any(axis=-1).mean() for a, b in zip(images, video, strict=True)]
     assert min(changed) > 0.005
-    assert read_picture(timeline).shape[1] > 800
+    assert read_image(timeline).shape[1] > 800
 
 
-def test_pictures_and_videos_in_a_folder_are_done_and_annotated(predict, clip, tmp_path, capsys):
+def test_images_and_videos_in_a_folder_are_done_and_annotated(predict, clip, tmp_path, capsys):
     save(tmp_path / "album/a.png")
     shutil.copy(clip, tmp_path / "album/b.mp4")
     (tmp_path / "album/web.mp4").write_text("<html>404</html>")
@@ -393,7 +393,7 @@ def test_a_video_that_was_cut_short_is_told_and_kept(predict, cut_video, tmp_pat
     assert len(read_csv(tmp_path / "f.csv")) >= 5
 
 
-def test_a_picture_can_come_from_standard_input(run_dir):
+def test_an_image_can_come_from_standard_input(run_dir):
     done = subprocess.run(
         [sys.executable, "-m", "ferlib.predict", "-", "--run", run_dir],
         input=HOPPER.read_bytes(), capture_output=True, check=False,
@@ -441,7 +441,7 @@ def test_impossible_videos_are_told_before_any_work(predict, arguments, sentence
 
 
 def test_something_has_to_be_named(capsys):
-    for arguments, sentence in (([], "name a picture"), (["a.png", "--resume"], "--resume needs --output-json")):
+    for arguments, sentence in (([], "name an image"), (["a.png", "--resume"], "--resume needs --output-json")):
         with pytest.raises(SystemExit, match="2"):
             main(arguments)
         assert sentence in capsys.readouterr().err
@@ -455,7 +455,7 @@ def test_people_of_real_videos_keep_their_numbers(name, people, predict, videos_
     rows = read_csv(tmp_path / "f.csv")
     assert {row["face"] for row in rows} == people
     for person in people:
-        # Each stays in their own place of the picture, and is there most of the time.
+        # Each stays in their own place of the image, and is there most of the time.
         lefts = [int(row["x"]) for row in rows if row["face"] == person]
         assert max(lefts) - min(lefts) < 60
         assert len(lefts) >= 0.7 * len({row["frame"] for row in rows})

@@ -61,8 +61,8 @@ def test_a_photograph_is_read_with_every_output(small_python, tmp_path):
 
 def test_a_video_is_read_and_a_timeline_says_what_it_lacks(small_python, tmp_path):
     code = (
-        "import sys; from ferlib.images import read_picture; from ferlib.inference import VideoWriter\n"
-        "photo = read_picture(sys.argv[1])[:400]\n"
+        "import sys; from ferlib.core.images import read_image; from ferlib.inference import VideoWriter\n"
+        "photo = read_image(sys.argv[1])[:400]\n"
         "with VideoWriter(sys.argv[2], rate=10) as writer:\n"
         "    for number in range(5): writer.write(photo, number / 10)"
     )

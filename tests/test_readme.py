@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 import ferlib
-from ferlib.artifacts import delivered_run_dir
-from ferlib.sources.synthetic import write_synthetic
+from ferlib.runs.folder import pretrained_run_dir
+from ferlib.synthetic.generate import write_synthetic
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md", "reports/README.md")
@@ -133,7 +133,7 @@ def test_readme_lists_every_model():
 
 def test_results_table_says_what_the_delivered_run_recorded():
     sentence = _read("README.md").split("The delivered model is `compact_cnn`:")[1].split("\n\n")[0]
-    measured = json.loads((delivered_run_dir() / "metrics.json").read_text(encoding="utf-8"))["test"]
+    measured = json.loads((pretrained_run_dir() / "metrics.json").read_text(encoding="utf-8"))["test"]
     for name, words in (("accuracy", "accuracy"), ("macro_f1", "macro-F1")):
         assert f"{words} {measured[name]:.2%}" in sentence
         low, high = measured["intervals"][name]
@@ -146,11 +146,11 @@ def test_the_reports_are_of_the_models_that_the_readme_tells_of():
     from ferlib.training import read_experiments
 
     results = pd.read_csv(ROOT / "reports" / "results.csv", index_col="model")
-    delivered = json.loads((delivered_run_dir() / "metrics.json").read_text(encoding="utf-8"))["test"]
-    row = results.loc[f"{delivered_run_dir().name} (delivered)"]
+    delivered = json.loads((pretrained_run_dir() / "metrics.json").read_text(encoding="utf-8"))["test"]
+    row = results.loc[f"{pretrained_run_dir().name} (delivered)"]
     for name in ("accuracy", "macro_f1", "log_loss", "ece"):
         assert row[name] == pytest.approx(delivered[name], abs=1e-5)
-    assert (ROOT / "reports" / "model_card.md").read_bytes() == (delivered_run_dir() / "model_card.md").read_bytes()
+    assert (ROOT / "reports" / "model_card.md").read_bytes() == (pretrained_run_dir() / "model_card.md").read_bytes()
     recorded = read_experiments()
     for run in results.index.intersection(recorded.index):
         assert results.loc[run, "accuracy"] == pytest.approx(recorded.loc[run, "test accuracy"], abs=1e-5)
@@ -158,7 +158,7 @@ def test_the_reports_are_of_the_models_that_the_readme_tells_of():
 
 
 def test_results_table_is_made_from_the_experiments():
-    from ferlib.results import BEGIN, END, tabulate_best
+    from ferlib.runs.__main__ import BEGIN, END, tabulate_best
     from ferlib.training import read_experiments
 
     table = _read("README.md").split(BEGIN)[1].split(END)[0].strip()

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from ferlib.artifacts import load_classifier, read_config, read_history, read_metrics
-from ferlib.datasets import load_images
-from ferlib.emotions import FOUR_EMOTIONS
-from ferlib.errors import ArtifactError, DataError, FerlibError
-from ferlib.sources.synthetic import write_synthetic
+from ferlib.core.emotions import FOUR_EMOTIONS
+from ferlib.core.errors import ArtifactError, DataError, FerlibError
+from ferlib.data import load_images
+from ferlib.runs.classifier import load_classifier
+from ferlib.runs.folder import read_config, read_history, read_metrics
+from ferlib.synthetic.generate import write_synthetic
 from ferlib.train import main
 
 SETTINGS = (
@@ -83,14 +84,14 @@ def test_options_reach_the_training(four_run):
 def test_the_folder_tells_what_was_measured(four_run):
     run_dir, out, err = four_run
     metrics = read_metrics(run_dir)
-    pictures = read_config(run_dir)["data"]["pictures"]
+    images = read_config(run_dir)["data"]["pictures"]
     card = (run_dir / "model_card.md").read_text()
     assert list(metrics) == ["val", "test"]
     for split, values in metrics.items():
-        assert values["n"] == sum(pictures[split].values())
-        assert {name: row["support"] for name, row in values["per_class"].items()} == pictures[split]
+        assert values["n"] == sum(images[split].values())
+        assert {name: row["support"] for name, row in values["per_class"].items()} == images[split]
         assert f"{split}: accuracy {values['accuracy']:.2%}" in out
-        assert f"On {split} ({values['n']} pictures" in card
+        assert f"On {split} ({values['n']} images" in card
         assert f"accuracy {values['accuracy']:.2%}" in card
     assert "SYNTHETIC faces from `faces.zip`" in card
     assert "2 epochs; the weights are those of epoch" in card
@@ -197,7 +198,7 @@ def test_one_class_alone_is_nothing_to_learn(faces, tmp_path):
     data = load_images(faces)
     only = tmp_path / "happy.npz"
     data.select(data.labels == data.class_names.index("happy")).save(only)
-    with pytest.raises(DataError, match="All training pictures are happy"):
+    with pytest.raises(DataError, match="All training images are happy"):
         main(["--model", "bovw", "--data", str(only), "--run-dir", str(tmp_path / "run")])
 
 

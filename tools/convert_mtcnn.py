@@ -1,6 +1,6 @@
 """Write MTCNN's three networks as ONNX, from the weights in the mtcnn package: ``python tools/convert_mtcnn.py``.
 
-The result lies in ferlib/faces/mtcnn and is committed; this is how it was made. Neither TensorFlow nor Keras is needed.
+The result lies in ferlib/assets/mtcnn and is committed; this is how it was made. Neither TensorFlow nor Keras is needed.
 """
 
 from importlib.util import find_spec
@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 # Found without importing the package, which would import TensorFlow.
 WEIGHTS = Path(find_spec("mtcnn").origin).parent / "assets" / "weights"
-TARGET = Path(__file__).parents[1] / "ferlib" / "faces" / "mtcnn"
+TARGET = Path(__file__).parents[1] / "ferlib" / "assets" / "mtcnn"
 
 # Kernel sizes and pools (size, whether "same") of each network's convolutions, in order; then its outputs.
 NETWORKS = {
@@ -49,7 +49,7 @@ class Graph:
 
 
 def convert(name: str) -> onnx.ModelProto:
-    """Return one network; pictures are NHWC of -1 to 1, as the package's own take them."""
+    """Return one network; images are NHWC of -1 to 1, as the package's own take them."""
     plan = NETWORKS[name]
     weights = list(joblib.load(WEIGHTS / f"{name}.lz4"))
     graph = Graph()
@@ -86,14 +86,14 @@ def convert(name: str) -> onnx.ModelProto:
                 graph.add("Gemm", kernel, bias, inputs=[shared], output=output)
     assert not weights, f"{name} has weights that were not used"
     side = plan["side"]
-    pictures = helper.make_tensor_value_info("pictures", TensorProto.FLOAT, ["n", side or "h", side or "w", 3])
+    images = helper.make_tensor_value_info("pictures", TensorProto.FLOAT, ["n", side or "h", side or "w", 3])
     places = ["n"] if side else ["n", "rows", "columns"]
     outputs = [
         helper.make_tensor_value_info(output, TensorProto.FLOAT, [*places, WIDTHS[output]])
         for output in plan["outputs"]
     ]
     model = helper.make_model(
-        helper.make_graph(graph.nodes, name, [pictures], outputs, graph.initializers),
+        helper.make_graph(graph.nodes, name, [images], outputs, graph.initializers),
         opset_imports=[helper.make_opsetid("", 13)],
         ir_version=8,
         producer_name="ferlib",

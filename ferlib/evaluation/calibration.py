@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ferlib.probabilities import to_logits
+from ferlib.runs.calibration import to_logits
 
 #: Bins of confidence, of equal width.
 N_BINS = 15
@@ -103,7 +103,7 @@ def fit_calibration(
     Returns
     -------
     scales, biases : ndarray of shape (n_classes,), dtype float
-        For `ferlib.probabilities.scale_logits`; scales from 0.1 to 10, below 1 where a model is too sure.
+        For `ferlib.runs.calibration.scale_logits`; scales from 0.1 to 10, below 1 where a model is too sure.
 
     References
     ----------
@@ -116,7 +116,7 @@ def fit_calibration(
     logits, truth = to_logits(y_proba), np.eye(n_classes)[y_true]
     precision = 1 / 0.25**2 / n
 
-    def penalised_log_loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+    def penalized_log_loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         scales, biases = np.split(parameters, 2)
         log_proba = log_softmax(scales * logits + biases, axis=1)
         apart = scales - scales.mean()
@@ -130,9 +130,9 @@ def fit_calibration(
     if not per_class:
 
         def of_one_scale(scale: np.ndarray) -> tuple[float, float]:
-            loss, gradient = penalised_log_loss(scale * start)
+            loss, gradient = penalized_log_loss(scale * start)
             return loss, gradient @ start
 
         return tuple(np.split(minimize(of_one_scale, [1.0], jac=True, bounds=[(0.1, 10)]).x * start, 2))
     bounds = [(0.1, 10)] * n_classes + [(None, None)] * n_classes
-    return tuple(np.split(minimize(penalised_log_loss, start, jac=True, bounds=bounds).x, 2))
+    return tuple(np.split(minimize(penalized_log_loss, start, jac=True, bounds=bounds).x, 2))

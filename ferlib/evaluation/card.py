@@ -29,12 +29,12 @@ def write_model_card(config: dict[str, Any], metrics: dict[str, dict[str, Any]],
         f"# {config['model']}",
         "",
         f"Classes: {', '.join(config['class_names'])}. Input: faces, {height} x {width} pixels, "
-        f"{'grey' if config['channels'] == 1 else 'RGB'}.",
+        f"{'gray' if config['channels'] == 1 else 'RGB'}.",
         "",
         "## Data",
         "",
         f"{'SYNTHETIC faces' if data['synthetic'] else data['title']} from `{data['path']}` "
-        f"(sha256 `{data['sha256']}`). Pictures: "
+        f"(sha256 `{data['sha256']}`). Images: "
         + ", ".join(f"{split} {sum(counts.values()):,}" for split, counts in data["pictures"].items())
         + ".",
         *(f"- {note}" for note in data["notes"]),
@@ -48,7 +48,7 @@ def write_model_card(config: dict[str, Any], metrics: dict[str, dict[str, Any]],
     ]
     for split, values in metrics.items():
         lines += [
-            f"On {split} ({values['n']:,} pictures"
+            f"On {split} ({values['n']:,} images"
             f"{_VIEWS[config.get('test_time_augmentation', 'none')]}): "
             f"accuracy {values['accuracy']:.2%}{_interval(values, 'accuracy')}, "
             f"macro-F1 {values['macro_f1']:.2%}{_interval(values, 'macro_f1')}, "
@@ -62,7 +62,7 @@ def write_model_card(config: dict[str, Any], metrics: dict[str, dict[str, Any]],
         ]
         if "robustness" in values:
             lines += [
-                f"The {split} pictures shifted, scaled and turned, the uncovered space filled with the edge:",
+                f"The {split} images shifted, scaled and turned, the uncovered space filled with the edge:",
                 "",
                 "| change | accuracy | difference |",
                 "| --- | --- | --- |",
@@ -103,11 +103,11 @@ def _describe_training(config: dict[str, Any], history: list[dict]) -> list[str]
     if training.get("teacher"):
         lines.append(
             f"Beside the labels ({1 - training['distillation']:.0%}) it learned what a trained "
-            f"{config['teacher']['model']} says about the same pictures ({training['distillation']:.0%}: distillation)."
+            f"{config['teacher']['model']} says about the same images ({training['distillation']:.0%}: distillation)."
         )
     if training.get("votes"):
         lines.append(
-            f"Beside the labels it learned how the raters of FER+ voted on the same training pictures, by a second "
+            f"Beside the labels it learned how the raters of FER+ voted on the same training images, by a second "
             f"output of weight {training['votes_weight']:g} that is no longer there."
         )
     return lines
@@ -132,7 +132,7 @@ def _markdown_table(metrics: dict[str, Any]) -> list[str]:
         f"| {name} | {row.precision:.2f} | {row.recall:.2f} | {row.f1:.2f} | {row.support:,.0f} |"
         for name, row in table.iterrows()
     ]
-    return ["| class | precision | recall | F1 | pictures |", "| --- | --- | --- | --- | --- |", *rows]
+    return ["| class | precision | recall | F1 | images |", "| --- | --- | --- | --- | --- |", *rows]
 
 
 _VIEWS = {
@@ -144,7 +144,7 @@ _VIEWS = {
 _INTENDED_USE = (
     "## Intended use and limits",
     "",
-    "For teaching, for research, and for counting expressions in pictures that one may process. The classes are",
+    "For teaching, for research, and for counting expressions in images that one may process. The classes are",
     "expressions as raters perceived them, not what a person feels. Not for judging persons: hiring, policing,",
     "education, health, credit. Accuracy differs between groups of people in ways that the data, which record none,",
     "cannot measure.",

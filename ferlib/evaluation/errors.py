@@ -7,19 +7,19 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from ferlib.core.images import to_gray
 from ferlib.evaluation.intervals import wilson_interval
-from ferlib.images import to_gray
 
 
-def tabulate_answers(
+def tabulate_predictions(
     names: Sequence[str], y_true: np.ndarray, y_proba: np.ndarray, class_names: Sequence[str]
 ) -> pd.DataFrame:
-    """Return one row a picture: what it is labelled, what the model says, and how sure it is.
+    """Return one row an image: what it is labelled, what the model says, and how sure it is.
 
     Parameters
     ----------
     names : sequence of str
-        The pictures' files.
+        The images' files.
     y_true : ndarray of shape (n,), dtype int
     y_proba : ndarray of shape (n, n_classes)
     class_names : sequence of str
@@ -43,8 +43,8 @@ def tabulate_answers(
     )
 
 
-def measure_pictures(images: np.ndarray) -> pd.DataFrame:
-    """Return what can be measured of pictures without knowing what they show.
+def measure_image_quality(images: np.ndarray) -> pd.DataFrame:
+    """Return what can be measured of images without knowing what they show.
 
     Parameters
     ----------
@@ -53,8 +53,8 @@ def measure_pictures(images: np.ndarray) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a picture: ``brightness`` and ``contrast`` (mean and standard deviation, in grey levels) and
-        ``sharpness`` (the variance of the Laplacian divided by that of the picture; 0 for a blank one).
+        One row an image: ``brightness`` and ``contrast`` (mean and standard deviation, in gray levels) and
+        ``sharpness`` (the variance of the Laplacian divided by that of the image; 0 for a blank one).
 
     References
     ----------
@@ -69,18 +69,18 @@ def measure_pictures(images: np.ndarray) -> pd.DataFrame:
 
 
 def accuracy_by(right: np.ndarray, groups: Sequence[Any] | pd.Series) -> pd.DataFrame:
-    """Return the accuracy in each group of pictures, with its 95 % interval (Wilson).
+    """Return the accuracy in each group of images, with its 95 % interval (Wilson).
 
     Parameters
     ----------
     right : ndarray of shape (n,), dtype bool
     groups : sequence of length n
-        The group of each picture; pictures whose group is missing are left out. Categories keep their order.
+        The group of each image; images whose group is missing are left out. Categories keep their order.
 
     Returns
     -------
     DataFrame
-        One row a group that has pictures: ``n``, ``accuracy``, ``low`` and ``high``.
+        One row a group that has images: ``n``, ``accuracy``, ``low`` and ``high``.
     """
     groups = groups if isinstance(groups, pd.Series) else pd.Series(groups)
     counts = pd.Series(np.asarray(right, dtype=bool)).groupby(groups.reset_index(drop=True), observed=True)
@@ -97,14 +97,14 @@ def compare_with_votes(answers: pd.DataFrame, votes: pd.DataFrame) -> dict[str, 
     Parameters
     ----------
     answers : DataFrame
-        As from `tabulate_answers`.
+        As from `tabulate_predictions`.
     votes : DataFrame
-        As from `ferlib.datasets.ferplus.read_votes`, of the same pictures: ``majority``, ``""`` where there is none.
+        As from `ferlib.data.votes.read_votes`, of the same images: ``majority``, ``""`` where there is none.
 
     Returns
     -------
     dict
-        ``n``, the pictures with a majority; ``model_accuracy`` and ``label_accuracy``, the shares of them for which
+        ``n``, the images with a majority; ``model_accuracy`` and ``label_accuracy``, the shares of them for which
         model and label say what the majority says; of the model's ``errors`` among them, how many times the majority
         sides with the ``model``, with the ``label``, and with ``neither``.
     """
@@ -124,7 +124,7 @@ def compare_with_votes(answers: pd.DataFrame, votes: pd.DataFrame) -> dict[str, 
     }
 
 
-def check_suspects(suspects: np.ndarray, labels: np.ndarray, majority: np.ndarray) -> pd.DataFrame:
+def label_issue_agreement(suspects: np.ndarray, labels: np.ndarray, majority: np.ndarray) -> pd.DataFrame:
     """Return how often raters contradict the labels that are doubted, and all labels for comparison.
 
     Parameters
@@ -132,9 +132,9 @@ def check_suspects(suspects: np.ndarray, labels: np.ndarray, majority: np.ndarra
     suspects : ndarray of shape (k,), dtype int
         As from `rank_label_issues`.
     labels : ndarray of shape (n,), dtype str
-        What the pictures are labelled.
+        What the images are labelled.
     majority : ndarray of shape (n,), dtype str
-        What most raters say; ``""`` where there is no such answer, and the picture does not count.
+        What most raters say; ``""`` where there is no such answer, and the image does not count.
 
     Returns
     -------
@@ -151,9 +151,9 @@ def check_suspects(suspects: np.ndarray, labels: np.ndarray, majority: np.ndarra
 
 
 def rank_label_issues(y_true: np.ndarray, y_proba: np.ndarray) -> np.ndarray:
-    """Return the pictures whose labels are likely to be wrong, the likeliest first: confident learning.
+    """Return the images whose labels are likely to be wrong, the likeliest first: confident learning.
 
-    A picture is a candidate when the model gives another class more than it gives that class's own pictures on
+    An image is a candidate when the model gives another class more than it gives that class's own images on
     average, and more than any other such class; candidates are ranked by how much more than to their label.
 
     Parameters
@@ -161,7 +161,7 @@ def rank_label_issues(y_true: np.ndarray, y_proba: np.ndarray) -> np.ndarray:
     y_true : ndarray of shape (n,), dtype int
         The labels that are doubted.
     y_proba : ndarray of shape (n, n_classes)
-        Best from a model that was not trained on these pictures; one that was has begun to believe the labels.
+        Best from a model that was not trained on these images; one that was has begun to believe the labels.
 
     Returns
     -------

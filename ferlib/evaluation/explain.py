@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from ferlib.progress import track
-from ferlib.quiet import start_keras
+from ferlib.core.backend import import_keras
+from ferlib.core.console import progress_bar
 
 if TYPE_CHECKING:
     import keras
@@ -21,7 +21,7 @@ def grad_cam(
     layer_name: str | None = None,
     batch_size: int = 64,
 ) -> np.ndarray:
-    """Return which places of each picture speak for a class, by the gradient of the class's logit.
+    """Return which places of each image speak for a class, by the gradient of the class's logit.
 
     The channels of the last layer that still has places are weighed by the mean gradient of the logit with respect to
     them, and summed; what is negative is cut off.
@@ -33,11 +33,11 @@ def grad_cam(
     Parameters
     ----------
     model : keras.Model
-        From 0 to 255 to probabilities, as `ferlib.artifacts.load_keras_model` returns it. It is not changed.
+        From 0 to 255 to probabilities, as `ferlib.runs.folder.load_keras_model` returns it. It is not changed.
     images : ndarray of shape (n, H, W, C), dtype uint8
-        Of the model's size and colour.
+        Of the model's size and color.
     classes : ndarray of shape (n,), dtype int
-        The class to explain, for each picture.
+        The class to explain, for each image.
     layer_name : str, optional
         The layer to look at; the last one with more than one place when None.
     batch_size : int
@@ -45,7 +45,7 @@ def grad_cam(
     Returns
     -------
     ndarray of shape (n, H, W), dtype float32
-        0 to 1, each picture's largest value 1; all 0 where nothing speaks for the class.
+        0 to 1, each image's largest value 1; all 0 where nothing speaks for the class.
 
     References
     ----------
@@ -74,7 +74,7 @@ def grad_cam(
 
 def _cut(model: "keras.Model", layer_name: str | None) -> tuple["keras.Model", "keras.Model"]:
     """Return a network up to a layer's output, and one from there to logits, without dropout, as a copy."""
-    keras = start_keras()
+    keras = import_keras()
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
     copy.trainable = False
@@ -103,7 +103,7 @@ def _n_places(tensor: Any) -> int | None:
 
 def _prepare_gradients(head: "keras.Model", shape: tuple[int, ...]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """Return what gives the gradients of classes' logits with respect to activations, both of shape (n, h, w, c)."""
-    keras = start_keras()
+    keras = import_keras()
 
     class Offset(keras.layers.Layer):
         """Adds a trainable array, which begins as zero."""
@@ -145,11 +145,11 @@ def occlusion_maps(
     Parameters
     ----------
     predict_proba : callable
-        Pictures to probabilities (n, n_classes).
+        Images to probabilities (n, n_classes).
     images : ndarray of shape (n, H, W, C), dtype uint8
     classes : ndarray of shape (n,), dtype int
     patch : int
-        Side of the square that covers, in pixels; it has each picture's mean grey or colour.
+        Side of the square that covers, in pixels; it has each image's mean gray or color.
     step : int
         How far the square moves.
     progress : bool
@@ -170,7 +170,7 @@ def occlusion_maps(
     lost, covered = np.zeros((n, height, width), np.float32), np.zeros((height, width), np.float32)
     # Squares that stick out at each side, so that every pixel is covered about equally often.
     corners = [(y, x) for y in range(step - patch, height, step) for x in range(step - patch, width, step)]
-    for y, x in track(corners, desc="cover", unit="place", disable=not progress):
+    for y, x in progress_bar(corners, desc="cover", unit="place", disable=not progress):
         window = (slice(max(0, y), y + patch), slice(max(0, x), x + patch))
         changed = images.copy()
         changed[:, window[0], window[1]] = means

@@ -1,4 +1,4 @@
-"""How sure a number is: intervals for one model, tests for the difference of two on the same pictures."""
+"""How sure a number is: intervals for one model, tests for the difference of two on the same images."""
 
 import itertools
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ CONFIDENCE = 0.95
 _N_RESAMPLES = 2000
 
 
-def wilson_interval(n_right: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+def wilson_interval(n_correct: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return the Wilson interval of a share, such as an accuracy.
 
     References
@@ -21,7 +21,7 @@ def wilson_interval(n_right: int, n: int, confidence: float = CONFIDENCE) -> tup
     """
     from scipy.stats import binomtest
 
-    interval = binomtest(n_right, n).proportion_ci(confidence, method="wilson")
+    interval = binomtest(n_correct, n).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)
 
 
@@ -30,8 +30,8 @@ def bootstrap_macro_f1(
 ) -> tuple[float, float]:
     """Return the bootstrap interval of macro-F1.
 
-    Drawing n pictures with replacement changes nothing but how often each pair of true and predicted class occurs, so
-    the confusion matrix is drawn, 2,000 times, and no picture is looked at again.
+    Drawing n images with replacement changes nothing but how often each pair of true and predicted class occurs, so
+    the confusion matrix is drawn, 2,000 times, and no image is looked at again.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def bootstrap_macro_f1(
 def compare_predictions(
     y_true: np.ndarray, y_first: np.ndarray, y_second: np.ndarray, *, confidence: float = CONFIDENCE, seed: int = 0
 ) -> dict[str, float]:
-    """Compare two models on the same pictures, and say whether their difference could be chance.
+    """Compare two models on the same images, and say whether their difference could be chance.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def compare_predictions(
     -------
     dict
         ``accuracy_difference`` (first less second) with its paired bootstrap interval ``accuracy_low`` and
-        ``accuracy_high``; the same for ``macro_f1``; ``only_first`` and ``only_second``, the pictures that one of the
+        ``accuracy_high``; the same for ``macro_f1``; ``only_first`` and ``only_second``, the images that one of the
         models alone gets right; ``p_value`` of McNemar's exact test, which asks whether these two numbers could be
         halves of a fair coin's tosses.
 

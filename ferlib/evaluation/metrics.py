@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ferlib.errors import DataError
+from ferlib.core.errors import DataError
 from ferlib.evaluation.calibration import brier_score, expected_calibration_error
 from ferlib.evaluation.intervals import bootstrap_macro_f1, wilson_interval
 
@@ -89,7 +89,7 @@ def selection_gain(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
     Parameters
     ----------
     history : sequence of mapping
-        Rows as `ferlib.artifacts.read_history` gives them.
+        Rows as `ferlib.runs.folder.read_history` gives them.
 
     Returns
     -------
@@ -145,7 +145,7 @@ def list_confusions(metrics: dict[str, Any]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns ``true``, ``predicted``, ``count`` and ``share`` (of the true class's pictures); no correct ones.
+        Columns ``true``, ``predicted``, ``count`` and ``share`` (of the true class's images); no correct ones.
     """
     counts, names = np.array(metrics["confusion_matrix"]), metrics["class_names"]
     rows = [

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ferlib.core.files import write_text
 from ferlib.evaluation.calibration import tabulate_reliability
 from ferlib.evaluation.metrics import list_confusions, tabulate_per_class
 from ferlib.evaluation.robustness import describe_robustness
-from ferlib.files import write_text
 
 # What stands in the report's table, and how.
 _HEADLINES = (
@@ -90,7 +90,7 @@ def write_report(
     figures = {
         "confusion_matrix": plots.plot_confusion_matrix(metrics).figure,
         "recalls": plots.plot_recalls({title: metrics}).figure,
-        "curves": plots.plot_curves(y_true, y_proba, names),
+        "curves": plots.plot_roc_pr(y_true, y_proba, names),
         "reliability": plots.plot_reliability({measured: tabulate_reliability(y_true, y_proba)}).figure,
     }
     if history:
@@ -116,7 +116,7 @@ def write_report(
         *markdown_table(("measure", "value", "95 % interval"), describe_headlines(metrics)),
         "",
         "Intervals are Wilson's for accuracy and bootstrap percentiles for macro-F1; they tell the chance of the",
-        "sample of pictures, not that of another training.",
+        "sample of images, not that of another training.",
         "",
         "## By emotion",
         "",
@@ -137,7 +137,7 @@ def write_report(
         lines += ["## Moved, scaled and turned", ""]
         lines += [*markdown_table(("change", "accuracy", "difference"), describe_robustness(metrics["robustness"])), ""]
     if corruptions is not None:
-        lines += ["## Spoiled pictures", "", *_show("corruptions", "Accuracy as pictures are spoiled")]
+        lines += ["## Spoiled images", "", *_show("corruptions", "Accuracy as images are spoiled")]
     if history:
         lines += ["## Learning curves", "", *_show("history", "Loss and accuracy by epoch")]
     write_text(folder / "report.md", "\n".join(lines).rstrip("\n") + "\n")

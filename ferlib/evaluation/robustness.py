@@ -1,4 +1,4 @@
-"""Accuracy on pictures that were moved, scaled, turned or spoiled: how much a model leans on what it was trained on."""
+"""Accuracy on images that were moved, scaled, turned or spoiled: how much a model leans on what it was trained on."""
 
 from collections.abc import Callable
 
@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from ferlib.images import resize
-from ferlib.progress import track
+from ferlib.core.console import progress_bar
+from ferlib.core.images import resize
 
-#: What is done to pictures: shift to the right and down in pixels, factor of size, turn to the left in degrees.
-CHANGES: dict[str, tuple[float, float, float, float]] = {
+#: What is done to images: shift to the right and down in pixels, factor of size, turn to the left in degrees.
+TRANSFORMS: dict[str, tuple[float, float, float, float]] = {
     "shift 4 px left": (-4, 0, 1, 0),
     "shift 4 px right": (4, 0, 1, 0),
     "shift 4 px up": (0, -4, 1, 0),
@@ -22,19 +22,19 @@ CHANGES: dict[str, tuple[float, float, float, float]] = {
 }
 
 
-def change_pictures(images: np.ndarray, change: tuple[float, float, float, float]) -> np.ndarray:
-    """Return pictures shifted, scaled and turned about their centre.
+def transform_images(images: np.ndarray, change: tuple[float, float, float, float]) -> np.ndarray:
+    """Return images shifted, scaled and turned about their centre.
 
     Parameters
     ----------
     images : ndarray of shape (n, H, W, C), dtype uint8
     change : tuple of float
-        As in `CHANGES`.
+        As in `TRANSFORMS`.
 
     Returns
     -------
     ndarray of shape (n, H, W, C), dtype uint8
-        The space that is uncovered repeats the picture's edge.
+        The space that is uncovered repeats the image's edge.
     """
     height, width = images.shape[1:3]
     right, down, scale, angle = change
@@ -47,7 +47,7 @@ def change_pictures(images: np.ndarray, change: tuple[float, float, float, float
     return np.stack(changed).reshape(images.shape) if changed else images
 
 
-#: Ways to spoil pictures, each at five strengths: what the numbers are stands in `spoil_pictures`.
+#: Ways to spoil images, each at five strengths: what the numbers are stands in `corrupt_images`.
 CORRUPTIONS: dict[str, tuple[float, ...]] = {
     "small face": (0.75, 0.5, 0.33, 0.25, 0.17),
     "blur": (0.5, 1.0, 1.5, 2.0, 3.0),
@@ -60,8 +60,8 @@ CORRUPTIONS: dict[str, tuple[float, ...]] = {
 }
 
 
-def spoil_pictures(images: np.ndarray, corruption: str, strength: float, *, seed: int = 0) -> np.ndarray:
-    """Return spoiled copies of pictures.
+def corrupt_images(images: np.ndarray, corruption: str, strength: float, *, seed: int = 0) -> np.ndarray:
+    """Return spoiled copies of images.
 
     Parameters
     ----------
@@ -69,10 +69,10 @@ def spoil_pictures(images: np.ndarray, corruption: str, strength: float, *, seed
     corruption : str
         A name of `CORRUPTIONS`.
     strength : float
-        Of a small face the side, as a fraction of the picture's, from which it is enlarged again; of blur and noise the
-        standard deviation, in pixels and in grey levels; the quality of JPEG, 1 to 100; degrees of rotation to the
-        left; the factor of brightness; for occlusion the side of a grey square at a random place, as a fraction of the
-        picture's.
+        Of a small face the side, as a fraction of the image's, from which it is enlarged again; of blur and noise the
+        standard deviation, in pixels and in gray levels; the quality of JPEG, 1 to 100; degrees of rotation to the
+        left; the factor of brightness; for occlusion the side of a gray square at a random place, as a fraction of the
+        image's.
     seed : int
         For noise and occlusion.
 
@@ -98,7 +98,7 @@ def spoil_pictures(images: np.ndarray, corruption: str, strength: float, *, seed
         options = [cv2.IMWRITE_JPEG_QUALITY, int(strength)]
         spoiled = [cv2.imdecode(cv2.imencode(".jpg", image, options)[1], cv2.IMREAD_UNCHANGED) for image in images]
     elif corruption == "rotation":
-        spoiled = change_pictures(images, (0, 0, 1, strength))
+        spoiled = transform_images(images, (0, 0, 1, strength))
     elif corruption in ("darker", "brighter"):
         spoiled = np.clip(images * np.float32(strength), 0, 255).round().astype(np.uint8)
     elif corruption == "occlusion":
@@ -116,25 +116,25 @@ def spoil_pictures(images: np.ndarray, corruption: str, strength: float, *, seed
 def measure_corruptions(
     predict_proba: Callable[[np.ndarray], np.ndarray], images: np.ndarray, y_true: np.ndarray
 ) -> pd.DataFrame:
-    """Return the accuracy on pictures spoiled in each way at each strength.
+    """Return the accuracy on images spoiled in each way at each strength.
 
     Parameters
     ----------
     predict_proba : callable
-        Pictures to probabilities (n, n_classes).
+        Images to probabilities (n, n_classes).
     images : ndarray of shape (n, H, W, C), dtype uint8
     y_true : ndarray of shape (n,), dtype int
 
     Returns
     -------
     DataFrame
-        Columns ``corruption``, ``level`` (0 is the picture as it is, 5 the worst), ``strength`` and ``accuracy``.
+        Columns ``corruption``, ``level`` (0 is the image as it is, 5 the worst), ``strength`` and ``accuracy``.
     """
     clean = _accuracy(predict_proba, images, y_true)
     rows = [{"corruption": name, "level": 0, "strength": np.nan, "accuracy": clean} for name in CORRUPTIONS]
     cases = [(name, level, value) for name, values in CORRUPTIONS.items() for level, value in enumerate(values, 1)]
-    for name, level, strength in track(cases, desc="spoil pictures", unit="case"):
-        accuracy = _accuracy(predict_proba, spoil_pictures(images, name, strength), y_true)
+    for name, level, strength in progress_bar(cases, desc="spoil images", unit="case"):
+        accuracy = _accuracy(predict_proba, corrupt_images(images, name, strength), y_true)
         rows.append({"corruption": name, "level": level, "strength": strength, "accuracy": accuracy})
     return pd.DataFrame(rows).sort_values(["corruption", "level"], ignore_index=True)
 
@@ -142,12 +142,12 @@ def measure_corruptions(
 def measure_robustness(
     predict_proba: Callable[[np.ndarray], np.ndarray], images: np.ndarray, y_true: np.ndarray
 ) -> dict[str, float]:
-    """Return the accuracy on pictures as they are and after each of `CHANGES`.
+    """Return the accuracy on images as they are and after each of `TRANSFORMS`.
 
     Parameters
     ----------
     predict_proba : callable
-        Pictures to probabilities (n, n_classes).
+        Images to probabilities (n, n_classes).
     images : ndarray of shape (n, H, W, C), dtype uint8
     y_true : ndarray of shape (n,), dtype int
 
@@ -156,12 +156,12 @@ def measure_robustness(
     dict
         ``upright`` and the name of each change to a fraction.
     """
-    views = {"upright": (0, 0, 1, 0), **CHANGES}
-    return {name: _accuracy(predict_proba, change_pictures(images, change), y_true) for name, change in views.items()}
+    views = {"upright": (0, 0, 1, 0), **TRANSFORMS}
+    return {name: _accuracy(predict_proba, transform_images(images, change), y_true) for name, change in views.items()}
 
 
 def _accuracy(predict_proba: Callable[[np.ndarray], np.ndarray], images: np.ndarray, y_true: np.ndarray) -> float:
-    """Return the share of pictures whose most probable class is the true one."""
+    """Return the share of images whose most probable class is the true one."""
     return float((predict_proba(images).argmax(axis=1) == y_true).mean())
 
 

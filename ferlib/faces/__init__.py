@@ -1,6 +1,6 @@
-"""Where the faces are: pictures in, boxes out; this room knows no emotion."""
+"""Where the faces are: images in, boxes out; this room knows no emotion."""
 
-from ferlib.faces.detect import (
+from ferlib.faces.detectors import (
     DETECTORS,
     MIN_CONFIDENCE,
     MIN_FACE_SIZE,
@@ -8,10 +8,10 @@ from ferlib.faces.detect import (
     Face,
     HaarDetector,
     MtcnnDetector,
-    WholePicture,
-    find_match,
+    WholeImage,
+    iou,
     make_detector,
-    overlap,
+    match_box,
 )
 
 __all__ = [
@@ -22,8 +22,8 @@ __all__ = [
     "Face",
     "HaarDetector",
     "MtcnnDetector",
-    "WholePicture",
-    "find_match",
+    "WholeImage",
+    "iou",
     "make_detector",
-    "overlap",
+    "match_box",
 ]

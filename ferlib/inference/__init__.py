@@ -1,12 +1,12 @@
-"""From a picture, video or camera to faces with emotions, and from those to tables and annotated pictures."""
+"""From an image, video or camera to faces with emotions, and from those to tables and annotated images."""
 
-from ferlib.inference.draw import WRITABLE_SUFFIXES, annotate, write_picture
-from ferlib.inference.people import People
-from ferlib.inference.plan import STANDARD_INPUT, Source, find_sources, plan_annotated
-from ferlib.inference.recognize import DEFAULT_MARGIN, UNCERTAIN, EmotionRecognizer, FaceEmotion, PictureResult
+from ferlib.inference.annotate import WRITABLE_SUFFIXES, annotate, write_image
+from ferlib.inference.inputs import STANDARD_INPUT, Source, find_sources, plan_annotated
+from ferlib.inference.recognizer import DEFAULT_MARGIN, UNCERTAIN, EmotionRecognizer, FaceEmotion, ImageResult
+from ferlib.inference.sinks import ResultFiles, display_path, face_rows, image_record
 from ferlib.inference.stream import DEFAULT_SMOOTHING, recognize_stream
-from ferlib.inference.tables import ResultFiles, display_path, face_rows, picture_record
-from ferlib.inference.video import VideoWriter, open_camera, open_video
+from ferlib.inference.tracks import People
+from ferlib.video.reader import VideoWriter, open_camera, open_video
 
 __all__ = [
     "DEFAULT_MARGIN",
@@ -16,8 +16,8 @@ __all__ = [
     "WRITABLE_SUFFIXES",
     "EmotionRecognizer",
     "FaceEmotion",
+    "ImageResult",
     "People",
-    "PictureResult",
     "ResultFiles",
     "Source",
     "VideoWriter",
@@ -25,10 +25,10 @@ __all__ = [
     "display_path",
     "face_rows",
     "find_sources",
+    "image_record",
     "open_camera",
     "open_video",
-    "picture_record",
     "plan_annotated",
     "recognize_stream",
-    "write_picture",
+    "write_image",
 ]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ferlib.faces.track import FaceTracker
-from ferlib.inference.recognize import EmotionRecognizer, PictureResult
-from ferlib.inference.video import Frame
+from ferlib.faces.tracker import FaceTracker
+from ferlib.inference.recognizer import EmotionRecognizer, ImageResult
+from ferlib.video.reader import Frame
 
 #: Time constant of smoothing, in seconds: what was seen this long ago counts a third of what is seen now.
 DEFAULT_SMOOTHING = 0.5
@@ -21,7 +21,7 @@ def recognize_stream(
     path: str | Path,
     tracker: FaceTracker | None = None,
     smoothing: float = DEFAULT_SMOOTHING,
-) -> Iterator[tuple[Frame, PictureResult]]:
+) -> Iterator[tuple[Frame, ImageResult]]:
     """Yield each frame with its people and their emotions; what is kept in memory does not grow.
 
     Parameters
@@ -32,14 +32,14 @@ def recognize_stream(
     path : path
         What the results call the video.
     tracker : FaceTracker, optional
-        A new one with the recogniser's detector when None.
+        A new one with the recognizer's detector when None.
     smoothing : float
         Time constant in seconds of the exponential mean that each person's probabilities are; 0 for none.
 
     Yields
     ------
     frame : Frame
-    result : PictureResult
+    result : ImageResult
         With `frame` and `time`, and in each face the number of its `person`.
     """
     tracker = tracker or FaceTracker(recognizer.detector)
@@ -51,7 +51,7 @@ def recognize_stream(
             replace(recognizer.describe(one.face, smoother.update(one.person, row, frame.time)), person=one.person)
             for one, row in zip(tracked, probabilities, strict=True)
         )
-        yield frame, PictureResult(Path(path), frame.image.shape[:2], faces, frame=frame.index, time=frame.time)
+        yield frame, ImageResult(Path(path), frame.image.shape[:2], faces, frame=frame.index, time=frame.time)
 
 
 class Smoother:

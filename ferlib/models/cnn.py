@@ -1,11 +1,11 @@
-"""Convolutional networks in Keras 3: pictures of 0 to 255 in, probabilities out, on any of its backends."""
+"""Convolutional networks in Keras 3: images of 0 to 255 in, probabilities out, on any of its backends."""
 
 from typing import TYPE_CHECKING
 
-from ferlib.errors import FerlibError
-from ferlib.models.layers import Layers
+from ferlib.core.errors import FerlibError
+from ferlib.models.blocks import Layers
 from ferlib.models.registry import register_model
-from ferlib.prepare import Augmentation
+from ferlib.preprocessing import Augmentation
 
 if TYPE_CHECKING:
     import keras
@@ -15,7 +15,7 @@ POOLINGS = ("max", "average", "stride")
 #: How `compact_cnn` is trained unless told otherwise; an ensemble's members are too.
 COMPACT_TRAINING = {"epochs": 46, "patience": 20, "label_smoothing": 0.05}
 
-# What the field's usual projects change in training pictures: turns, sizes, shifts and mirror images, nothing else.
+# What the field's usual projects change in training images: turns, sizes, shifts and mirror images, nothing else.
 _USUAL_CHANGES = Augmentation(rotation=10, scale=0.1, shift=0.1, brightness=0, contrast=0, erase=0, blur=0, noise=0)
 
 
@@ -36,17 +36,17 @@ def compact_cnn(
     """Three stages of residual 3x3 convolutions and global average pooling; small enough for two CPU cores.
 
     A convolution of stride 2 comes first or after the `stem`, because full resolution costs a CPU much. Each stage is
-    `depth` convolutions with batch normalisation, the picture halved between stages; where the number of channels
+    `depth` convolutions with batch normalization, the image halved between stages; where the number of channels
     stays, the input of a convolution is added to its output. At the end of a stage the channels are weighed by what the
-    whole picture shows (squeeze and excitation).
+    whole image shows (squeeze and excitation).
 
     Parameters
     ----------
     n_classes : int
     image_size : tuple of int
-        (height, width) in pixels, at least 8 a side for three stages; (None, None) for pictures of any size.
+        (height, width) in pixels, at least 8 a side for three stages; (None, None) for images of any size.
     channels : int
-        1 for grey, 3 for RGB.
+        1 for gray, 3 for RGB.
     stem : tuple of int
         Channels of 3x3 convolutions at full resolution; without them the first convolution, of stride 2, is 5x5.
     widths : tuple of int
@@ -117,19 +117,19 @@ def gap_cnn(
     seed: int = 0,
     dtype: str = "float32",
 ) -> "keras.Model":
-    """Convolution, max-pooling and batch normalisation four times, global average pooling, one dense layer.
+    """Convolution, max-pooling and batch normalization four times, global average pooling, one dense layer.
 
     Trained on the oversampled, augmented train split with Adam and early stopping. Networks of this kind are published
-    in notebooks on Kaggle with about 62 % on the 7,178 pictures of FER2013's two test splits. Their sparse categorical
+    in notebooks on Kaggle with about 62 % on the 7,178 images of FER2013's two test splits. Their sparse categorical
     cross-entropy is the cross-entropy of `ferlib.training`, which takes labels as one-hot vectors.
 
     Parameters
     ----------
     n_classes : int
     image_size : tuple of int
-        (height, width) in pixels, at least 16 a side for four stages; (None, None) for pictures of any size.
+        (height, width) in pixels, at least 16 a side for four stages; (None, None) for images of any size.
     channels : int
-        1 for grey, 3 for RGB.
+        1 for gray, 3 for RGB.
     widths : tuple of int
         Channels of each stage.
     dense : int
@@ -151,7 +151,7 @@ def gap_cnn(
     make = Layers(seed, dtype)
     inputs, x = make.input(image_size, channels)
     for width in widths:
-        x = make.normalise(make.pool(make.plain_conv(x, width)))
+        x = make.normalize(make.pool(make.plain_conv(x, width)))
     x = make.dropout(make.dense(make.average(x), dense), dropout)
     return make.model(inputs, x, n_classes, "gap_cnn")
 
@@ -182,7 +182,7 @@ def vgg_dense(
 ) -> "keras.Model":
     """Four VGG-like blocks of 64 to 512 channels and two dense layers of 1,024 and 512: 10.5 million parameters.
 
-    As published for FER2013 with 66.13 % on the 7,178 pictures of its two test splits: batch normalisation, ReLU, 2x2
+    As published for FER2013 with 66.13 % on the 7,178 images of its two test splits: batch normalization, ReLU, 2x2
     max-pooling and dropout in each block, dropout 0.5 after each dense layer, L2 1e-4, class weights, up to 100 epochs
     with a learning rate that falls on plateaus. How many convolutions a block has was not told; these give the number
     of parameters that was. Nor was the augmentation: it is the usual one of small turns, shifts and mirror images.
@@ -193,7 +193,7 @@ def vgg_dense(
     image_size : tuple of int
         (height, width) in pixels, at least 16 a side for four blocks.
     channels : int
-        1 for grey, 3 for RGB.
+        1 for gray, 3 for RGB.
     widths, convolutions, dropouts : tuple
         Channels, number of convolutions and dropout of each block.
     dense : tuple of int
@@ -220,7 +220,7 @@ def vgg_dense(
         x = make.dropout(make.pool(x), dropout)
     x = make.flatten(x)
     for units in dense:
-        x = make.dropout(make.dense(x, units, normalise=True), 0.5)
+        x = make.dropout(make.dense(x, units, normalize=True), 0.5)
     return make.model(inputs, x, n_classes, "vgg_dense")
 
 
@@ -247,10 +247,10 @@ def three_block_cnn(
     seed: int = 0,
     dtype: str = "float32",
 ) -> "keras.Model":
-    """Three blocks of convolution, batch normalisation, max-pooling and dropout over 64x64 RGB: the usual ExpW model.
+    """Three blocks of convolution, batch normalization, max-pooling and dropout over 64x64 RGB: the usual ExpW model.
 
     Trained with categorical cross-entropy on one-hot labels, Adam, batches of 32, 50 epochs. The dense layers have
-    batch normalisation, which not every project of this kind tells of: without it, Adam's first steps over 8,192
+    batch normalization, which not every project of this kind tells of: without it, Adam's first steps over 8,192
     inputs of one sign drove every unit below 0, and on FER2013 the network said "happy" to everything for 28 epochs.
 
     Parameters
@@ -259,7 +259,7 @@ def three_block_cnn(
     image_size : tuple of int
         (height, width) in pixels, at least 8 a side for three blocks.
     channels : int
-        1 for grey, 3 for RGB.
+        1 for gray, 3 for RGB.
     widths : tuple of int
         Channels of each block.
     dense : tuple of int
@@ -285,7 +285,7 @@ def three_block_cnn(
         x = make.dropout(make.pool(make.conv(x, width)), dropouts[0])
     x = make.flatten(x)
     for units in dense:
-        x = make.dropout(make.dense(x, units, normalise=True), dropouts[1])
+        x = make.dropout(make.dense(x, units, normalize=True), dropouts[1])
     return make.model(inputs, x, n_classes, "three_block_cnn")
 
 
@@ -319,17 +319,17 @@ def plain_cnn(
     image_size : tuple of int
         (height, width) in pixels, at least 2 ** `depth` a side.
     channels : int
-        1 for grey, 3 for RGB.
+        1 for gray, 3 for RGB.
     depth : int
-        How many times convolution and pooling, each of which halves the picture.
+        How many times convolution and pooling, each of which halves the image.
     width : int
         Channels of the first convolution; they double with every further one.
     pooling : {"max", "average", "stride"}
-        How the picture is halved: by pooling, or by convolutions of stride 2.
+        How the image is halved: by pooling, or by convolutions of stride 2.
     dense : int
         Units of the dense layer; 0 for none.
     batch_norm : bool
-        Whether batch normalisation follows each convolution.
+        Whether batch normalization follows each convolution.
     dropout : float
         Fraction of the last features that is dropped in training.
     seed, dtype
@@ -343,7 +343,7 @@ def plain_cnn(
     Raises
     ------
     FerlibError
-        `pooling` is unknown, or the picture is too small for the depth.
+        `pooling` is unknown, or the image is too small for the depth.
 
     References
     ----------
@@ -352,7 +352,7 @@ def plain_cnn(
     if pooling not in POOLINGS:
         raise FerlibError(f"pooling must be one of {', '.join(POOLINGS)}, got '{pooling}'.")
     if min(image_size) < 2**depth:
-        raise FerlibError(f"Pictures of {image_size[0]} x {image_size[1]} pixels cannot be halved {depth} times.")
+        raise FerlibError(f"Images of {image_size[0]} x {image_size[1]} pixels cannot be halved {depth} times.")
     make = Layers(seed, dtype)
     inputs, x = make.input(image_size, channels)
     for level in range(depth):

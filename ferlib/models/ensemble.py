@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ferlib.errors import FerlibError
+from ferlib.core.errors import FerlibError
 from ferlib.models.cnn import COMPACT_TRAINING
 from ferlib.models.registry import register_model
 
@@ -43,7 +43,7 @@ def ensemble(
 ) -> list[Member]:
     """Several runs averaged as one model: finished runs, or networks that differ in their seed alone.
 
-    Each member brings pictures to its own size and makes its own views of them (test-time augmentation).
+    Each member brings images to its own size and makes its own views of them (test-time augmentation).
 
     Parameters
     ----------

@@ -1,11 +1,11 @@
-"""The models by name: what builds each, what pictures it wants, and how it is trained unless told otherwise."""
+"""The models by name: what builds each, what images it wants, and how it is trained unless told otherwise."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from ferlib.errors import FerlibError
+from ferlib.core.errors import FerlibError
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class ModelSpec:
     image_size : tuple of int
         (height, width) of its input in pixels, unless a data set of another size asks otherwise.
     channels : int
-        1 for grey, 3 for RGB.
+        1 for gray, 3 for RGB.
     training : mapping
         The `ferlib.training.TrainingOptions` that differ from the defaults.
     """

@@ -1,13 +1,13 @@
-"""Networks that begin with what another one has learned from other pictures."""
+"""Networks that begin with what another one has learned from other images."""
 
 import inspect
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ferlib.errors import FerlibError
+from ferlib.core.backend import import_keras
+from ferlib.core.errors import FerlibError
 from ferlib.models.registry import register_model
-from ferlib.quiet import start_keras
 
 if TYPE_CHECKING:
     import keras
@@ -31,8 +31,8 @@ def transfer(
 ) -> "keras.Model":
     """Network of keras.applications under a new head: first the head is trained, then everything.
 
-    Pictures are enlarged inside the network, because these backbones halve theirs five times, and grey ones are shown
-    as colour. The backbone's own preprocessing is part of the network.
+    Images are enlarged inside the network, because these backbones halve theirs five times, and gray ones are shown
+    as color. The backbone's own preprocessing is part of the network.
 
     Parameters
     ----------
@@ -40,14 +40,14 @@ def transfer(
     image_size : tuple of int
         (height, width) in pixels.
     channels : int
-        1 for grey, 3 for RGB.
+        1 for gray, 3 for RGB.
     backbone : str
         A class of `keras.applications`: MobileNetV3Small, EfficientNetV2B0, ResNet50, VGG16 and others.
     weights : str or None
         ``"imagenet"``, which Keras downloads once; the path of a file of weights without the top layers; None or
         ``"none"`` for random ones.
     upscale : int
-        How many times larger than the pictures what the backbone sees is; it wants 32 pixels a side at least.
+        How many times larger than the images what the backbone sees is; it wants 32 pixels a side at least.
     dropout : float
         Fraction of the pooled features that is dropped in training.
     seed, dtype
@@ -67,7 +67,7 @@ def transfer(
     ----------
     J. Yosinski, J. Clune, Y. Bengio, H. Lipson, "How transferable are features in deep neural networks?", NeurIPS 2014.
     """
-    keras = start_keras()
+    keras = import_keras()
     layers = keras.layers
     inputs = keras.Input((*image_size, channels), name="images")
     # Not Resizing: it counts as augmentation, and Keras 3.15 then runs what follows it as in training (seen).
@@ -89,8 +89,8 @@ def transfer(
 
 
 def _build_backbone(name: str, weights: str | None, size: tuple[int, int], seed: int, dtype: str) -> tuple:
-    """Return a backbone named ``backbone``, and the function that prepares pictures of 0 to 255 for it."""
-    keras = start_keras()
+    """Return a backbone named ``backbone``, and the function that prepares images of 0 to 255 for it."""
+    keras = import_keras()
     build = getattr(keras.applications, name, None)
     if not callable(build):
         known = [each for each in dir(keras.applications) if each[0].isupper()]
@@ -99,7 +99,7 @@ def _build_backbone(name: str, weights: str | None, size: tuple[int, int], seed:
     if wanted not in (None, "imagenet") and not Path(wanted).is_file():
         raise FerlibError(f"There is no file of weights {wanted}; weights is a file, 'imagenet' or 'none'.")
     options = {"include_top": False, "weights": None, "input_shape": (*size, 3)}
-    # Where a backbone can prepare pictures itself, it does so by default.
+    # Where a backbone can prepare images itself, it does so by default.
     prepares_itself = "include_preprocessing" in inspect.signature(build).parameters
     # These builders take neither a seed nor a dtype: both go through Keras's global state, which is put back.
     policy = keras.config.dtype_policy()

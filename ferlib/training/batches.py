@@ -1,16 +1,16 @@
-"""Batches of training pictures: shuffled, augmented and blended, the same again when a training is resumed."""
+"""Batches of training images: shuffled, augmented and blended, the same again when a training is resumed."""
 
 # Keras chooses its backend when it is imported; whoever imports this module is about to train.
 import keras
 import numpy as np
 
-from ferlib.prepare import Augmentation
+from ferlib.preprocessing import Augmentation
 
 
 class TrainingBatches(keras.utils.PyDataset):
     """Shuffled, augmented batches whose content depends on the seed, the epoch and the batch's number alone.
 
-    So a resumed training sees the pictures that an uninterrupted one would have seen.
+    So a resumed training sees the images that an uninterrupted one would have seen.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class TrainingBatches(keras.utils.PyDataset):
         return -(-len(self.images) // self.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return batch `index` of the current epoch: float32 pictures of 0 to 255, targets, weights."""
+        """Return batch `index` of the current epoch: float32 images of 0 to 255, targets, weights."""
         chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
         rng = np.random.default_rng([self.seed, self._epoch, index])
         images, targets, weights = self.images[chosen], self.targets[chosen], self.sample_weight[chosen]
@@ -72,7 +72,7 @@ class TrainingBatches(keras.utils.PyDataset):
         self._start_epoch(self._epoch + 1)
 
     def _start_epoch(self, epoch: int) -> None:
-        """Draw the order of the pictures."""
+        """Draw the order of the images."""
         self._epoch = epoch
         self._order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
 
@@ -80,7 +80,7 @@ class TrainingBatches(keras.utils.PyDataset):
 def blend_batch(
     images: np.ndarray, targets: np.ndarray, rng: np.random.Generator, *, mixup: float, cutmix: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Blend each picture of a batch, and its target, with another one of the batch: mixup, or cutmix, or either.
+    """Blend each image of a batch, and its target, with another one of the batch: mixup, or cutmix, or either.
 
     Parameters
     ----------

@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ferlib.errors import FerlibError
-from ferlib.prepare import STRATEGIES, Augmentation
+from ferlib.core.errors import FerlibError
+from ferlib.preprocessing import STRATEGIES, Augmentation
 
 OPTIMIZERS = ("adamw", "adam", "sgd")
 SCHEDULES = ("cosine", "plateau", "constant")
@@ -21,7 +21,7 @@ class TrainingOptions:
     epochs : int
         Passes over the training split, at most; a bag of visual words knows no epochs.
     batch_size : int
-        Pictures in one step of the optimizer.
+        Images in one step of the optimizer.
     optimizer : {"adamw", "adam", "sgd"}
         ``"sgd"`` has a Nesterov momentum of 0.9.
     learning_rate : float
@@ -38,7 +38,7 @@ class TrainingOptions:
     mixup : float
         Parameter of the beta distribution that a batch's blending with itself is drawn from; 0 for none.
     cutmix : float
-        The same for rectangles that are pasted from one picture into another; with both, each batch has either.
+        The same for rectangles that are pasted from one image into another; with both, each batch has either.
     ema : float
         Momentum of the exponential moving average of the weights, which is what is validated and kept; 0 for none.
     patience : int
@@ -50,28 +50,28 @@ class TrainingOptions:
         So many epochs first, in which the layers of a ``backbone`` keep their weights; for ``transfer``. After them the
         learning rate starts anew, at a tenth.
     teacher : str or None
-        A run's folder whose model's probabilities for the training pictures are learned beside the labels
-        (distillation); see `ferlib.training.left_out` for those that it learned from itself.
+        A run's folder whose model's probabilities for the training images are learned beside the labels
+        (distillation); see `ferlib.training.out_of_fold` for those that it learned from itself.
     distillation : float
         Share of those probabilities in the target, 0 to 1.
     temperature : float
         What the teacher's logarithms of probabilities are divided by; above 1 it sounds less sure.
     votes : str or None
-        A file of raters' votes for the training pictures (FER+), as `ferlib.datasets.ferplus.read_votes` reads it. What
+        A file of raters' votes for the training images (FER+), as `ferlib.data.votes.read_votes` reads it. What
         the raters said is learned beside the labels, by a second output on the same features that is dropped when
         training ends (multi-task learning).
     votes_weight : float
         Weight of the second output's loss beside the first one's.
     resample : str
-        Resampling of the training split, one of `ferlib.prepare.STRATEGIES`; see `ferlib.prepare.resample_images`.
+        Resampling of the training split, one of `ferlib.preprocessing.STRATEGIES`; see `ferlib.preprocessing.resample_images`.
     class_weight : {"none", "balanced"}
         ``"balanced"`` weighs the loss by the inverse of each class's share.
     augmentation : Augmentation or None
-        Random changes of the training pictures; None for none.
+        Random changes of the training images; None for none.
     precision : {"auto", "float32", "mixed_bfloat16"}
         ``"auto"`` takes mixed bfloat16 where the processor has instructions for it.
     seed : int
-        Seeds the initial weights, the order of the pictures, augmentation, dropout and resampling.
+        Seeds the initial weights, the order of the images, augmentation, dropout and resampling.
 
     Raises
     ------
@@ -127,7 +127,7 @@ class TrainingOptions:
         for name in ("label_smoothing", "ema"):
             _require(0 <= getattr(self, name) < 1, name, "from 0 to below 1", getattr(self, name))
         if self.votes is not None and self.resample != "none":
-            raise FerlibError("Votes are of the pictures as they are: with them, resample must be none.")
+            raise FerlibError("Votes are of the images as they are: with them, resample must be none.")
         _require(0 <= self.distillation <= 1, "distillation", "from 0 to 1", self.distillation)
         choices = {
             "optimizer": OPTIMIZERS,

@@ -1,16 +1,16 @@
-"""What a network shall answer: the labels, what a teacher says of the same pictures, and what raters voted."""
+"""What a network shall answer: the labels, what a teacher says of the same images, and what raters voted."""
 
 from pathlib import Path
 
 import numpy as np
 
-from ferlib.artifacts import load_classifier
-from ferlib.datasets.ferplus import FERPLUS_EMOTIONS, FERPLUS_OTHERS, read_votes
-from ferlib.errors import ArtifactError, DataError
-from ferlib.files import replacing
-from ferlib.probabilities import scale_logits
-from ferlib.training.left_out import ask_as_if_unseen
+from ferlib.core.errors import ArtifactError, DataError
+from ferlib.core.files import atomic_write
+from ferlib.data.votes import FERPLUS_EMOTIONS, FERPLUS_OTHERS, read_votes
+from ferlib.runs.calibration import scale_logits
+from ferlib.runs.classifier import load_classifier
 from ferlib.training.options import TrainingOptions
+from ferlib.training.out_of_fold import predict_out_of_fold
 
 
 def blend_with_teacher(
@@ -47,7 +47,7 @@ def blend_with_teacher(
     if not answers.exists():
         said = _ask_teacher(images, class_names, options)
         answers.parent.mkdir(exist_ok=True)
-        with replacing(answers) as path, path.open("wb") as file:
+        with atomic_write(answers) as path, path.open("wb") as file:
             np.save(file, said)
     soft = scale_logits(np.load(answers), 1 / options.temperature)
     return (options.distillation * soft + (1 - options.distillation) * one_hot).astype(np.float32)
@@ -62,7 +62,7 @@ def append_votes(
     ----------
     targets : ndarray of shape (n, n_classes), dtype float32
     names : ndarray of shape (n,), dtype str
-        The pictures' names.
+        The images' names.
     class_names : tuple of str
     options : TrainingOptions
         Its ``votes``.
@@ -70,13 +70,13 @@ def append_votes(
     Returns
     -------
     ndarray of shape (n, n_classes) or (n, 2 * n_classes), dtype float32
-        The right half is zero, so that it says nothing, for pictures that are not in the file or that fewer than half
+        The right half is zero, so that it says nothing, for images that are not in the file or that fewer than half
         the raters saw one of the classes in.
 
     Raises
     ------
     DataError
-        The file is no table of votes, has none for these pictures, or knows nothing of one of the classes.
+        The file is no table of votes, has none for these images, or knows nothing of one of the classes.
     """
     if options.votes is None:
         return targets
@@ -92,10 +92,10 @@ def append_votes(
 
 
 def _ask_teacher(images: np.ndarray, class_names: tuple[str, ...], options: TrainingOptions) -> np.ndarray:
-    """Return what a teacher says of all training pictures, as if it had not seen them: float32 (n, n_classes)."""
+    """Return what a teacher says of all training images, as if it had not seen them: float32 (n, n_classes)."""
     teacher = load_classifier(options.teacher)
     if teacher.class_names != tuple(class_names):
         raise ArtifactError(
             f"{options.teacher} tells apart {', '.join(teacher.class_names)}, not {', '.join(class_names)}."
         )
-    return ask_as_if_unseen(teacher, images)
+    return predict_out_of_fold(teacher, images)

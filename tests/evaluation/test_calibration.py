@@ -11,7 +11,7 @@ from ferlib.evaluation.calibration import (
     fit_calibration,
     tabulate_reliability,
 )
-from ferlib.probabilities import scale_logits
+from ferlib.runs.calibration import scale_logits
 
 
 def draw(n, scales, biases=0.0, seed=0):

@@ -30,7 +30,7 @@ def config() -> dict:
             "path": "fer2013.zip",
             "sha256": "c0ffee",
             "synthetic": False,
-            "notes": ["Two pictures are blank."],
+            "notes": ["Two images are blank."],
             "pictures": {"train": {"happy": 1000, "sad": 234}, "val": {"happy": 3, "sad": 4}},
         },
     }
@@ -51,13 +51,13 @@ def test_the_best_epoch_is_the_most_accurate_then_the_one_of_lower_loss():
 def test_a_card_tells_data_selection_and_results(config, metrics):
     card = write_model_card(config, {"val": metrics, "test": metrics}, HISTORY)
     assert card.startswith("# compact_cnn\n")
-    assert "Classes: happy, sad. Input: faces, 48 x 40 pixels, grey." in card
-    assert "FER2013 from `fer2013.zip` (sha256 `c0ffee`). Pictures: train 1,234, val 7." in card
-    assert "- Two pictures are blank." in card
+    assert "Classes: happy, sad. Input: faces, 48 x 40 pixels, gray." in card
+    assert "FER2013 from `fer2013.zip` (sha256 `c0ffee`). Images: train 1,234, val 7." in card
+    assert "- Two images are blank." in card
     assert "4 epochs; the weights are those of epoch 3, chosen by its validation accuracy of 75.00%" in card
     assert "Seed 5, resampling smote, class weights none, random augmentation." in card
-    assert "On val (4 pictures, probabilities averaged with those of the mirror image): accuracy 75.00%" in card
-    assert "On test (4 pictures" in card
+    assert "On val (4 images, probabilities averaged with those of the mirror image): accuracy 75.00%" in card
+    assert "On test (4 images" in card
     assert "| happy | 1.00 | 0.67 | 0.80 | 3 |" in card
     assert "| sad | 0.50 | 1.00 | 0.67 | 1 |" in card
     assert "Intended use" in card

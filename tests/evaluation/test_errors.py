@@ -5,11 +5,11 @@ import pytest
 from ferlib.evaluation import evaluate_predictions, selection_gain, tabulate_results
 from ferlib.evaluation.errors import (
     accuracy_by,
-    check_suspects,
     compare_with_votes,
-    measure_pictures,
+    label_issue_agreement,
+    measure_image_quality,
     rank_label_issues,
-    tabulate_answers,
+    tabulate_predictions,
 )
 
 NAMES = ("a", "b", "c")
@@ -21,7 +21,7 @@ def one_hot(codes, sure=0.8):
 
 def test_answers_say_what_is_right_and_how_sure():
     y_proba = np.array([[0.7, 0.2, 0.1], [0.5, 0.4, 0.1]])
-    table = tabulate_answers(["x.png", "y.png"], np.array([0, 1]), y_proba, NAMES)
+    table = tabulate_predictions(["x.png", "y.png"], np.array([0, 1]), y_proba, NAMES)
     assert table["right"].tolist() == [True, False]
     assert table.loc[1].to_dict() == {
         **{"file": "y.png", "true": "b", "predicted": "a", "probability": 0.5},
@@ -29,19 +29,19 @@ def test_answers_say_what_is_right_and_how_sure():
     }
 
 
-def test_pictures_are_measured_in_grey_levels():
+def test_images_are_measured_in_gray_levels():
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (48, 48, 1), dtype=np.uint8)
     ramp = np.tile(np.linspace(0, 255, 48, dtype=np.uint8)[:, np.newaxis, np.newaxis], (1, 48, 1))
     blank = np.full((48, 48, 1), 77, np.uint8)
-    table = measure_pictures(np.stack([noise, ramp, blank]))
+    table = measure_image_quality(np.stack([noise, ramp, blank]))
     assert table["brightness"].tolist() == pytest.approx([noise.mean(), ramp.mean(), 77])
     assert table["contrast"].tolist() == pytest.approx([noise.std(), ramp.std(), 0])
     assert table["sharpness"][0] > 100 * table["sharpness"][1] > 0
     assert table["sharpness"][2] == 0
-    # Contrast alone does not make a picture sharper.
+    # Contrast alone does not make an image sharper.
     paler = (noise // 4 + 90).astype(np.uint8)
-    assert measure_pictures(paler[np.newaxis])["sharpness"][0] == pytest.approx(table["sharpness"][0], rel=0.05)
+    assert measure_image_quality(paler[np.newaxis])["sharpness"][0] == pytest.approx(table["sharpness"][0], rel=0.05)
 
 
 def test_accuracy_by_group_has_intervals():
@@ -59,7 +59,7 @@ def test_accuracy_by_group_has_intervals():
 
 def test_raters_side_with_model_label_or_neither():
     y_true = np.array([0, 0, 0, 1, 1])
-    answers = tabulate_answers("vwxyz", y_true, one_hot([1, 1, 1, 1, 0]), NAMES)
+    answers = tabulate_predictions("vwxyz", y_true, one_hot([1, 1, 1, 1, 0]), NAMES)
     votes = pd.DataFrame({"majority": ["b", "a", "c", "b", ""]})
     assert compare_with_votes(answers, votes) == {
         **{"n": 4, "model_accuracy": 0.5, "label_accuracy": 0.5},
@@ -86,13 +86,13 @@ def test_wrong_labels_are_found_and_ranked():
 def test_suspects_are_checked_by_raters():
     labels = np.array(["a"] * 10)
     majority = np.array(["b", "b", "a", ""] + ["a"] * 6)
-    table = check_suspects(np.array([0, 3, 1, 2]), labels, majority)
+    table = label_issue_agreement(np.array([0, 3, 1, 2]), labels, majority)
     assert table["n"].tolist() == [3, 3, 9]
     assert table["contradicted"].tolist() == pytest.approx([2 / 3, 2 / 3, 2 / 9])
-    assert np.isnan(check_suspects(np.array([3]), labels, majority)["contradicted"].iloc[0])
+    assert np.isnan(label_issue_agreement(np.array([3]), labels, majority)["contradicted"].iloc[0])
 
 
-def test_a_class_without_a_picture_is_never_suggested():
+def test_a_class_without_an_image_is_never_suggested():
     y_proba = np.array([[0.1, 0.1, 0.8], [0.2, 0.7, 0.1], [0.9, 0.1, 0.0]])
     assert rank_label_issues(np.array([0, 1, 0]), y_proba).tolist() == []
 

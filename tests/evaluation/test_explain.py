@@ -7,12 +7,12 @@ import sys
 import numpy as np
 import pytest
 
+from ferlib.core.backend import import_keras
 from ferlib.evaluation.explain import average_maps, grad_cam, occlusion_maps
-from ferlib.quiet import start_keras
 
 
 def spots():
-    """Pictures with one bright square, in a corner each, and the corner's number."""
+    """Images with one bright square, in a corner each, and the corner's number."""
     images = np.full((8, 48, 48, 1), 60, np.uint8)
     corners = [(4, 4), (4, 32), (32, 4), (32, 32)] * 2
     for image, (y, x) in zip(images, corners, strict=True):
@@ -23,7 +23,7 @@ def spots():
 @pytest.fixture(scope="module")
 def network():
     """A network whose class 1 is how bright the brightest places are: convolution, pooling, dropout, dense."""
-    keras = start_keras()
+    keras = import_keras()
     inputs = keras.Input((48, 48, 1))
     x = keras.layers.Rescaling(1 / 255)(inputs)
     x = keras.layers.Conv2D(2, 3, strides=4, padding="same", activation="relu", name="conv")(x)
@@ -73,7 +73,7 @@ def test_the_gradient_is_that_of_the_logit(network):
 
 def test_covering_finds_the_same_without_a_gradient(network):
     images, corners = spots()
-    predict = lambda pictures: np.asarray(network.predict_on_batch(pictures.astype(np.float32)))  # noqa: E731
+    predict = lambda images: np.asarray(network.predict_on_batch(images.astype(np.float32)))  # noqa: E731
     maps = occlusion_maps(predict, images, np.ones(8, int), progress=False)
     for lost, (y, x) in zip(maps, corners, strict=True):
         assert lost[y : y + 12, x : x + 12].mean() > 5 * np.abs(np.delete(lost, np.s_[y - 4 : y + 16], axis=0)).mean()
@@ -91,7 +91,7 @@ def test_gradients_are_the_same_on_jax(tmp_path, network):
     network.save(tmp_path / "model.keras")
     np.save(tmp_path / "images.npy", images)
     code = (
-        "import numpy as np, sys; from ferlib.artifacts import load_keras_model; "
+        "import numpy as np, sys; from ferlib.runs.folder import load_keras_model; "
         "from ferlib.evaluation.explain import grad_cam; folder = sys.argv[1]; "
         "maps = grad_cam(load_keras_model(folder), np.load(folder + '/images.npy'), np.ones(8, int)); "
         "np.save(folder + '/maps.npy', maps)"

@@ -28,7 +28,7 @@ def test_wilson_by_hand():
     assert (high - low) / 2 == pytest.approx(0.0154, abs=2e-4)
 
 
-def test_the_bootstrap_of_the_matrix_is_that_of_the_pictures(y_true):
+def test_the_bootstrap_of_the_matrix_is_that_of_the_images(y_true):
     y_pred = noisy(y_true, 0.6, 1)
     ours = bootstrap_macro_f1(confusion_matrix(y_true, y_pred))
     theirs = bootstrap(
@@ -45,7 +45,7 @@ def test_the_bootstrap_of_the_matrix_is_that_of_the_pictures(y_true):
 
 
 def test_mcnemar_by_hand():
-    # Eight pictures only the first gets right, two only the second: 2 * (1 + 10 + 45) / 2 ** 10.
+    # Eight images only the first gets right, two only the second: 2 * (1 + 10 + 45) / 2 ** 10.
     y_true = np.zeros(40, int)
     first, second = y_true.copy(), y_true.copy()
     second[:8] = 1

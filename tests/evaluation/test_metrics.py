@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, log_loss, top_k_accuracy_score
 
-from ferlib.emotions import EMOTIONS
-from ferlib.errors import DataError
+from ferlib.core.emotions import EMOTIONS
+from ferlib.core.errors import DataError
 from ferlib.evaluation import evaluate_predictions, list_confusions, tabulate_per_class
 
 NAMES = ("angry", "happy", "sad")
@@ -15,7 +15,7 @@ NAMES = ("angry", "happy", "sad")
 
 @pytest.fixture
 def metrics():
-    # True classes 0 0 0 0 1 1; predicted 0 0 1 2 1 0; class 2 has no picture.
+    # True classes 0 0 0 0 1 1; predicted 0 0 1 2 1 0; class 2 has no image.
     y_proba = np.eye(3)[[0, 0, 1, 2, 1, 0]]
     return evaluate_predictions(np.array([0, 0, 0, 0, 1, 1]), y_proba, NAMES)
 
@@ -28,7 +28,7 @@ def test_values_worked_out_by_hand(metrics):
         {"precision": 2 / 3, "recall": 0.5, "f1": 4 / 7, "support": 4}
     )
     assert metrics["per_class"]["happy"] == pytest.approx({"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2})
-    # The mean over the two classes that there are: sad has no picture, and no say.
+    # The mean over the two classes that there are: sad has no image, and no say.
     assert metrics["macro_f1"] == pytest.approx((4 / 7 + 0.5) / 2)
     assert metrics["balanced_accuracy"] == pytest.approx(0.5)
 

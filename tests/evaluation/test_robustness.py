@@ -1,21 +1,21 @@
-"""Pictures are moved as the names say, and accuracies are those of the moved pictures."""
+"""Images are moved as the names say, and accuracies are those of the moved images."""
 
 import numpy as np
 import pytest
 
 from ferlib.evaluation.robustness import (
-    CHANGES,
     CORRUPTIONS,
-    change_pictures,
+    TRANSFORMS,
+    corrupt_images,
     describe_robustness,
     measure_corruptions,
     measure_robustness,
-    spoil_pictures,
+    transform_images,
 )
 
 
 def spot(row, column):
-    """A picture of 48 x 48 with one bright spot."""
+    """An image of 48 x 48 with one bright spot."""
     image = np.zeros((1, 48, 48, 1), np.uint8)
     image[0, row - 1 : row + 2, column - 1 : column + 2] = 255
     return image
@@ -35,31 +35,31 @@ def centre(image):
         ("shift 4 px down", (17.5, 23.5)),
         ("scale 0.85", (15.0, 23.5)),
         ("scale 1.15", (12.0, 23.5)),
-        # A spot ten pixels above the centre goes to the left when the picture turns to the left.
+        # A spot ten pixels above the centre goes to the left when the image turns to the left.
         ("rotate 12° left", (23.5 - 10 * np.cos(np.deg2rad(12)), 23.5 - 10 * np.sin(np.deg2rad(12)))),
         ("rotate 12° right", (23.5 - 10 * np.cos(np.deg2rad(12)), 23.5 + 10 * np.sin(np.deg2rad(12)))),
     ],
 )
 def test_a_spot_goes_where_the_name_says(name, expected):
-    # Between rows 13 and 14, columns 23 and 24: ten pixels above the centre of the picture.
+    # Between rows 13 and 14, columns 23 and 24: ten pixels above the centre of the image.
     image = np.maximum(np.maximum(spot(13, 23), spot(14, 24)), np.maximum(spot(13, 24), spot(14, 23)))
     assert centre(image) == pytest.approx((13.5, 23.5))
-    assert centre(change_pictures(image, CHANGES[name])) == pytest.approx(expected, abs=0.15)
+    assert centre(transform_images(image, TRANSFORMS[name])) == pytest.approx(expected, abs=0.15)
 
 
-def test_the_edge_is_repeated_and_colour_stays():
+def test_the_edge_is_repeated_and_color_stays():
     image = np.full((2, 48, 48, 3), (10, 20, 30), np.uint8)
-    for change in CHANGES.values():
-        np.testing.assert_array_equal(change_pictures(image, change), image)
-    assert change_pictures(image[:0], (4, 0, 1, 0)).shape == (0, 48, 48, 3)
+    for change in TRANSFORMS.values():
+        np.testing.assert_array_equal(transform_images(image, change), image)
+    assert transform_images(image[:0], (4, 0, 1, 0)).shape == (0, 48, 48, 3)
 
 
 def test_a_model_that_looks_at_one_place_is_found_out():
     images = np.concatenate([spot(24, 24), np.zeros((1, 48, 48, 1), np.uint8)] * 5)
     labels = np.array([1, 0] * 5)
 
-    def looks_at_the_centre(pictures):
-        bright = pictures[:, 24, 24, 0] > 127
+    def looks_at_the_centre(images):
+        bright = images[:, 24, 24, 0] > 127
         return np.stack([~bright, bright], axis=1).astype(float)
 
     accuracies = measure_robustness(looks_at_the_centre, images, labels)
@@ -70,39 +70,39 @@ def test_a_model_that_looks_at_one_place_is_found_out():
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_pictures_are_spoiled_the_more_the_stronger(name, drawn_faces):
+def test_images_are_spoiled_the_more_the_stronger(name, drawn_faces):
     images = drawn_faces.images[:20]
     distances = [
-        np.abs(spoil_pictures(images, name, strength).astype(int) - images).mean() for strength in CORRUPTIONS[name]
+        np.abs(corrupt_images(images, name, strength).astype(int) - images).mean() for strength in CORRUPTIONS[name]
     ]
     assert distances[0] > 0
     assert distances == sorted(distances)
-    np.testing.assert_array_equal(*(spoil_pictures(images, name, CORRUPTIONS[name][2]) for _ in range(2)))
-    colour = np.repeat(images, 3, axis=-1)
-    assert spoil_pictures(colour, name, CORRUPTIONS[name][0]).shape == colour.shape
+    np.testing.assert_array_equal(*(corrupt_images(images, name, CORRUPTIONS[name][2]) for _ in range(2)))
+    color = np.repeat(images, 3, axis=-1)
+    assert corrupt_images(color, name, CORRUPTIONS[name][0]).shape == color.shape
 
 
 def test_corruptions_do_what_they_say():
     gray = np.full((50, 40, 40, 1), 100, np.uint8)
-    assert (spoil_pictures(gray, "darker", 0.5) == 50).all()
-    assert spoil_pictures(gray, "noise", 10).std() == pytest.approx(10, rel=0.03)
-    covered = spoil_pictures(gray, "occlusion", 0.25)
+    assert (corrupt_images(gray, "darker", 0.5) == 50).all()
+    assert corrupt_images(gray, "noise", 10).std() == pytest.approx(10, rel=0.03)
+    covered = corrupt_images(gray, "occlusion", 0.25)
     assert ((covered == 128).sum(axis=(1, 2, 3)) == 100).all()
-    assert (spoil_pictures(gray, "blur", 2) == 100).all()
+    assert (corrupt_images(gray, "blur", 2) == 100).all()
     # Of stripes as wide as a pixel, half the pixels keep nothing.
     stripes = np.tile(np.array([0, 200], np.uint8), (1, 48, 24))[..., np.newaxis]
-    assert (spoil_pictures(stripes, "small face", 0.5) == 100).all()
-    assert spoil_pictures(gray, "small face", 0.01).shape == gray.shape
+    assert (corrupt_images(stripes, "small face", 0.5) == 100).all()
+    assert corrupt_images(gray, "small face", 0.01).shape == gray.shape
     with pytest.raises(ValueError, match="corruption must be one of"):
-        spoil_pictures(gray, "rain", 1)
+        corrupt_images(gray, "rain", 1)
 
 
-def test_accuracies_fall_where_pictures_are_spoiled(drawn_faces):
+def test_accuracies_fall_where_images_are_spoiled(drawn_faces):
     images = np.concatenate([spot(24, 24), np.zeros((1, 48, 48, 1), np.uint8)] * 20)
     labels = np.array([1, 0] * 20)
 
-    def looks_for_light(pictures):
-        bright = pictures.max(axis=(1, 2, 3)) > 160
+    def looks_for_light(images):
+        bright = images.max(axis=(1, 2, 3)) > 160
         return np.stack([~bright, bright], axis=1).astype(float)
 
     table = measure_corruptions(looks_for_light, images, labels).set_index(["corruption", "level"])["accuracy"]

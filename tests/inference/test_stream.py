@@ -3,11 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ferlib.emotions import EMOTIONS
+from ferlib.core.emotions import EMOTIONS
 from ferlib.faces import Face
-from ferlib.inference import EmotionRecognizer, FaceEmotion, People, PictureResult, recognize_stream
+from ferlib.inference import EmotionRecognizer, FaceEmotion, ImageResult, People, recognize_stream
 from ferlib.inference.stream import Smoother
-from ferlib.inference.video import Frame
+from ferlib.video.reader import Frame
 
 
 class OneFace:
@@ -16,7 +16,7 @@ class OneFace:
 
 
 class Level:
-    """Dark pictures are angry, bright ones neutral."""
+    """Dark images are angry, bright ones neutral."""
 
     name, class_names, image_size, channels = "level", EMOTIONS, (8, 8), 1
 
@@ -71,7 +71,7 @@ def seen(person, time, **probabilities):
     values = {name: probabilities.get(name, 0.0) for name in EMOTIONS}
     best = max(values, key=values.get)
     face = FaceEmotion(Face((0, 0, 9, 9), 1.0), best, values[best], values, person)
-    return PictureResult(Path("v.mp4"), (9, 9), (face,), frame=0, time=time)
+    return ImageResult(Path("v.mp4"), (9, 9), (face,), frame=0, time=time)
 
 
 def test_people_are_summed_up():

@@ -1,10 +1,10 @@
-"""Networks take pictures of 0 to 255 and answer with probabilities."""
+"""Networks take images of 0 to 255 and answer with probabilities."""
 
 import numpy as np
 import pytest
 
-from ferlib.errors import FerlibError
-from ferlib.images import fit_to_model
+from ferlib.core.errors import FerlibError
+from ferlib.core.images import fit_to_model
 from ferlib.models import get_model
 from ferlib.models.cnn import compact_cnn, plain_cnn
 
@@ -54,13 +54,13 @@ def test_the_size_is_what_the_documents_say(name, parameters):
     assert get_model(name).build(7).count_params() == pytest.approx(parameters, rel=0.02)
 
 
-def test_the_usual_expw_model_sees_64_pixels_in_colour():
+def test_the_usual_expw_model_sees_64_pixels_in_color():
     spec = get_model("three_block_cnn")
     assert (spec.image_size, spec.channels) == ((64, 64), 3)
     assert spec.build(7).input_shape == (None, 64, 64, 3)
 
 
-def test_the_same_weights_take_pictures_of_another_size():
+def test_the_same_weights_take_images_of_another_size():
     free = compact_cnn(7, image_size=(None, None), widths=(8, 16))
     fixed = compact_cnn(7, widths=(8, 16), seed=1)
     fixed.set_weights(free.get_weights())
@@ -90,14 +90,14 @@ def test_layers_can_be_chosen():
     assert kinds(dense=0).count("Dense") == 1
     assert "BatchNormalization" in kinds(batch_norm=True)
     assert "BatchNormalization" not in kinds()
-    # Each halves the picture: 48 / 2 ** 3 = 6 a side, with 32 * 2 ** 2 channels.
+    # Each halves the image: 48 / 2 ** 3 = 6 a side, with 32 * 2 ** 2 channels.
     for pooling in ("max", "average", "stride"):
         flat = next(layer for layer in plain_cnn(7, pooling=pooling).layers if type(layer).__name__ == "Flatten")
         assert flat.output.shape == (None, 6 * 6 * 128)
 
 
-def test_three_block_cnn_tells_pictures_apart_after_its_first_steps(drawn_faces):
-    # Adam's first steps once drove its dense units below 0: it said the same to every picture from then on.
+def test_three_block_cnn_tells_images_apart_after_its_first_steps(drawn_faces):
+    # Adam's first steps once drove its dense units below 0: it said the same to every image from then on.
     import keras
 
     train = drawn_faces.split("train")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ferlib.errors import FerlibError
+from ferlib.core.errors import FerlibError
 from ferlib.models.ensemble import Member, ensemble
 
 

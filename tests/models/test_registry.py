@@ -2,13 +2,13 @@
 
 import pytest
 
-from ferlib.errors import FerlibError
+from ferlib.core.errors import FerlibError
 from ferlib.models import get_model, list_models
 
 
 def test_every_model_is_listed_with_a_summary():
     cnns = {"compact_cnn", "gap_cnn", "plain_cnn", "three_block_cnn", "transfer", "vgg_dense"}
-    assert {"bovw", "bovw_fisher", "bovw_means", "ensemble"} | cnns == set(list_models())
+    assert {"bovw", "bovw_fisher", "bovw_spatial", "ensemble"} | cnns == set(list_models())
     for name in list_models():
         spec = get_model(name)
         assert spec.name == name

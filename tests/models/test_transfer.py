@@ -7,15 +7,15 @@ import sys
 import numpy as np
 import pytest
 
-from ferlib.errors import FerlibError
+from ferlib.core.errors import FerlibError
 from ferlib.models.transfer import BACKBONES, transfer
-from ferlib.sources.synthetic import write_synthetic
+from ferlib.synthetic.generate import write_synthetic
 
 RANDOM = {"weights": None, "upscale": 1}
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_every_backbone_answers_for_grey_pictures(backbone):
+def test_every_backbone_answers_for_gray_images(backbone):
     model = transfer(7, backbone=backbone, **RANDOM)
     images = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 1)).astype(np.float32)
     probabilities = model.predict_on_batch(images)
@@ -29,13 +29,13 @@ def test_every_backbone_answers_for_grey_pictures(backbone):
 @pytest.mark.parametrize(
     ("backbone", "prepared"),
     [
-        # VGG16 and ResNet50 were trained on blue, green, red, each less its mean; the others prepare pictures inside.
+        # VGG16 and ResNet50 were trained on blue, green, red, each less its mean; the others prepare images inside.
         ("VGG16", lambda red: red[..., ::-1] - np.float32([103.939, 116.779, 123.68])),
         ("ResNet50", lambda red: red[..., ::-1] - np.float32([103.939, 116.779, 123.68])),
         ("MobileNetV3Small", lambda red: red),
     ],
 )
-def test_a_backbone_sees_the_pictures_that_it_was_made_for(backbone, prepared):
+def test_a_backbone_sees_the_images_that_it_was_made_for(backbone, prepared):
     model = transfer(7, backbone=backbone, channels=3, image_size=(32, 32), **RANDOM)
     red = np.zeros((1, 32, 32, 3), np.float32)
     red[..., 0] = np.arange(32) * 8

@@ -9,8 +9,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
-
-from ferlib import series
+import run_notebooks
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--parameter", "SAMPLE_SIZE", "700", "--parameter", "EPOCHS", "1"]
@@ -24,7 +23,9 @@ def _text(path: Path) -> str:
 
 def _run_series(output: Path, data_dir: Path, *options: str) -> Path:
     """Execute all notebooks at small size, with their data away from the project's."""
-    assert series.main(["--output", str(output), "--parameter", "DATA_DIR", str(data_dir), *SMALL, *options]) == 0
+    assert (
+        run_notebooks.main(["--output", str(output), "--parameter", "DATA_DIR", str(data_dir), *SMALL, *options]) == 0
+    )
     return output
 
 
@@ -59,7 +60,7 @@ def test_every_notebook_says_that_the_faces_are_drawn(drawn_series):
 
 @pytest.mark.notebooks
 @pytest.mark.slow
-def test_the_wild_ends_with_an_annotated_picture_and_video(drawn_series):
+def test_the_wild_ends_with_an_annotated_image_and_video(drawn_series):
     made = drawn_series.parent / "data" / "interim"
     assert {"annotated.png", "annotated.mp4", "people.csv"} <= {path.name for path in made.iterdir()}
     people = pd.read_csv(made / "people.csv")
@@ -184,5 +185,5 @@ def test_the_series_on_real_faces_publishes_none_of_them(fer2013_archive, tmp_pa
                 assert not [png for png in shown if png.strip()[:200] in html]
     assert tagged >= 3
     table = pd.read_csv(output / "runs" / "evaluation.csv", index_col="model")
-    # The delivered model knows its trade; 90 test pictures put 95 % of such samples above 0.54 for 0.66.
+    # The delivered model knows its trade; 90 test images put 95 % of such samples above 0.54 for 0.66.
     assert table.loc["compact_cnn (delivered)", "accuracy"] > 0.5

@@ -112,9 +112,9 @@ def test_it_ends_with_what_was_learned_written_and_read(code, prose):
     assert "wrote" in code[-1]
 
 
-def test_pictures_of_the_data_are_tagged(notebook):
+def test_images_of_the_data_are_tagged(notebook):
     for cell in notebook.cells:
-        if re.search(r"plot_(faces|maps)\((dataset|test|train|val|smote_images|pictures)", cell.source):
+        if re.search(r"plot_(faces|maps)\((dataset|test|train|val|smote_images|images)", cell.source):
             assert "pictures" in cell.metadata.get("tags", [])
 
 

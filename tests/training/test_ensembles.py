@@ -6,8 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from ferlib.artifacts import Ensemble, load_classifier, read_config
-from ferlib.errors import ArtifactError
+from ferlib.core.errors import ArtifactError
+from ferlib.runs.classifier import Ensemble, load_classifier
+from ferlib.runs.folder import read_config
 from ferlib.training import TrainingOptions, record_metrics, tabulate_runs, train_model
 
 QUICK = TrainingOptions(epochs=1, batch_size=32, precision="float32")

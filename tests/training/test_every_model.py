@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ferlib.artifacts import load_classifier, load_keras_model, read_config, read_history, read_metrics
-from ferlib.datasets import load_images
+from ferlib.data import load_images
 from ferlib.models import get_model, list_models
-from ferlib.sources.synthetic import write_synthetic
+from ferlib.runs.classifier import load_classifier, load_keras_model
+from ferlib.runs.folder import read_config, read_history, read_metrics
+from ferlib.synthetic.generate import write_synthetic
 from ferlib.train import main
 
 # Only what would take long or needs a network is not as a user would have it.
@@ -20,7 +21,7 @@ OPTIONS = {
     "transfer": ("weights=none", "upscale=1"),
     "ensemble": ("size=2", 'member_options={"widths": [4, 8]}'),
     "bovw": ("n_words=50",),
-    "bovw_means": ("n_words=50",),
+    "bovw_spatial": ("n_words=50",),
 }
 
 

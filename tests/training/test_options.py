@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ferlib.artifacts import load_classifier, load_keras_model, read_config, read_history
-from ferlib.datasets.ferplus import FERPLUS_EMOTIONS, FERPLUS_OTHERS
-from ferlib.errors import ArtifactError, DataError, FerlibError
-from ferlib.prepare import Augmentation
+from ferlib.core.errors import ArtifactError, DataError, FerlibError
+from ferlib.data.votes import FERPLUS_EMOTIONS, FERPLUS_OTHERS
+from ferlib.preprocessing import Augmentation
+from ferlib.runs.classifier import load_classifier, load_keras_model
+from ferlib.runs.folder import read_config, read_history
 from ferlib.training import TrainingOptions, train_model
-from ferlib.training.identity import require_same_run
+from ferlib.training.run_config import require_same_run
 from ferlib.training.targets import append_votes, blend_with_teacher
 
 SMALL = {"widths": (8, 16, 24)}
@@ -78,7 +79,7 @@ def test_a_crop_trains_on_less_and_predicts_on_all(drawn_faces, tmp_path):
     run_dir = train(drawn_faces, tmp_path / "run", options=options)
     assert load_keras_model(run_dir).input_shape == (None, 48, 48, 1)
     assert load_classifier(run_dir).predict_proba(drawn_faces.images[:3]).shape == (3, 7)
-    with pytest.raises(FerlibError, match="plain_cnn takes pictures of one size only"):
+    with pytest.raises(FerlibError, match="plain_cnn takes images of one size only"):
         train(drawn_faces, tmp_path / "other", "plain_cnn", options=options, model_options={})
 
 
@@ -118,7 +119,7 @@ def test_a_student_comes_to_agree_with_its_teacher(plain_run, drawn_faces, tmp_p
     config = read_config(student)
     assert config["teacher"]["model"] == "compact_cnn"
     assert len(config["teacher"]["weights_sha256"][0]) == 64
-    # It is trained on what the teacher says about each picture, labels play no part.
+    # It is trained on what the teacher says about each image, labels play no part.
     assert read_history(student)[-1]["loss"] < read_history(student)[0]["loss"]
 
 
@@ -153,7 +154,7 @@ def test_votes_stand_beside_the_labels(drawn_faces, ballots):
     np.testing.assert_allclose(targets[2:, 7:], expected[2:], atol=1e-6)
 
 
-def test_pictures_that_most_raters_see_no_class_in_have_no_say(drawn_faces, ballots):
+def test_images_that_most_raters_see_no_class_in_have_no_say(drawn_faces, ballots):
     table = pd.read_csv(ballots)
     table.loc[0, [*FERPLUS_EMOTIONS, *FERPLUS_OTHERS]] = 0
     table.loc[0, ["neutral", "anger", "NF"]] = [3, 1, 6]
@@ -244,8 +245,8 @@ def test_logs_for_tensorboard_are_written_if_asked(drawn_faces, tmp_path):
 
 
 def test_an_option_that_the_builder_does_not_know_is_told(drawn_faces, tmp_path):
-    with pytest.raises(FerlibError, match=r"compact_cnn has no option colour; it has .*widths"):
-        train(drawn_faces, tmp_path / "run", model_options={"colour": "red"})
+    with pytest.raises(FerlibError, match=r"compact_cnn has no option color; it has .*widths"):
+        train(drawn_faces, tmp_path / "run", model_options={"color": "red"})
     assert not (tmp_path / "run").exists()
 
 
@@ -268,10 +269,10 @@ def test_weights_of_another_network_are_refused(plain_run, drawn_faces, tmp_path
         train(drawn_faces, tmp_path / "run", options=dataclasses.replace(QUICK, start_from=str(tmp_path / "nothing")))
 
 
-def test_learning_from_a_run_that_knows_the_val_pictures_is_said(plain_run, drawn_faces, tmp_path, caplog):
+def test_learning_from_a_run_that_knows_the_val_images_is_said(plain_run, drawn_faces, tmp_path, caplog):
     options = dataclasses.replace(QUICK, epochs=1, start_from=str(plain_run))
     train(drawn_faces, tmp_path / "same", options=options)
     assert "another split" not in caplog.text
     other = dataclasses.replace(drawn_faces, info={**drawn_faces.info, "split": {"scheme": "official", "seed": 99}})
     train(other, tmp_path / "other", options=options)
-    assert "another split of the same pictures" in caplog.text
+    assert "another split of the same images" in caplog.text

@@ -1,0 +1,1 @@
+"""Shared basics: emotion names, image decoding, boxes, files, errors and console output."""

@@ -1,0 +1,305 @@
+"""Read any image safely, and bring images to the size and color that a model wants."""
+
+import contextlib
+import io
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from ferlib.core.backend import suppress_native_stderr
+from ferlib.core.errors import ImageError
+
+#: Suffixes that count as images when a folder is searched; what a file really is, its bytes decide.
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+
+#: Images with more pixels than this are refused before they are decoded (about 0.5 GB as RGB while they are).
+MAX_PIXELS = 100_000_000
+
+
+def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Decode an image as a person would see it: upright, 8 bits, gray or RGB.
+
+    The EXIF orientation is applied, transparency is laid on white, 16 bits and floats are scaled to 8, and of an
+    animation or a file of several pages the first is taken.
+
+    Parameters
+    ----------
+    data : bytes
+        The file's content, in any format that Pillow reads.
+    name : str
+        What to call the image in an error.
+    max_pixels : int
+        The most pixels (width times height) that are decoded.
+
+    Returns
+    -------
+    ndarray of shape (H, W, 1) or (H, W, 3), dtype uint8
+        Gray, or RGB, 0 to 255.
+
+    Raises
+    ------
+    ImageError
+        The bytes are no image, the image is cut short or damaged, or it has more than `max_pixels`.
+    """
+    if not data:
+        raise ImageError(f"{name}: the file is empty.")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of large images and odd metadata; the limit below is the one that counts here.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as image:
+                if image.width * image.height > max_pixels:
+                    raise ImageError(
+                        f"{name}: {image.width} x {image.height} pixels is over the limit of {max_pixels:,} pixels."
+                    )
+                # libtiff writes what it thinks of a damaged file to standard error by itself.
+                quiet = suppress_native_stderr(always=True) if image.format == "TIFF" else contextlib.nullcontext()
+                with quiet:
+                    upright = ImageOps.exif_transpose(image)
+                    upright.load()
+    except ImageError:
+        raise
+    except Image.DecompressionBombError:
+        raise ImageError(f"{name}: the image is over the limit of {max_pixels:,} pixels.") from None
+    except MemoryError:
+        raise ImageError(f"{name}: the image does not fit into memory.") from None
+    # Pillow's decoders raise many kinds of error on damaged files (OSError, SyntaxError, ValueError, struct.error).
+    except Exception as error:
+        raise ImageError(f"{name}: not a readable image ({_first_line(error)}).") from None
+    return _to_uint8(upright)
+
+
+def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read an image file; see `decode_image` for what comes back and what is refused.
+
+    Raises
+    ------
+    ImageError
+        The file is missing or unreadable, or `decode_image` refuses its content.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ImageError(f"{path}: there is no such file.") from None
+    except OSError as error:
+        raise ImageError(f"{path}: the file cannot be read ({error.strerror}).") from None
+    return decode_image(data, name=str(path), max_pixels=max_pixels)
+
+
+def as_image(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:
+    """Return whatever holds an image as an array.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W), (H, W, 1) or (H, W, 3), dtype uint8; Pillow image; or path
+
+    Returns
+    -------
+    ndarray of shape (H, W, 1) or (H, W, 3), dtype uint8
+        Gray, or RGB, 0 to 255.
+
+    Raises
+    ------
+    ImageError
+        A file cannot be read as an image.
+    ValueError
+        An array has another shape or dtype, or no pixel.
+    """
+    if isinstance(image, str | Path):
+        return read_image(image)
+    if isinstance(image, Image.Image):
+        return _to_uint8(ImageOps.exif_transpose(image))
+    array = np.asarray(image)
+    array = array[..., np.newaxis] if array.ndim == 2 else array
+    if array.ndim != 3 or array.shape[-1] not in (1, 3) or array.dtype != np.uint8 or not array.size:
+        raise ValueError(
+            f"expected a uint8 image of shape (H, W), (H, W, 1) or (H, W, 3), got {array.dtype} of shape {array.shape}"
+        )
+    return array
+
+
+def _first_line(error: BaseException) -> str:
+    """Return an error's first line, short, without the memory addresses that Pillow puts there."""
+    lines = str(error).splitlines()
+    text = lines[0] if lines else type(error).__name__
+    return "no known image format" if "cannot identify image file" in text else text[:120]
+
+
+def _to_uint8(image: Image.Image) -> np.ndarray:
+    """Return a loaded Pillow image as uint8 (H, W, 1) or (H, W, 3)."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
+        # 16-bit files come as I or I;16; floats are taken as 0 to 1 where nothing is larger.
+        top = 65535.0 if values.max(initial=0) > 255 else (1.0 if image.mode == "F" and values.max() <= 1 else 255.0)
+        return np.clip(values * (255.0 / top), 0, 255).round().astype(np.uint8)[..., np.newaxis]
+    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        image = Image.alpha_composite(white, rgba).convert("L" if image.mode in ("LA", "La") else "RGB")
+    if image.mode in ("1", "L"):
+        return np.array(image.convert("L"))[..., np.newaxis]
+    return np.array(image.convert("RGB"))
+
+
+def to_gray(images: np.ndarray) -> np.ndarray:
+    """Return images in gray, by the luma weights of ITU-R BT.601 (0.299, 0.587, 0.114).
+
+    Parameters
+    ----------
+    images : ndarray of shape (..., H, W, C), dtype uint8
+        One image or a batch, C being 1 or 3 (RGB).
+
+    Returns
+    -------
+    ndarray of shape (..., H, W, 1), dtype uint8
+    """
+    if images.shape[-1] == 1:
+        return images
+    height, width = images.shape[-3:-1]
+    # OpenCV rounds as its single-image conversion does when a batch is laid out as one tall image.
+    tall = np.ascontiguousarray(images).reshape(-1, width, 3) if width else images
+    return cv2.cvtColor(tall, cv2.COLOR_RGB2GRAY).reshape(*images.shape[:-3], height, width, 1)
+
+
+def to_rgb(images: np.ndarray) -> np.ndarray:
+    """Return images as RGB; gray (..., H, W, 1) is repeated into three channels."""
+    return images if images.shape[-1] == 3 else np.repeat(images, 3, axis=-1)
+
+
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize one image; area averaging when it shrinks, so that nothing aliases, else linear.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W, C), dtype uint8
+    size : tuple of int
+        The wanted (height, width) in pixels.
+
+    Returns
+    -------
+    ndarray of shape (*size, C), dtype uint8
+    """
+    height, width = size
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = height < image.shape[0] or width < image.shape[1]
+    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return resized.reshape(height, width, image.shape[2])
+
+
+def crop(image: np.ndarray, box: tuple[float, float, float, float], *, margin: float = 0.0) -> np.ndarray:
+    """Cut a box out of an image, clipped at the image's edge.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W, C)
+    box : tuple of float
+        x, y, width, height in pixels, origin top left.
+    margin : float
+        How much to add on each side, as a fraction of the box's width and height.
+
+    Returns
+    -------
+    ndarray of shape (h, w, C)
+        A view; at least one pixel in each direction.
+
+    Raises
+    ------
+    ValueError
+        The box lies wholly outside the image.
+    """
+    x, y, width, height = box
+    left, right = x - margin * width, x + (1 + margin) * width
+    top, bottom = y - margin * height, y + (1 + margin) * height
+    x0, x1 = max(0, round(left)), min(image.shape[1], max(round(right), round(left) + 1))
+    y0, y1 = max(0, round(top)), min(image.shape[0], max(round(bottom), round(top) + 1))
+    if x0 >= x1 or y0 >= y1:
+        raise ValueError(f"box {tuple(box)} lies outside an image of {image.shape[1]} x {image.shape[0]} pixels")
+    return image[y0:y1, x0:x1]
+
+
+def fit_to_model(images: np.ndarray, *, image_size: tuple[int, int], channels: int) -> np.ndarray:
+    """Bring images to the color and size of a model's input; the one path for training and for prediction.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, H, W, C), dtype uint8
+        Gray or RGB, 0 to 255.
+    image_size : tuple of int
+        The model's (height, width) in pixels.
+    channels : int
+        1 for gray, 3 for RGB.
+
+    Returns
+    -------
+    ndarray of shape (n, *image_size, channels), dtype uint8
+
+    Raises
+    ------
+    ValueError
+        `images` has another shape or dtype.
+    """
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or images.dtype != np.uint8:
+        raise ValueError(
+            f"expected uint8 images of shape (n, H, W, 1) or (n, H, W, 3), got {images.dtype} of shape {images.shape}"
+        )
+    images = to_gray(images) if channels == 1 else to_rgb(images)
+    if images.shape[1:3] == tuple(image_size):
+        return images
+    if not len(images):
+        return np.empty((0, *image_size, channels), np.uint8)
+    return np.stack([resize(image, image_size) for image in images])
+
+
+#: What `make_views` knows.
+VIEWS = ("none", "flip", "ten_crop")
+
+# Side of the crops in "ten_crop", as a fraction of the image's: 44 of FER2013's 48 pixels.
+_CROP = 11 / 12
+
+
+def make_views(images: np.ndarray, views: str) -> list[np.ndarray]:
+    """Return the views of images whose predictions are averaged: test-time augmentation.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, H, W, C), dtype uint8
+    views : {"none", "flip", "ten_crop"}
+        The images alone; and their mirror images; or the four corners and the centre, 11/12 of the side, enlarged to
+        the full size, and the mirror images of these five.
+
+    Returns
+    -------
+    list of ndarray of shape (n, H, W, C), dtype uint8
+
+    Raises
+    ------
+    ValueError
+        `views` is unknown.
+
+    References
+    ----------
+    A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", NeurIPS
+    2012 (ten crops).
+    """
+    if views not in VIEWS:
+        raise ValueError(f"views must be one of {', '.join(VIEWS)}, got '{views}'")
+    upright = [images] if views != "ten_crop" else _five_crops(images)
+    return upright if views == "none" else upright + [view[:, :, ::-1] for view in upright]
+
+
+def _five_crops(images: np.ndarray) -> list[np.ndarray]:
+    """Return the four corners and the centre, each enlarged to the images' size."""
+    height, width = images.shape[1:3]
+    h, w = round(height * _CROP), round(width * _CROP)
+    corners = [(0, 0), (0, width - w), (height - h, 0), (height - h, width - w), ((height - h) // 2, (width - w) // 2)]
+    if not len(images):
+        return [images] * len(corners)
+    return [
+        np.stack([resize(image[top : top + h, left : left + w], (height, width)) for image in images])
+        for top, left in corners
+    ]

@@ -1,0 +1,25 @@
+"""Files to arrays: load any layout, split without leaks, audit, record, and keep."""
+
+from ferlib.data.audit import BLANK_CONTRAST, Audit, audit_dataset
+from ferlib.data.cache import prepare_dataset
+from ferlib.data.dataset import SPLITS, USAGES, ImageDataset, pixel_ids
+from ferlib.data.layouts.fer2013 import FER2013_COUNTS
+from ferlib.data.load import load_images
+from ferlib.data.manifest import build_manifest, compare_with_fer2013
+from ferlib.data.splits import split_dataset
+
+__all__ = [
+    "BLANK_CONTRAST",
+    "FER2013_COUNTS",
+    "SPLITS",
+    "USAGES",
+    "Audit",
+    "ImageDataset",
+    "audit_dataset",
+    "build_manifest",
+    "compare_with_fer2013",
+    "load_images",
+    "pixel_ids",
+    "prepare_dataset",
+    "split_dataset",
+]

@@ -1,0 +1,1 @@
+"""Dataset layouts: each module recognizes one layout and returns an `ImageIndex`."""

@@ -1,0 +1,1 @@
+"""Export a trained network: ONNX, ONNX with fewer bits per weight, TensorFlow Lite."""

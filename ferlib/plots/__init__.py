@@ -1,0 +1,36 @@
+"""Figures in one style: each function draws on an axes, or makes a figure, and returns it."""
+
+from ferlib.plots.dataset import plot_brightness, plot_class_counts, plot_faces
+from ferlib.plots.explanations import plot_heatmaps, plot_words
+from ferlib.plots.results import (
+    plot_confusion_matrix,
+    plot_corruptions,
+    plot_intervals,
+    plot_recalls,
+    plot_reliability,
+    plot_roc_pr,
+    plot_treatments,
+)
+from ferlib.plots.style import save_figure, use_style
+from ferlib.plots.training import LiveCurves, plot_history
+from ferlib.plots.video import plot_timeline
+
+__all__ = [
+    "LiveCurves",
+    "plot_brightness",
+    "plot_class_counts",
+    "plot_confusion_matrix",
+    "plot_corruptions",
+    "plot_faces",
+    "plot_heatmaps",
+    "plot_history",
+    "plot_intervals",
+    "plot_recalls",
+    "plot_reliability",
+    "plot_roc_pr",
+    "plot_timeline",
+    "plot_treatments",
+    "plot_words",
+    "save_figure",
+    "use_style",
+]

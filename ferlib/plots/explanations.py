@@ -1,0 +1,63 @@
+"""Figures of what a model goes by: visual words, and heat maps over mean faces."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+
+def plot_words(
+    patches: np.ndarray, maps: np.ndarray, words: Sequence[Sequence[int]], titles: Sequence[str], *, size: float = 0.62
+) -> Figure:
+    """Draw groups of visual words: of each word what it looks like, and under it where in the image it occurs.
+
+    Parameters
+    ----------
+    patches : ndarray of shape (n_words, side, side)
+        Mean patches of 0 to 255.
+    maps : ndarray of shape (n_words, cells, cells)
+        Shares of each word's occurrences.
+    words : sequence of sequence of int
+        The words of each group, as many in each.
+    titles : sequence of str
+        Of the groups.
+    size : float
+        Side of a patch in inches.
+    """
+    per_group = len(words[0])
+    figure, axes = plt.subplots(
+        2, len(words) * per_group, figsize=(size * len(words) * per_group, 2 * size + 0.4), squeeze=False
+    )
+    for group, (numbers, title) in enumerate(zip(words, titles, strict=True)):
+        for place, word in enumerate(numbers):
+            column = group * per_group + place
+            axes[0, column].imshow(patches[word], cmap="gray", vmin=0, vmax=255)
+            axes[1, column].imshow(maps[word], cmap="inferno")
+        axes[0, group * per_group + per_group // 2].set_title(title, fontsize=9, loc="center")
+    for ax in axes.flat:
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+    return figure
+
+
+def plot_heatmaps(means: np.ndarray, maps: np.ndarray, titles: Sequence[str], *, size: float = 1.25) -> Figure:
+    """Draw heat maps over the mean faces that they belong to.
+
+    Parameters
+    ----------
+    means : ndarray of shape (n, H, W) or (n, H, W, 1)
+        Mean faces, 0 to 255; data sets' single images have no place in a figure that is kept.
+    maps : ndarray of shape (n, H, W)
+        Warm where a class gains most.
+    titles : sequence of str
+    size : float
+        Side of an image in inches.
+    """
+    figure, axes = plt.subplots(1, len(maps), figsize=(size * len(maps), size + 0.35), squeeze=False)
+    for ax, mean, heat, title in zip(axes.flat, means, maps, titles, strict=True):
+        ax.imshow(np.reshape(mean, heat.shape), cmap="gray", vmin=0, vmax=255)
+        ax.imshow(heat, cmap="inferno", alpha=0.5)
+        ax.set_title(title, fontsize=9, loc="center")
+        ax.axis("off")
+    return figure

@@ -1,0 +1,209 @@
+"""Figures of what models came to: confusions, recalls, intervals, calibration, robustness."""
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from ferlib.core.emotions import EMOTION_COLORS
+
+# Lines of several models, from the palette of Okabe and Ito.
+_LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+def plot_confusion_matrix(metrics: Mapping[str, Any], *, title: str = "", ax: Axes | None = None) -> Axes:
+    """Draw a confusion matrix: the color is the share of the true class, the text that share and the count.
+
+    Parameters
+    ----------
+    metrics : mapping
+        As `evaluate_predictions` returns them.
+    title : str
+    ax : Axes, optional
+    """
+    counts, names = np.array(metrics["confusion_matrix"]), metrics["class_names"]
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    text = np.array([[f"{s:.0%}\n{c}" for s, c in zip(*row, strict=True)] for row in zip(shares, counts, strict=True)])
+    ax = ax or plt.subplots(figsize=(5.2, 5.4))[1]
+    sns.heatmap(
+        shares, annot=text, fmt="", cmap="cividis", vmin=0, vmax=1, square=True, cbar=False, linewidths=0.5,
+        xticklabels=names, yticklabels=names, annot_kws={"fontsize": 8}, ax=ax,
+    )  # fmt: skip
+    ax.set(xlabel="predicted", ylabel="true", title=title)
+    ax.tick_params(length=0)
+    plt.setp(ax.get_yticklabels(), rotation=0)
+    plt.setp(ax.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
+    return ax
+
+
+def plot_recalls(results: Mapping[str, Mapping[str, Any]], *, ax: Axes | None = None) -> Axes:
+    """Draw the recall of each class for several models side by side.
+
+    Parameters
+    ----------
+    results : mapping
+        Model names to their metrics, as `evaluate_predictions` returns them.
+    ax : Axes, optional
+    """
+    rows = [
+        {"model": model, "emotion": name, "recall": values["recall"]}
+        for model, metrics in results.items()
+        for name, values in metrics["per_class"].items()
+        if values["support"]
+    ]
+    ax = ax or plt.subplots(figsize=(8, 3.2))[1]
+    sns.barplot(pd.DataFrame(rows), x="emotion", y="recall", hue="model", palette="cividis", ax=ax)
+    ax.set(ylim=(0, 1), xlabel="", ylabel="recall")
+    ax.legend(frameon=False, title="", fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
+    return ax
+
+
+def plot_intervals(table: pd.DataFrame, *, label: str = "accuracy", ax: Axes | None = None) -> Axes:
+    """Draw each row's accuracy with its interval; chance hardly pulls two so far apart that theirs do not touch.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns ``accuracy``, ``low`` and ``high``, as from `tabulate_results` or `accuracy_by`; with a column ``n``
+        the number of images stands beside each row.
+    label : str
+        Of the axis.
+    ax : Axes, optional
+    """
+    ax = ax or plt.subplots(figsize=(7, 0.7 + 0.34 * len(table)))[1]
+    rows = np.arange(len(table))
+    errors = np.array([table["accuracy"] - table["low"], table["high"] - table["accuracy"]])
+    ax.errorbar(table["accuracy"], rows, xerr=errors, fmt="o", color="#0072B2", capsize=3, markersize=5)
+    for row, accuracy in zip(rows, table["accuracy"], strict=True):
+        ax.annotate(f"{accuracy:.1%}", (accuracy, row), (0, 6), textcoords="offset points", ha="center", fontsize=8)
+    names = (
+        [f"{name} ({n:,})" for name, n in zip(table.index, table["n"], strict=True)] if "n" in table else table.index
+    )
+    ax.set_yticks(rows, names, fontsize=9)
+    ax.set(xlabel=label, ylim=(len(table) - 0.4, -0.7))
+    # Without steps of 2.5 %, which would be written as whole numbers.
+    ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.grid(axis="x", alpha=0.3)
+    return ax
+
+
+def plot_treatments(summary: pd.DataFrame) -> Figure:
+    """Draw what each treatment of class imbalance does: a row of panels a model, a panel a figure, with intervals.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        As `ferlib.training.imbalance.summarize_study` returns it.
+    """
+    models, rarest = list(dict.fromkeys(summary["model"])), summary["rarest"].iloc[0]
+    titles = {
+        "accuracy": "accuracy",
+        "macro_f1": "macro-F1",
+        "recall": f"recall of {rarest}",
+        "precision": f"precision of {rarest}",
+    }
+    height = 0.6 + 0.26 * summary.groupby("model").size().max()
+    figure, axes = plt.subplots(
+        len(models), len(titles), figsize=(10, height * len(models)), squeeze=False, sharex="col", sharey="row"
+    )
+    for ax, title in zip(axes[0], titles.values(), strict=True):
+        ax.set_title(title, fontsize=10)
+    for row, model in zip(axes, models, strict=True):
+        part = summary[summary["model"] == model].reset_index(drop=True)
+        for ax, name in zip(row, titles, strict=True):
+            untreated = part.loc[part["treatment"] == "none", name]
+            ax.axvline(untreated.iloc[0] if len(untreated) else np.nan, color="#7F7F7F", linewidth=1, linestyle=":")
+            ax.errorbar(
+                part[name], part.index, xerr=part[f"± {name}"], fmt="o", color="#0072B2", capsize=3, markersize=5
+            )
+            ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+            ax.grid(axis="x", alpha=0.3)
+        row[0].set_yticks(part.index, part["treatment"], fontsize=9)
+        row[0].set(ylabel=model, ylim=(len(part) - 0.4, -0.6))
+    return figure
+
+
+def plot_reliability(tables: Mapping[str, pd.DataFrame], *, ax: Axes | None = None) -> Axes:
+    """Draw accuracy over confidence; on the diagonal probabilities mean what they say.
+
+    Parameters
+    ----------
+    tables : mapping
+        Names, as the legend shows them, to tables as `ferlib.evaluation.calibration.tabulate_reliability` returns them.
+        Bins with less than a hundredth of the images are left out: the accuracy of so few is chance.
+    ax : Axes, optional
+    """
+    many = len(tables) > 4
+    ax = ax or plt.subplots(figsize=(7.4 if many else 4.6, 4.2))[1]
+    ax.plot([0, 1], [0, 1], color="#7F7F7F", linewidth=1, linestyle=":")
+    for (name, table), color, marker in zip(tables.items(), cycle(_LINES), cycle("osD^vP*X"), strict=False):
+        filled = table[table["n"] >= max(1, table["n"].sum() / 100)]
+        ax.plot(filled["confidence"], filled["accuracy"], color=color, marker=marker, markersize=4, label=name)
+    ax.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), aspect="equal", title="Reliability")
+    # Of many models the legend would lie on the lines.
+    ax.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1) if many else None)
+    return ax
+
+
+def plot_roc_pr(y_true: np.ndarray, y_proba: np.ndarray, class_names: Sequence[str]) -> Figure:
+    """Draw each class against the rest: ROC curves on the left, precision over recall on the right.
+
+    Parameters
+    ----------
+    y_true : ndarray of shape (n,), dtype int
+    y_proba : ndarray of shape (n, n_classes)
+    class_names : sequence of str
+        In the legends beside each its area under the curve, and its average precision. A class without an image has no
+        curve.
+    """
+    from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4))
+    for code, name in enumerate(class_names):
+        truth, score = y_true == code, y_proba[:, code]
+        if not 0 < truth.sum() < len(truth):
+            continue
+        false_alarms, hits, _ = roc_curve(truth, score)
+        precision, recall, _ = precision_recall_curve(truth, score)
+        look = {"color": EMOTION_COLORS[name], "linewidth": 1.4}
+        left.plot(false_alarms, hits, label=f"{name} {roc_auc_score(truth, score):.2f}", **look)
+        right.plot(recall, precision, label=f"{name} {average_precision_score(truth, score):.2f}", **look)
+    left.plot([0, 1], [0, 1], color="#7F7F7F", linewidth=1, linestyle=":")
+    left.set(
+        xlabel="share of the others taken for it", ylabel="share found (recall)", title="ROC, area under the curve"
+    )
+    right.set(xlabel="recall", ylabel="precision", title="Precision over recall, average precision")
+    left.legend(frameon=False, fontsize=8, loc="lower right")
+    right.legend(frameon=False, fontsize=8, loc="lower left")
+    return figure
+
+
+def plot_corruptions(table: pd.DataFrame) -> Figure:
+    """Draw how accuracy falls as images are spoiled.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `ferlib.evaluation.robustness.measure_corruptions` returns it.
+    """
+    names = list(dict.fromkeys(table["corruption"]))
+    figure, axes = plt.subplots(2, -(-len(names) // 2), figsize=(9.5, 4), sharey=True, squeeze=False)
+    for ax in axes.flat[len(names) :]:
+        ax.axis("off")
+    for ax, name in zip(axes.flat, names, strict=False):
+        part = table[table["corruption"] == name]
+        ax.plot(part["level"], part["accuracy"], color="#0072B2", marker="o", markersize=4)
+        labels = ["none" if np.isnan(value) else f"{value:g}" for value in part["strength"]]
+        ax.set_xticks(part["level"], labels, fontsize=8)
+        ax.set(title=name, ylim=(0, 1))
+    for ax in axes[:, 0]:
+        ax.set_ylabel("accuracy")
+    return figure

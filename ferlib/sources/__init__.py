@@ -1,1 +1,0 @@
-"""Where bytes come from: Kaggle, archives and folders, and drawn faces."""

@@ -1,0 +1,1 @@
+"""Draw synthetic faces with a given emotion, so that everything runs without a data set."""

@@ -1,0 +1,1 @@
+"""Read and write videos, and show frames in a window."""

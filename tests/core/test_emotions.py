@@ -1,0 +1,46 @@
+"""Names, codes and spellings of the emotions."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ferlib.core.emotions import EMOTION_COLORS, EMOTIONS, FOUR_EMOTIONS, is_emotion, parse_emotion, parse_emotions
+from ferlib.core.errors import DataError
+
+
+def test_codes_are_those_of_fer2013():
+    assert EMOTIONS == ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+    assert set(EMOTION_COLORS) == set(EMOTIONS)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "emotion"),
+    [("Happiness", "happy"), (" SAD ", "sad"), ("anger", "angry"), ("NE", "neutral"), (6, "neutral"), ("0", "angry")],
+)
+def test_spellings(spelling, emotion):
+    assert parse_emotion(spelling) == emotion
+
+
+@pytest.mark.parametrize("label", ["contempt", "", "7", "-1", 99])
+def test_what_is_no_emotion_is_named_in_the_error(label):
+    with pytest.raises(DataError, match=f"'{label}' is not an emotion"):
+        parse_emotion(label)
+
+
+@given(st.lists(st.sampled_from(EMOTIONS), min_size=2, unique=True))
+def test_subsets_come_in_the_order_of_the_codes(names):
+    subset = parse_emotions(",".join(names))
+    assert set(subset) == set(names)
+    assert [EMOTIONS.index(name) for name in subset] == sorted(EMOTIONS.index(name) for name in names)
+
+
+def test_no_subset_means_all_and_one_emotion_is_refused():
+    assert parse_emotions(None) == parse_emotions("") == EMOTIONS
+    assert parse_emotions(FOUR_EMOTIONS) == FOUR_EMOTIONS
+    with pytest.raises(DataError, match="At least two"):
+        parse_emotions("happy, joy")
+
+
+def test_codes_are_not_spellings():
+    assert is_emotion("Surprised")
+    assert not is_emotion("3")

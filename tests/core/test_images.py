@@ -1,0 +1,166 @@
+"""Images of every kind come in upright, 8 bits, gray or RGB; what is no image is named."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from ferlib.core.errors import ImageError
+from ferlib.core.images import crop, decode_image, fit_to_model, make_views, read_image, resize, to_gray, to_rgb
+
+
+def encode(image, kind="PNG", **options):
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+@pytest.fixture
+def colors():
+    """A image of 40 x 30 pixels: red at the left, blue at the right."""
+    pixels = np.zeros((30, 40, 3), np.uint8)
+    pixels[:, :20, 0] = 250
+    pixels[:, 20:, 2] = 250
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "WEBP"])
+def test_color_order_is_rgb(colors, kind):
+    decoded = decode_image(encode(colors, kind, **({"lossless": True} if kind == "WEBP" else {})))
+    assert decoded.dtype == np.uint8
+    np.testing.assert_array_equal(decoded, np.asarray(colors))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_exif_orientation_comes_upright(colors, orientation):
+    turns = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    stored = colors.transpose(turns[orientation]) if orientation > 1 else colors
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    np.testing.assert_array_equal(decode_image(encode(stored, exif=exif)), np.asarray(colors))
+
+
+def test_sixteen_bits_palette_cmyk_and_transparency(colors):
+    deep = Image.fromarray(np.array([[0, 65535], [32768, 257]], np.uint16))
+    np.testing.assert_array_equal(decode_image(encode(deep))[..., 0], [[0, 255], [128, 1]])
+    np.testing.assert_array_equal(decode_image(encode(colors.convert("P"))).shape, (30, 40, 3))
+    cmyk = decode_image(encode(colors.convert("CMYK"), "TIFF"))
+    assert np.abs(cmyk.astype(int) - np.asarray(colors)).max() <= 2
+    clear = Image.new("RGBA", (4, 4), (10, 20, 30, 0))
+    assert (decode_image(encode(clear)) == 255).all()
+
+
+def test_gray_stays_one_channel():
+    gray = np.arange(48 * 48, dtype=np.uint8).reshape(48, 48)
+    np.testing.assert_array_equal(decode_image(encode(Image.fromarray(gray)))[..., 0], gray)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"<html>not an image</html>", "no known image format"),
+        (b"\xff\xd8\xff\xe0", "not a readable"),
+    ],
+)
+def test_what_is_no_image_is_named(data, reason):
+    with pytest.raises(ImageError, match=rf"holiday\.jpg: .*{reason}"):
+        decode_image(data, name="holiday.jpg")
+
+
+def test_an_image_cut_short_is_an_error(colors):
+    data = encode(colors, "JPEG")
+    with pytest.raises(ImageError, match="not a readable image"):
+        decode_image(data[: len(data) * 2 // 3])
+
+
+def test_an_image_over_the_limit_is_refused_before_it_is_decoded():
+    data = encode(Image.new("1", (30_000, 30_000)), "TIFF", compression="group4")
+    with pytest.raises(ImageError, match="over the limit"):
+        decode_image(data)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ImageError, match=r"nothing\.png: there is no such file"):
+        read_image(tmp_path / "nothing.png")
+    with pytest.raises(ImageError, match="cannot be read"):
+        read_image(tmp_path)
+
+
+def test_gray_of_a_batch_is_that_of_each_image():
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 9, 3), dtype=np.uint8)
+    batch = to_gray(images)
+    assert batch.shape == (3, 8, 9, 1)
+    expected = images @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(batch[..., 0] - expected).max() <= 0.51
+    for image, gray in zip(images, batch, strict=True):
+        np.testing.assert_array_equal(to_gray(image), gray)
+
+
+@given(arrays(np.uint8, st.tuples(st.integers(1, 3), st.integers(1, 60), st.integers(1, 60), st.sampled_from([1, 3]))))
+def test_any_image_fits_any_model(images):
+    for channels in (1, 3):
+        fitted = fit_to_model(images, image_size=(48, 48), channels=channels)
+        assert fitted.shape == (len(images), 48, 48, channels)
+        assert fitted.dtype == np.uint8
+
+
+def test_what_fits_already_is_left_bit_for_bit():
+    images = np.random.default_rng(1).integers(0, 256, (5, 48, 48, 1), dtype=np.uint8)
+    np.testing.assert_array_equal(fit_to_model(images, image_size=(48, 48), channels=1), images)
+
+
+@pytest.mark.parametrize(
+    "images", [np.zeros((48, 48, 1), np.uint8), np.zeros((1, 48, 48, 1)), np.zeros((1, 48, 48, 4), np.uint8)]
+)
+def test_other_arrays_are_refused(images):
+    with pytest.raises(ValueError, match="expected uint8 images"):
+        fit_to_model(images, image_size=(48, 48), channels=1)
+
+
+def test_shrinking_does_not_alias():
+    stripes = np.tile(np.array([0, 255], np.uint8), (64, 32))[..., np.newaxis]
+    assert np.abs(resize(stripes, (16, 16)).astype(int) - 127).max() <= 1
+
+
+def test_crop_clips_at_the_edge_and_adds_the_margin():
+    image = np.arange(100, dtype=np.uint8).reshape(10, 10, 1)
+    np.testing.assert_array_equal(crop(image, (2, 3, 4, 5)), image[3:8, 2:6])
+    np.testing.assert_array_equal(crop(image, (-3, -2, 6, 6)), image[:4, :3])
+    assert crop(image, (4, 4, 4, 4), margin=0.25).shape == (6, 6, 1)
+    with pytest.raises(ValueError, match="outside"):
+        crop(image, (20, 20, 5, 5))
+
+
+def test_rgb_of_gray_repeats_it():
+    gray = np.array([[[7]]], np.uint8)
+    np.testing.assert_array_equal(to_rgb(gray), [[[7, 7, 7]]])
+
+
+def test_views_are_the_image_its_mirror_and_ten_crops():
+    images = np.random.default_rng(0).integers(0, 256, (3, 48, 48, 1), dtype=np.uint8)
+    (same,) = make_views(images, "none")
+    np.testing.assert_array_equal(same, images)
+    _, mirror = make_views(images, "flip")
+    np.testing.assert_array_equal(mirror, images[:, :, ::-1])
+    crops = make_views(images, "ten_crop")
+    assert [view.shape for view in crops] == [images.shape] * 10
+    # 44 of 48 pixels: the corners of the crops are the corners of the image.
+    for view, (y, x) in zip(crops[:4], [(0, 0), (0, -1), (-1, 0), (-1, -1)], strict=True):
+        np.testing.assert_array_equal(view[:, y, x], images[:, y, x])
+    np.testing.assert_array_equal(crops[5], crops[0][:, :, ::-1])
+    assert [len(view) for view in make_views(images[:0], "ten_crop")] == [0] * 10
+    with pytest.raises(ValueError, match="none, flip, ten_crop"):
+        make_views(images, "twenty_crop")

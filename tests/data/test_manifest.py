@@ -1,0 +1,101 @@
+import json
+
+import numpy as np
+import pytest
+
+from ferlib.core.emotions import EMOTIONS
+from ferlib.data import FER2013_COUNTS, ImageDataset, build_manifest, compare_with_fer2013
+from ferlib.data.layouts.fer2013 import is_fer2013
+
+
+def made_fer2013(counts, *, usages=True, splits=None):
+    """Return a data set with a given number of images of each class in each part, one pixel each."""
+    labels = np.concatenate([np.repeat(np.arange(7), numbers) for numbers in counts.values()])
+    parts = np.concatenate([np.full(sum(numbers), part) for part, numbers in counts.items()])
+    return ImageDataset(
+        images=np.zeros((len(labels), 1, 1, 1), np.uint8),
+        labels=labels,
+        class_names=EMOTIONS,
+        splits=np.where(parts == "Training", "train", "test") if splits is None else splits(parts),
+        usages=parts if usages else np.full(len(labels), ""),
+        names=parts,
+        info={"title": "FER2013", "layout": "csv", "path": "x", "sha256": "0", "synthetic": False, "notes": ["Hm."]},
+    )
+
+
+def changed(counts, part, label, difference):
+    numbers = list(counts[part])
+    numbers[label] += difference
+    return counts | {part: tuple(numbers)}
+
+
+def only(*parts):
+    return {part: FER2013_COUNTS[part] for part in parts}
+
+
+def test_the_published_counts_are_the_published_totals():
+    assert {part: sum(counts) for part, counts in FER2013_COUNTS.items()} == {
+        "Training": 28709,
+        "PublicTest": 3589,
+        "PrivateTest": 3589,
+    }
+    test_folder = np.add(FER2013_COUNTS["PublicTest"], FER2013_COUNTS["PrivateTest"])
+    assert test_folder.tolist() == [958, 111, 1024, 1774, 1247, 831, 1233]
+
+
+@pytest.mark.parametrize("usages", [True, False])
+@pytest.mark.parametrize(
+    "parts",
+    [tuple(FER2013_COUNTS), ("Training", "PublicTest"), ("Training", "PrivateTest"), ("PublicTest",), ("Training",)],
+)
+def test_whole_parts_show_no_difference(parts, usages):
+    assert compare_with_fer2013(build_manifest(made_fer2013(only(*parts), usages=usages))) == []
+
+
+@pytest.mark.parametrize("usages", [True, False])
+def test_a_missing_image_is_a_sentence(usages):
+    counts = changed(FER2013_COUNTS, "Training", 3, -1)
+    part = "Training" if usages else "train"
+    assert compare_with_fer2013(build_manifest(made_fer2013(counts, usages=usages))) == [
+        f"{part} has 7,214 images of happy; FER2013 was published with 7,215."
+    ]
+
+
+def test_another_split_of_the_same_images_is_told_as_that():
+    counts = changed(changed(FER2013_COUNTS, "Training", 3, -51), "PublicTest", 3, 51)
+    sentences = compare_with_fer2013(build_manifest(made_fer2013(counts, usages=False)))
+    assert len(sentences) == 1
+    assert "the split is another: 28,658 train and 7,229 test" in sentences[0]
+
+
+def test_a_subset_of_the_emotions_is_compared_as_that():
+    dataset = made_fer2013(FER2013_COUNTS)
+    manifest = build_manifest(dataset.select(np.isin(dataset.labels, [3, 4])))
+    manifest["class_names"] = ["happy", "sad"]
+    for part in manifest["usages"].values():
+        for name in set(EMOTIONS) - {"happy", "sad"}:
+            del part[name]
+    assert compare_with_fer2013(manifest) == []
+
+
+def test_other_data_and_samples_are_not_compared():
+    manifest = build_manifest(made_fer2013(only("PublicTest")))
+    assert "not FER2013 (ExpW)" in compare_with_fer2013(manifest | {"title": "ExpW"})[0]
+    assert "a sample of 3,589" in compare_with_fer2013(manifest | {"sample_size": 3589})[0]
+
+
+def test_a_manifest_is_json_and_its_pixels_tell_images_apart():
+    dataset = made_fer2013(only("PublicTest", "PrivateTest"))
+    manifest = build_manifest(dataset)
+    assert json.loads(json.dumps(manifest)) == manifest
+    assert manifest["counts"]["test"]["disgust"] == 111
+    assert manifest["usages"]["PublicTest"]["disgust"] == 56
+    assert manifest["notes"] == ["Hm."]
+    dataset.images[0] = 1
+    assert build_manifest(dataset)["pixels_sha256"] != manifest["pixels_sha256"]
+
+
+def test_fer2013_is_known_by_its_totals_where_no_name_tells():
+    labels = made_fer2013(FER2013_COUNTS).labels
+    assert is_fer2013(labels, np.full(len(labels), ""))
+    assert not is_fer2013(labels[1:], np.full(len(labels) - 1, ""))

@@ -1,0 +1,155 @@
+"""The series: order, parameters, a failing cell, and what is fit to publish."""
+
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import run_notebooks
+
+from ferlib.core.errors import FerlibError
+from ferlib.synthetic.generate import write_synthetic
+
+
+def _write_notebook(path: Path, *cells: str, parameters: str = "SEED = 0\nSAMPLE_SIZE = 0", tags: tuple = ()) -> Path:
+    """Write a notebook with a parameters cell and code cells, of which the last has `tags`."""
+    notebook = nbformat.v4.new_notebook()
+    notebook.metadata.kernelspec = {"name": "python3", "language": "python", "display_name": "Python 3"}
+    notebook.cells = [nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})]
+    notebook.cells += [nbformat.v4.new_code_cell(source) for source in cells]
+    notebook.cells[-1].metadata.setdefault("tags", []).extend(tags)
+    nbformat.write(notebook, path)
+    return path
+
+
+def _printed(path: Path) -> str:
+    """Return all text that the cells of an executed notebook wrote."""
+    cells = nbformat.read(path, as_version=4).cells
+    return "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "notebooks"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory) -> Path:
+    return write_synthetic(tmp_path_factory.mktemp("data") / "faces.zip", train_size=14, test_size=7, seed=0)
+
+
+@pytest.mark.notebooks
+def test_notebooks_run_in_order_on_the_named_data_and_leave_no_trace_outside_the_output(
+    folder, faces, tmp_path, capsys, monkeypatch
+):
+    note = "with open('../order.txt', 'a') as file:\n    file.write('{}')"
+    _write_notebook(folder / "01_second.ipynb", note.format("second "), "print(SAMPLE_SIZE, SEED)")
+    _write_notebook(
+        folder / "00_first.ipynb",
+        note.format("first "),
+        "import os, sys\nprint(RUN_DIR, os.environ['FER2013_ARCHIVE'], sys.executable)",
+        parameters="RUN_DIR = ''",
+    )
+    (folder / "scratch.ipynb").write_text("no notebook of the series")
+    monkeypatch.chdir(faces.parent)
+
+    status = run_notebooks.main(
+        ["--data", "faces.zip", "--folder", str(folder), "--output", str(tmp_path / "out"), "--parameter", "SEED", "7"]
+    )
+
+    assert status == 0
+    assert (tmp_path / "order.txt").read_text() == "first second "
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("SYNTHETIC")
+    assert [line for line in lines if "done in" in line][1].startswith("[2/2] 01_second.ipynb")
+    assert _printed(tmp_path / "out" / "00_first.ipynb").split() == ["../out/runs", str(faces), sys.executable]
+    assert _printed(tmp_path / "out" / "01_second.ipynb").split() == [
+        str(run_notebooks.SIZES["demo"]["SAMPLE_SIZE"]),
+        "7",
+    ]
+    assert sorted(path.name for path in folder.iterdir()) == ["00_first.ipynb", "01_second.ipynb", "scratch.ipynb"]
+
+
+@pytest.mark.notebooks
+def test_failing_cell_stops_the_series_and_is_named_in_one_sentence(folder, faces, tmp_path):
+    _write_notebook(folder / "00_works.ipynb", "print('fine')")
+    _write_notebook(folder / "01_fails.ipynb", "print('so far')", "# why\nvalue = 1 / 0")
+    _write_notebook(folder / "02_never.ipynb", "print('never')")
+    output = tmp_path / "out"
+
+    with pytest.raises(FerlibError) as caught:
+        run_notebooks.main(["--data", str(faces), "--folder", str(folder), "--output", str(output)])
+
+    message = str(caught.value)
+    assert "01_fails.ipynb failed in cell In [4]" in message
+    assert "ZeroDivisionError: division by zero" in message
+    assert "\n" not in message
+    assert "so far" in _printed(output / "01_fails.ipynb")
+    assert not (output / "02_never.ipynb").exists()
+
+
+@pytest.mark.notebooks
+def test_dead_kernel_is_an_error_that_says_so(folder, tmp_path):
+    notebook = _write_notebook(folder / "00_dies.ipynb", "import os\nos._exit(9)")
+    with pytest.raises(FerlibError, match=r"executed 00_dies\.ipynb died"):
+        run_notebooks.execute_notebook(notebook, tmp_path / "00_dies.ipynb", {})
+
+
+def test_parameter_that_no_notebook_has_is_refused_before_anything_runs(folder, faces, tmp_path):
+    _write_notebook(folder / "00_first.ipynb", "print(SEED)")
+    with pytest.raises(FerlibError, match=r"No notebook has a parameter SED; .* SAMPLE_SIZE, SEED\."):
+        run_notebooks.main(
+            ["--data", str(faces), "--folder", str(folder), "--output", str(tmp_path), "--parameter", "SED", "1"]
+        )
+    assert not (tmp_path / "00_first.ipynb").exists()
+
+
+def test_notebook_without_parameters_is_refused_because_it_would_run_at_full_size(folder, tmp_path):
+    notebook = _write_notebook(folder / "00_first.ipynb", "print(1)", parameters="# nothing is set here")
+    with pytest.raises(FerlibError, match=r"00_first\.ipynb has no parameters"):
+        run_notebooks.plan_parameters([notebook], "demo", tmp_path, {})
+
+
+def test_each_notebook_gets_the_parameters_that_it_has_and_no_path_of_this_machine(folder, tmp_path):
+    one = _write_notebook(folder / "00_a.ipynb", parameters="SEED = 0\nSAMPLE_SIZE = 0\nEPOCHS = 9\nFIGURES_DIR = ''")
+    two = _write_notebook(folder / "01_b.ipynb", parameters="RUN_DIR = ''\nEMOTIONS = []")
+    output = tmp_path / "build" / "demo"
+
+    demo = run_notebooks.plan_parameters([one, two], "demo", output, {"EMOTIONS": '["happy", "sad"]'})
+    full = run_notebooks.plan_parameters([one, two], "full", output, {})
+
+    assert demo[one] == {**run_notebooks.SIZES["demo"], "FIGURES_DIR": "../build/demo/figures"}
+    assert demo[two] == {"RUN_DIR": "../build/demo/runs", "EMOTIONS": ["happy", "sad"]}
+    assert full == {one: {"FIGURES_DIR": "../build/demo/figures"}, two: {}}
+
+
+def test_notebooks_are_chosen_by_number(folder):
+    for name in ("10_late", "02_b", "01_a"):
+        _write_notebook(folder / f"{name}.ipynb")
+    assert [path.name[:2] for path in run_notebooks.find_notebooks(folder)] == ["01", "02", "10"]
+    assert [path.name[:2] for path in run_notebooks.find_notebooks(folder, ["10", "1"])] == ["01", "10"]
+    with pytest.raises(FerlibError, match=r"no notebook 07; there are 01_a\.ipynb"):
+        run_notebooks.find_notebooks(folder, ["07"])
+    with pytest.raises(FerlibError, match="holds no notebook"):
+        run_notebooks.find_notebooks(folder.parent)
+
+
+@pytest.mark.parametrize("drop_images", [True, False])
+def test_published_copies_leave_out_images_of_real_data_only(folder, tmp_path, drop_images):
+    path = _write_notebook(folder / "01_eda.ipynb", "1", "2", tags=(run_notebooks.IMAGES_TAG,))
+    notebook = nbformat.read(path, as_version=4)
+    for cell, text in zip(notebook.cells[1:], ("a curve to keep", "a face of the set"), strict=True):
+        cell.outputs = [nbformat.v4.new_output("stream", text=text)]
+    nbformat.write(notebook, path)
+    figures = tmp_path / "figures"
+    (figures / "01").mkdir(parents=True)
+    (figures / "01" / "balance.png").write_bytes(b"figure")
+
+    run_notebooks.publish([path], figures, tmp_path / "reports", drop_images=drop_images)
+
+    html = (tmp_path / "reports" / "01_eda.html").read_text(encoding="utf-8")
+    assert "a curve to keep" in html
+    assert ("a face of the set" in html) is not drop_images
+    assert (tmp_path / "reports" / "figures" / "01" / "balance.png").read_bytes() == b"figure"
