@@ -190,7 +190,7 @@ def _seconds(text: str) -> float:
 def _draw_timeline(path: Path, people: People, name: str) -> None:
     """Write the figure of a video's people over time."""
     try:
-        from ferlib.evaluation import plots
+        from ferlib import plots
     except ImportError:
         raise FerlibError(f"{path}: the timeline needs Matplotlib and seaborn, which are not installed.") from None
     plots.use_style()

@@ -1,6 +1,6 @@
 """Write MTCNN's three networks as ONNX, from the weights in the mtcnn package: ``python tools/convert_mtcnn.py``.
 
-The result lies in ferlib/assets/mtcnn and is committed; this is how it was made. Neither TensorFlow nor Keras is needed.
+The result lies in ferlib/assets/mtcnn and is committed; this is how it was made.
 """
 
 from importlib.util import find_spec

@@ -9,39 +9,74 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from ferlib.core.errors import FerlibError
+from ferlib.core.errors import FerlibError, OptionError
 
-#: Exit statuses: done, failed, and stopped by Ctrl+C (128 + SIGINT, as shells have it).
-EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
+#: Exit statuses: success, failure, wrong usage, and Ctrl+C (128 + SIGINT, as shells have it).
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+#: The logger of the whole package.
+logger = logging.getLogger("ferlib")
 
 
-def run(main: Callable[[Sequence[str] | None], int]) -> None:
+def run(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
     """Call a command's `main` and leave the process with its exit status.
 
-    A `FerlibError` becomes one line on standard error, Ctrl+C a word and status 130, a closed pipe silence.
+    A `FerlibError` becomes one line on standard error. Ctrl+C ends with status 130, a closed pipe without a message.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    set_verbosity()
     try:
         status = main(None)
         sys.stdout.flush()
     except FerlibError as error:
         sys.stderr.write(f"error: {error}\n")
-        status = EXIT_FAILED
+        status = EXIT_USAGE if isinstance(error, OptionError) else EXIT_FAILED
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped\n")
         _leave_at_once(EXIT_INTERRUPTED)
     except BrokenPipeError:
-        # The reader of our output has gone (| head): nothing is left to say, and nowhere to say it.
+        # The reader of our output has closed the pipe, as `| head` does: there is nowhere to write to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = EXIT_FAILED
     sys.exit(status)
 
 
-def _leave_at_once(status: int) -> NoReturn:
-    """End the process as it stands.
+def set_verbosity(*, verbose: bool = False, quiet: bool = False) -> None:
+    """Send the package's log messages to standard error, at a level.
 
-    TensorFlow prepares batches on threads of its own, which call Python; an interpreter that is taken down under them
-    can crash.
+    Parameters
+    ----------
+    verbose : bool
+        Include debugging messages.
+    quiet : bool
+        Only warnings and errors, and no progress bars.
+    """
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+
+
+def write_line(text: str, *, error: bool = False) -> None:
+    """Write a line to standard output, or to standard error, without breaking a progress bar.
+
+    Parameters
+    ----------
+    text : str
+    error : bool
+        Write to standard error: notes and failures. Results go to standard output.
+    """
+    stream = sys.stderr if error else sys.stdout
+    if sys.stderr.isatty():
+        tqdm.write(text, file=stream)
+    else:
+        stream.write(f"{text}\n")
+
+
+def _leave_at_once(status: int) -> NoReturn:
+    """End the process without shutting the interpreter down.
+
+    TensorFlow prepares batches on threads that call Python; shutting the interpreter down under them can crash.
     """
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
@@ -51,7 +86,7 @@ def _leave_at_once(status: int) -> NoReturn:
 
 
 def progress_bar(iterable: Iterable | None = None, **options: Any) -> tqdm:
-    """Return a tqdm bar over `iterable`, for whatever may take over two seconds.
+    """Return a tqdm progress bar, for whatever may take over two seconds; none is shown after ``--quiet``.
 
     Parameters
     ----------
@@ -59,6 +94,8 @@ def progress_bar(iterable: Iterable | None = None, **options: Any) -> tqdm:
     **options
         tqdm's own: ``desc``, ``total``, ``unit``, ``disable`` and so on.
     """
+    if logger.level >= logging.WARNING:
+        options["disable"] = True
     # A notebook stores every update: once a second is enough there, and every ten seconds in a log.
     seconds = 0.2 if sys.stderr.isatty() else (1.0 if "ipykernel" in sys.modules else 10.0)
     options.setdefault("mininterval", seconds)

@@ -5,6 +5,10 @@ class FerlibError(Exception):
     """Base of every error that ferlib raises on purpose; command lines print it without a traceback."""
 
 
+class OptionError(FerlibError):
+    """An option has a wrong value, or options are combined that exclude each other."""
+
+
 class ImageError(FerlibError):
     """A file that should hold an image cannot be read as one."""
 

@@ -82,7 +82,7 @@ def write_report(
     # Matplotlib takes a second that a measurement without a report need not wait for.
     import matplotlib.pyplot as plt
 
-    from ferlib.evaluation import plots
+    from ferlib import plots
 
     plots.use_style()
     folder, names = Path(folder), metrics["class_names"]

@@ -153,7 +153,7 @@ class Cascade:
         options.enable_cpu_mem_arena = False
         # Threads that wait busily take the cores from the emotion network: a video would run half as fast.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        folder = resources.files("ferlib.faces") / "mtcnn"
+        folder = resources.files("ferlib") / "assets" / "mtcnn"
         return {
             name: onnxruntime.InferenceSession(
                 (folder / f"{name}.onnx").read_bytes(), options, providers=["CPUExecutionProvider"]

@@ -85,4 +85,5 @@ def get_model(name: str) -> ModelSpec:
 
 def _fill() -> None:
     """Import the rooms that hold builders; they enter themselves."""
-    from ferlib.models import bovw, cnn, ensemble, transfer  # noqa: F401
+    from ferlib.models import cnn, ensemble, transfer  # noqa: F401
+    from ferlib.models.bovw import builders  # noqa: F401

@@ -58,7 +58,7 @@ class Classifier:
 
     @property
     def test_time_augmentation(self) -> str:
-        """Whose probabilities are averaged: those of the views that `ferlib.core.images.make_views` makes of an image."""
+        """Test-time augmentation: "none", "flip" or "ten_crop"; see `ferlib.core.images.make_views`."""
         return self.config.get("test_time_augmentation", "none")
 
     def predict_proba(self, images: np.ndarray, *, batch_size: int = 256) -> np.ndarray:

@@ -63,7 +63,7 @@ class TrainingOptions:
     votes_weight : float
         Weight of the second output's loss beside the first one's.
     resample : str
-        Resampling of the training split, one of `ferlib.preprocessing.STRATEGIES`; see `ferlib.preprocessing.resample_images`.
+        Resampling of the training split, one of `ferlib.preprocessing.STRATEGIES`.
     class_weight : {"none", "balanced"}
         ``"balanced"`` weighs the loss by the inverse of each class's share.
     augmentation : Augmentation or None

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ferlib import plots
 from ferlib.core.emotions import EMOTIONS
-from ferlib.evaluation import evaluate_predictions, plots
+from ferlib.evaluation import evaluate_predictions
 from ferlib.evaluation.calibration import tabulate_reliability
 from ferlib.training.imbalance import FIGURES, TREATMENTS
 

@@ -5,7 +5,8 @@ import pytest
 
 from ferlib.models import get_model
 from ferlib.runs.folder import read_config
-from ferlib.training import TrainingOptions, ladder
+from ferlib.training import TrainingOptions
+from ferlib.training import ablation as ladder
 
 
 def test_every_step_is_a_training_that_can_be_made():

@@ -7,7 +7,8 @@ from ferlib.core.errors import DataError
 from ferlib.core.files import write_json
 from ferlib.models import list_models
 from ferlib.preprocessing import STRATEGIES
-from ferlib.training import TrainingOptions, study
+from ferlib.training import TrainingOptions
+from ferlib.training import imbalance as study
 from ferlib.training.imbalance import TREATMENTS, collect_study, read_study, summarize_study, train_study
 
 

@@ -40,8 +40,8 @@ def bovw(
     classifier : {"logistic", "svm", "chi2", "kernel"}
         Logistic regression; a linear support vector machine whose margins are made probabilities by cross-validation
         (Platt); logistic regression after an explicit map of the additive chi-square kernel, for encodings that count;
-        or `ferlib.models.bovw.kernel_ridge.KernelRidgeClassifier`, which compares with all training images and is worth about
-        nine points on FER2013. Of the first alone, `ferlib.models.bovw.inspection.most_discriminative_words` can say what it goes by.
+        or `ferlib.models.bovw.kernel_ridge.KernelRidgeClassifier`, which compares with all training images and is worth
+        about nine points on FER2013. `ferlib.models.bovw.inspection.most_discriminative_words` needs ``"logistic"``.
     C : float
         Inverse strength of the classifier's L2 penalty.
     gamma : float

@@ -6,7 +6,7 @@ from onnx import numpy_helper
 
 from ferlib.core.errors import ArtifactError, FerlibError
 from ferlib.core.files import write_json
-from ferlib.export import main
+from ferlib.export.__main__ import main
 from ferlib.export.formats import int8_scale
 from ferlib.runs.classifier import load_keras_model
 from ferlib.runs.folder import pretrained_run_dir
