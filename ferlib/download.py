@@ -105,7 +105,7 @@ def add_archive(source: str | Path, *, data_dir: str | Path, force: bool = False
         if tree.kind == "zip":
             tree.verify()
         dataset = load_images(source)
-        target = Path(data_dir) / "raw" / _file_name(tree, dataset.info["title"])
+        target = Path(data_dir) / "raw" / _file_name(tree, dataset.info.title)
         if target.exists() and target.samefile(source):
             return target, dataset
         write = _pack if tree.kind == "folder" else _copy

@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "model": classifier.name,
         "run": classifier.run_dir.name,
         "test_time_augmentation": classifier.test_time_augmentation,
-        "data": dataset.info["path"],
+        "data": dataset.info.path,
         "split": args.split,
     }
     corruptions = None
@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         report = write_report(
             args.report,
             title=f"{result['model']} on {result['data']}",
-            introduction=_introduce(result, part.info["synthetic"]),
+            introduction=_introduce(result, part.info.synthetic),
             y_true=part.labels,
             y_proba=y_proba,
             metrics=result,
@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             corruptions=corruptions,
         )
         sys.stderr.write(f"wrote {report}\n")
-    _print_result(result, part.info["synthetic"])
+    _print_result(result, part.info.synthetic)
     return EXIT_OK
 
 
@@ -138,7 +138,7 @@ def _load(path: Path, split: str, classifier: Classifier) -> ImageDataset:
     cut = trained_on.get("split") or {}
     subset = None if classifier.class_names == EMOTIONS else classifier.class_names
     dataset = load_images(path, emotions=subset)
-    same = dataset.info["sha256"] == trained_on.get("sha256")
+    same = dataset.info.sha256 == trained_on.get("sha256")
     # Test stays as published, unless the run's training dealt the same images anew and has seen some of that test.
     dealt_anew = same and cut.get("scheme", "official") != "official"
     if split in USAGES or (split == "test" and not dealt_anew):

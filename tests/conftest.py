@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ferlib.core.emotions import EMOTIONS
-from ferlib.data import ImageDataset
+from ferlib.data import DataInfo, ImageDataset
 from ferlib.inference import VideoWriter
 from ferlib.synthetic.generate import draw_faces
 
@@ -68,8 +68,7 @@ def drawn_faces() -> ImageDataset:
         splits=np.repeat(["train", "val", "test"], [300, 60, 60]),
         usages=np.full(n, ""),
         names=np.array([f"face_{i:03d}.png" for i in range(n)]),
-        info={"title": "synthetic faces", "layout": "folders", "path": "drawn", "sha256": "0" * 64}
-        | {"synthetic": True, "notes": [], "sample_size": None, "split": None},
+        info=DataInfo(title="synthetic faces", layout="folders", path="drawn", sha256="0" * 64, synthetic=True),
     )
 
 

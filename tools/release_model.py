@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     config = read_config(args.run)
     dataset = split_dataset(load_images(args.data), **config["data"]["split"])
-    if dataset.info["sha256"] != config["data"]["sha256"]:
+    if dataset.info.sha256 != config["data"]["sha256"]:
         raise FerlibError(f"{args.data} is not what {args.run} was trained on.")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "run"

@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,78 @@ _DAMAGE = (
 _FIELDS = ("images", "labels", "splits", "usages", "names")
 
 
+@dataclass(frozen=True)
+class SplitInfo:
+    """The options of the `split_dataset` call that made a split.
+
+    Attributes
+    ----------
+    scheme : str
+        ``"official"``, or percentages such as ``"90/10"`` or ``"70/15/15"``.
+    val_fraction : float
+    seed : int
+    """
+
+    scheme: str = "official"
+    val_fraction: float = 0.1
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataInfo:
+    """Where a dataset comes from and how it was split.
+
+    Attributes
+    ----------
+    title : str
+        The dataset's name, such as ``"FER2013"``.
+    layout : str
+        How the source is organized: ``"csv"``, ``"folders"`` or ``"expw"``.
+    path : str
+        File name of the source, without its folder.
+    sha256 : str
+        Checksum of the source.
+    synthetic : bool
+        Whether the images are drawn faces.
+    notes : tuple of str
+        Sentences about choices made when the dataset was loaded and split.
+    sample_size : int, optional
+        Number of images if the dataset is a sample of the source.
+    split : SplitInfo, optional
+        How `split_dataset` split the dataset; None for the split of the source.
+    split_notes : tuple of str
+        Those of `notes` that belong to `split`.
+    """
+
+    title: str
+    layout: str
+    path: str
+    sha256: str
+    synthetic: bool = False
+    notes: tuple[str, ...] = ()
+    sample_size: int | None = None
+    split: SplitInfo | None = None
+    split_notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as a dictionary that JSON can represent."""
+        return dataclasses.asdict(self) | {"notes": list(self.notes), "split_notes": list(self.split_notes)}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Self:
+        """Return the information that `to_json` wrote; unknown keys are ignored."""
+        known = {field.name: fields[field.name] for field in dataclasses.fields(cls) if field.name in fields}
+        split = known.get("split")
+        return cls(
+            **known
+            | {
+                "notes": tuple(known.get("notes", ())),
+                "split_notes": tuple(known.get("split_notes", ())),
+                "split": SplitInfo(**split) if split else None,
+            }
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class ImageDataset:
     """Labelled images of one size, made by `load_images`.
@@ -55,10 +127,8 @@ class ImageDataset:
         FER2013's ``"Training"``, ``"PublicTest"`` or ``"PrivateTest"`` where the source tells it, else ``""``.
     names : ndarray of shape (n,), dtype str
         Each image's name within its source.
-    info : dict
-        ``title``, ``layout``, ``path`` (the source's file name), ``sha256``, ``synthetic`` (bool), ``notes`` (list of
-        sentences), ``sample_size``, and ``split`` once `split_dataset` was at work: its keyword options, to split
-        another load of the same source alike. JSON can hold it.
+    info : DataInfo
+        The source of the images, and how they were split.
     groups : ndarray of shape (n,), dtype str, optional
         Images of one group belong together (faces of one photo) and never part in a split.
     """
@@ -69,7 +139,7 @@ class ImageDataset:
     splits: np.ndarray
     usages: np.ndarray
     names: np.ndarray
-    info: dict[str, Any]
+    info: DataInfo
     groups: np.ndarray | None = None
 
     def __post_init__(self) -> None:
@@ -121,7 +191,7 @@ class ImageDataset:
             present = [part for part in SPLITS if part in self.splits] + [
                 part for part in USAGES if part in self.usages
             ]
-            raise DataError(f"{self.info['path']} has no images for '{name}'; it has {', '.join(present) or 'none'}.")
+            raise DataError(f"{self.info.path} has no images for '{name}'; it has {', '.join(present) or 'none'}.")
         return self.select(members)
 
     def counts(self) -> pd.DataFrame:
@@ -135,11 +205,11 @@ class ImageDataset:
     def describe(self) -> str:
         """Return one sentence: which data these are, how many, how large."""
         height, width = self.image_size
-        title = "SYNTHETIC faces" if self.info["synthetic"] else self.info["title"]
+        title = "SYNTHETIC faces" if self.info.synthetic else self.info.title
         color = "gray" if self.images.shape[-1] == 1 else "RGB"
         parts = ", ".join(f"{name} {(self.splits == name).sum():,}" for name in SPLITS if name in self.splits)
         return (
-            f"{title} ({self.info['path']}): {len(self):,} images of {height} x {width} pixels, {color}, "
+            f"{title} ({self.info.path}): {len(self):,} images of {height} x {width} pixels, {color}, "
             f"{self.n_classes} classes; {parts or 'empty'}."
         )
 
@@ -148,7 +218,7 @@ class ImageDataset:
         columns = {name: getattr(self, name) for name in _FIELDS}
         if self.groups is not None:
             columns["groups"] = self.groups
-        info = np.array(json.dumps(self.info))
+        info = np.array(json.dumps(self.info.to_json()))
         with atomic_write(path) as temporary, temporary.open("wb") as stream:
             np.savez(stream, class_names=np.array(self.class_names), info=info, **columns)
 
@@ -169,8 +239,8 @@ def read_saved(path: Path) -> ImageDataset:
         with np.load(path, allow_pickle=False) as arrays:
             columns = {name: arrays[name] for name in arrays.files}
         class_names = tuple(str(name) for name in columns.pop("class_names"))
-        info = json.loads(str(columns.pop("info")))
-        return ImageDataset(class_names=class_names, info={"notes": [], "split": None, **info}, **columns)
+        info = DataInfo.from_json(json.loads(str(columns.pop("info"))))
+        return ImageDataset(class_names=class_names, info=info, **columns)
     except _DAMAGE as error:
         raise DataError(f"{path} is damaged, or no data set that ferlib saved ({error}).") from error
 

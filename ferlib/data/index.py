@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -10,6 +9,7 @@ from ferlib.core.console import progress_bar
 from ferlib.core.emotions import EMOTIONS, parse_emotions
 from ferlib.core.errors import DataError, ImageError
 from ferlib.core.images import resize, to_gray, to_rgb
+from ferlib.data.dataset import DataInfo
 from ferlib.data.splits import apportion
 
 #: The (height, width) that images of mixed sizes are brought to when no other is asked for: FER2013's.
@@ -29,8 +29,11 @@ class ImageIndex:
         Codes into `class_names`.
     read : callable
         Takes a row number and returns that image, uint8 (H, W, 1) or (H, W, 3); raises ImageError.
-    info : dict
-        What goes to `ImageDataset.info`; ``notes`` is a list.
+    title, layout : str
+    synthetic : bool
+        What goes to `ImageDataset.info`.
+    saved_info : DataInfo, optional
+        The information that was saved with the images, in place of the three above.
     class_names : tuple of str
     groups : ndarray of shape (n,), dtype str, optional
     image_size, channels : optional
@@ -42,7 +45,10 @@ class ImageIndex:
     splits: np.ndarray
     usages: np.ndarray
     read: Callable[[int], np.ndarray]
-    info: dict[str, Any]
+    title: str
+    layout: str
+    synthetic: bool = False
+    saved_info: DataInfo | None = None
     class_names: tuple[str, ...] = EMOTIONS
     groups: np.ndarray | None = None
     image_size: tuple[int, int] | None = None

@@ -1,12 +1,13 @@
 """Load any data set that is known, whatever its layout."""
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from ferlib.core.errors import DataError
 from ferlib.data.archive import FileTree, open_tree
-from ferlib.data.dataset import ImageDataset, read_saved
+from ferlib.data.dataset import DataInfo, ImageDataset, read_saved
 from ferlib.data.index import ImageIndex, choose_rows, read_rows, remap_labels, wanted_classes
 from ferlib.data.layouts.expw import find_labels, list_expw
 from ferlib.data.layouts.fer2013 import find_csv, list_csv
@@ -28,7 +29,7 @@ def load_images(
     """Load a data set from a zip, a folder, a CSV, or an NPZ that `ImageDataset.save` wrote.
 
     The layout is recognized by what is in it: class folders with or without folders for the splits, FER2013's CSV
-    files (in a zip as well), or ExpW. What a reader should know about the choices made is in ``info["notes"]``.
+    files (in a zip as well), or ExpW. What a reader should know about the choices made is in ``info.notes``.
 
     Parameters
     ----------
@@ -70,17 +71,22 @@ def load_images(
             channels=channels or listing.channels,
             title=f"Reading {tree.path.name}",
         )
-        source = {"path": tree.path.resolve().name, "sha256": tree.sha256()}
+        info = listing.saved_info or DataInfo(
+            title=listing.title,
+            layout=listing.layout,
+            path=tree.path.resolve().name,
+            sha256=tree.sha256(),
+            synthetic=listing.synthetic,
+        )
     labels = remap_labels(listing.labels[rows], listing.class_names, class_names)
     absent = [name for code, name in enumerate(class_names) if code not in labels]
     if absent:
         listing.notes.append(f"There are no images of {', '.join(absent)}.")
     for note in listing.notes:
         logger.info(note)
-    # What a saved data set knows of its own source comes after, and stays.
-    info = {**source, "sample_size": None, "split": None, **listing.info, "notes": listing.notes}
+    info = dataclasses.replace(info, notes=tuple(listing.notes))
     if sample_size == len(rows):
-        info["sample_size"] = sample_size
+        info = dataclasses.replace(info, sample_size=sample_size)
     return ImageDataset(
         images=images,
         labels=labels,
@@ -116,8 +122,10 @@ def _list_saved(path: Path) -> ImageIndex:
         splits=saved.splits,
         usages=saved.usages,
         read=saved.images.__getitem__,
-        info=saved.info,
+        title=saved.info.title,
+        layout=saved.info.layout,
+        saved_info=saved.info,
         class_names=saved.class_names,
         groups=saved.groups,
-        notes=list(saved.info["notes"]),
+        notes=list(saved.info.notes),
     )

@@ -26,11 +26,9 @@ def build_manifest(dataset: ImageDataset) -> dict[str, Any]:
     """
     digest = hashlib.sha256(np.ascontiguousarray(dataset.images))
     digest.update(np.ascontiguousarray(dataset.labels))
+    info = dataset.info.to_json()
     return {
-        **{
-            key: dataset.info.get(key)
-            for key in ("title", "layout", "path", "sha256", "synthetic", "sample_size", "split")
-        },
+        **{key: info[key] for key in ("title", "layout", "path", "sha256", "synthetic", "sample_size", "split")},
         "pixels_sha256": digest.hexdigest(),
         "n_images": len(dataset),
         "image_size": list(dataset.image_size),
@@ -38,7 +36,7 @@ def build_manifest(dataset: ImageDataset) -> dict[str, Any]:
         "class_names": list(dataset.class_names),
         "counts": _count(dataset, dataset.splits, SPLITS),
         "usages": _count(dataset, dataset.usages, USAGES),
-        "notes": list(dataset.info["notes"]),
+        "notes": info["notes"],
     }
 
 

@@ -8,7 +8,7 @@ from itertools import accumulate
 import numpy as np
 
 from ferlib.core.errors import DataError
-from ferlib.data.dataset import SPLITS, ImageDataset, pixel_ids, rows_by_id
+from ferlib.data.dataset import SPLITS, ImageDataset, SplitInfo, pixel_ids, rows_by_id
 
 
 def split_dataset(
@@ -56,13 +56,14 @@ def split_dataset(
     if len(rows):
         bundles = _group(ids[rows], None if dataset.groups is None else dataset.groups[rows])
         splits[rows] = _assign(dataset.labels[rows], bundles, fractions, np.random.default_rng(seed))
-    notes = [*_notes_on_lacks(dataset, rows, splits, fractions), *_notes_on_test(ids, splits, scheme)]
-    outdated = dataset.info.get("split_notes", [])
-    info = dataset.info | {
-        "split": {"scheme": scheme, "val_fraction": val_fraction, "seed": seed},
-        "notes": [note for note in dataset.info["notes"] if note not in outdated] + notes,
-        "split_notes": notes,
-    }
+    notes = (*_notes_on_lacks(dataset, rows, splits, fractions), *_notes_on_test(ids, splits, scheme))
+    earlier = dataset.info
+    info = dataclasses.replace(
+        earlier,
+        split=SplitInfo(scheme, val_fraction, seed),
+        notes=(*(note for note in earlier.notes if note not in earlier.split_notes), *notes),
+        split_notes=notes,
+    )
     return dataclasses.replace(dataset, splits=splits, info=info)
 
 
@@ -98,9 +99,9 @@ def _parse_scheme(scheme: str, val_fraction: float) -> dict[str, float]:
 
 def _official_rows(dataset: ImageDataset) -> np.ndarray:
     """Return the rows that the official scheme deals to train and val: none where the source has a val of its own."""
-    earlier = dataset.info.get("split")
-    if earlier and earlier["scheme"] != "official":
-        raise DataError(f"The data set was split {earlier['scheme']}; load it again to use its official split.")
+    earlier = dataset.info.split
+    if earlier and earlier.scheme != "official":
+        raise DataError(f"The data set was split {earlier.scheme}; load it again to use its official split.")
     if "val" in dataset.splits and not earlier:
         return np.array([], dtype=np.int64)
     return np.flatnonzero(dataset.splits != "test")

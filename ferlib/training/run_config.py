@@ -52,7 +52,7 @@ def describe_run(
         "test_time_augmentation": "flip" if spec.kind == "cnn" else "none",
         "model_options": model_options,
         "training": options.to_config(),
-        "data": {**dataset.info, "pictures": dataset.counts().to_dict()},
+        "data": {**dataset.info.to_json(), "pictures": dataset.counts().to_dict()},
         "versions": versions,
         "status": "training",
     }

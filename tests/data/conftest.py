@@ -12,7 +12,7 @@ from kaggle_server import TOKEN, KaggleServer, serve
 from PIL import Image
 
 from ferlib.core.emotions import EMOTIONS
-from ferlib.data import ImageDataset, load_images
+from ferlib.data import DataInfo, ImageDataset, load_images
 
 
 @pytest.fixture
@@ -63,14 +63,7 @@ def make_dataset() -> Callable[..., ImageDataset]:
             splits=np.array(["train"] * n if splits is None else splits, dtype=str),
             usages=np.full(n, "", dtype="U1"),
             names=np.array([f"image_{row}" for row in range(n)], dtype=str),
-            info={
-                "title": "folder",
-                "layout": "folders",
-                "path": "made",
-                "sha256": "0",
-                "synthetic": False,
-                "notes": [],
-            },
+            info=DataInfo(title="folder", layout="folders", path="made", sha256="0"),
             groups=None if groups is None else np.array(groups, dtype=str),
         )
 

@@ -40,7 +40,7 @@ def test_nothing_is_found_in_nothing(make_dataset):
 @pytest.mark.real_data
 def test_real_fer2013_has_the_faults_that_were_counted_by_hand(fer2013):
     # By its checksum, because a copy that lost images in loading must fail here.
-    if fer2013.info["sha256"] != "9a9dfd79a0fc40fefde9cd11dc80ac9a600f22db9613b69007a3e080359ee366":
+    if fer2013.info.sha256 != "9a9dfd79a0fc40fefde9cd11dc80ac9a600f22db9613b69007a3e080359ee366":
         pytest.skip("another copy of FER2013 than the one that was counted")
     audit = audit_dataset(fer2013)
     assert audit.n_images == 32298

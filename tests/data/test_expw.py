@@ -38,7 +38,7 @@ def test_boxes_are_top_left_right_bottom_and_cut_off_at_the_edge(pack_expw, pref
     # The happy face has the wanted size already, so its pixels are the photo's own.
     assert np.array_equal(dataset.images[2], decode_image(photo(1))[10:30, 20:50])
     assert set(dataset.splits) == {"train"}
-    assert dataset.info["title"] == "ExpW"
+    assert dataset.info.title == "ExpW"
 
 
 def test_faces_are_64_by_64_rgb_by_default_and_a_margin_shows_more(pack_expw):

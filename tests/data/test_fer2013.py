@@ -40,7 +40,7 @@ def test_the_csv_of_the_competition(tmp_path):
     assert dataset.splits.tolist() == ["train", "test", "test"] * 3
     assert dataset.usages.tolist() == ["Training", "PublicTest", "PrivateTest"] * 3
     assert dataset.names[:2].tolist() == ["Training_0000000", "PublicTest_0000001"]
-    assert (dataset.info["title"], dataset.info["path"]) == ("FER2013", "fer2013.csv")
+    assert (dataset.info.title, dataset.info.path) == ("FER2013", "fer2013.csv")
     assert dataset.split("PrivateTest").names.tolist() == [f"PrivateTest_000000{i}" for i in (2, 5, 8)]
 
 
@@ -67,7 +67,7 @@ def test_a_csv_without_usage_is_all_train_and_says_so(tmp_path):
     dataset = load_images(write_csv(tmp_path / "train.csv", [row[:2] for row in cells], "emotion,pixels"))
     assert set(dataset.splits) == {"train"}
     assert set(dataset.usages) == {""}
-    assert "train.csv has no Usage column: all its images are train." in dataset.info["notes"]
+    assert "train.csv has no Usage column: all its images are train." in dataset.info.notes
 
 
 def test_of_several_csv_files_in_a_zip_the_one_with_labels_and_usage_is_read(tmp_path):
@@ -158,7 +158,7 @@ def test_real_fer2013_has_the_published_counts(fer2013):
     for usage in ("Training", "PublicTest"):
         assert tuple(manifest["usages"][usage].values()) == FER2013_COUNTS[usage]
     assert (len(dataset.split("Training")), len(dataset.split("PublicTest"))) == (28709, 3589)
-    assert dataset.info["notes"] == []
+    assert dataset.info.notes == ()
 
 
 @pytest.mark.real_data

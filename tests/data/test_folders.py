@@ -32,20 +32,20 @@ def test_train_and_test_folders(pack, fill, suffix):
     for name, image, label, split in zip(dataset.names, dataset.images, dataset.labels, dataset.splits, strict=True):
         assert np.array_equal(image, decode_image(contents[name]))
         assert name.split("/")[:2] == [split, EMOTIONS[label]]
-    assert dataset.info["title"] == "folder"
-    assert dataset.info["synthetic"] is False
+    assert dataset.info.title == "folder"
+    assert dataset.info.synthetic is False
 
 
 def test_validation_stands_for_test_only_where_there_is_no_test(pack, fill):
     dataset = load_images(pack(fill("images/train", "images/validation")))
     assert set(dataset.splits) == {"train", "test"}
-    assert "There is no test folder: validation is taken for test." in dataset.info["notes"]
+    assert "There is no test folder: validation is taken for test." in dataset.info.notes
 
 
 def test_validation_beside_test_is_val(pack, fill):
     dataset = load_images(pack(fill("train", "valid", "test")))
     assert list(dataset.counts().columns) == ["train", "val", "test"]
-    assert dataset.info["notes"] == []
+    assert dataset.info.notes == ()
 
 
 def test_test_alone_is_enough(pack, fill):
@@ -57,7 +57,7 @@ def test_test_alone_is_enough(pack, fill):
 def test_class_folders_alone_are_train(pack, fill):
     dataset = load_images(pack(fill("faces")))
     assert set(dataset.splits) == {"train"}
-    assert "No folder tells the split: all images are train." in dataset.info["notes"]
+    assert "No folder tells the split: all images are train." in dataset.info.notes
 
 
 def test_a_folder_that_is_itself_called_test_is_test(tmp_path, fill):
@@ -71,7 +71,7 @@ def test_a_folder_that_is_itself_called_test_is_test(tmp_path, fill):
 def test_file_names_tell_the_usage_and_without_folders_the_split(pack, fill):
     contents = fill("a", stem="Training_") | fill("b", stem="PublicTest_") | fill("c", stem="PrivateTest_")
     dataset = load_images(pack(contents))
-    assert dataset.info["title"] == "FER2013"
+    assert dataset.info.title == "FER2013"
     assert len(dataset.split("PublicTest")) == len(dataset.split("PrivateTest")) == len(dataset.split("train")) == 7
     assert len(dataset.split("test")) == 14
 
@@ -81,7 +81,7 @@ def test_the_same_files_under_two_prefixes_are_taken_once(pack, fill):
     twice = contents | {f"images/{name}": content for name, content in contents.items()}
     dataset = load_images(pack(twice))
     assert sorted(dataset.names) == sorted(contents)
-    assert "14 files stand twice, under two folders; one of each was taken." in dataset.info["notes"]
+    assert "14 files stand twice, under two folders; one of each was taken." in dataset.info.notes
 
 
 def test_other_files_of_the_same_name_are_all_taken(pack, fill):
@@ -99,7 +99,7 @@ def test_other_spellings_of_the_classes(pack, encode):
 def test_class_folders_by_code_are_read_as_fer2013_with_a_note(pack, encode):
     dataset = load_images(pack({f"train/{code}/a.png": encode(code) for code in range(7)}))
     assert dataset.labels.tolist() == list(range(7))
-    assert "Class folders named 0 to 6 were read as FER2013's codes." in dataset.info["notes"]
+    assert "Class folders named 0 to 6 were read as FER2013's codes." in dataset.info.notes
 
 
 @pytest.mark.parametrize("place", ["train/contempt", "test/contempt"])
@@ -109,14 +109,14 @@ def test_a_class_that_is_no_emotion_is_refused_by_name(pack, fill, encode, place
         load_images(path)
     dataset = load_images(path, emotions=EMOTIONS)
     assert len(dataset) == 7
-    assert "The folder 'contempt' is no emotion: 1 images left out." in dataset.info["notes"]
+    assert "The folder 'contempt' is no emotion: 1 images left out." in dataset.info.notes
 
 
 def test_images_that_are_clearly_no_class_are_left_out_with_a_note(pack, fill, encode):
     others = {"cover.png": encode(90), "docs/figures/flow.png": encode(91), "test/7.png": encode(92), "README.md": b"#"}
     dataset = load_images(pack(fill("train") | others))
     assert len(dataset) == 7
-    assert "3 images outside class folders were left out, the first cover.png." in dataset.info["notes"]
+    assert "3 images outside class folders were left out, the first cover.png." in dataset.info.notes
 
 
 def test_no_known_layout_is_a_sentence(pack, encode):
@@ -145,7 +145,7 @@ def test_mixed_sizes_become_48_by_48_with_a_note_unless_another_size_is_named(pa
     path = pack({"train/sad/a.png": encode(0, size=(30, 60)), "train/happy/b.png": encode(1, size=(100, 80))})
     dataset = load_images(path)
     assert dataset.images.shape == (2, 48, 48, 1)
-    assert "Images of several sizes were brought to 48 x 48 pixels." in dataset.info["notes"]
+    assert "Images of several sizes were brought to 48 x 48 pixels." in dataset.info.notes
     assert load_images(path, image_size=(20, 24)).images.shape == (2, 20, 24, 1)
 
 
@@ -174,7 +174,7 @@ def test_gray_images_that_are_stored_as_rgb_are_gray(pack, encode):
 
 def test_the_synthetic_sample_is_known_by_its_note(pack, fill):
     dataset = load_images(pack(fill("train") | {"SYNTHETIC.txt": b"These faces are drawn."}))
-    assert dataset.info["synthetic"] is True
+    assert dataset.info.synthetic is True
     assert dataset.describe().startswith("SYNTHETIC faces")
 
 
@@ -186,7 +186,7 @@ def test_a_sample_keeps_the_proportions_and_the_seed_chooses(pack, encode):
     sample = load_images(path, sample_size=20, seed=1)
     assert sample.counts().loc["happy"].tolist() == [12, 0]
     assert sample.counts().loc["sad"].tolist() == [4, 4]
-    assert sample.info["sample_size"] == 20
+    assert sample.info.sample_size == 20
     assert sample.names.tolist() == load_images(path, sample_size=20, seed=1).names.tolist()
     assert sample.names.tolist() != load_images(path, sample_size=20, seed=2).names.tolist()
     assert (load_images(path, sample_size=3).counts().loc[["happy", "sad"]].sum(axis=1) > 0).all()
@@ -199,6 +199,6 @@ def test_wanted_emotions_that_are_absent_are_told(pack, encode):
     path = pack({"train/happy/1.png": encode(1), "train/sad/2.png": encode(2)})
     dataset = load_images(path, emotions="happy,sad,fear")
     assert dataset.class_names == ("fear", "happy", "sad")
-    assert "There are no images of fear." in dataset.info["notes"]
+    assert "There are no images of fear." in dataset.info.notes
     with pytest.raises(DataError, match="no images of fear, surprise"):
         load_images(path, emotions="fear,surprise")

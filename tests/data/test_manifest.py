@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ferlib.core.emotions import EMOTIONS
-from ferlib.data import FER2013_COUNTS, ImageDataset, build_manifest, compare_with_fer2013
+from ferlib.data import FER2013_COUNTS, DataInfo, ImageDataset, build_manifest, compare_with_fer2013
 from ferlib.data.layouts.fer2013 import is_fer2013
 
 
@@ -19,7 +19,7 @@ def made_fer2013(counts, *, usages=True, splits=None):
         splits=np.where(parts == "Training", "train", "test") if splits is None else splits(parts),
         usages=parts if usages else np.full(len(labels), ""),
         names=parts,
-        info={"title": "FER2013", "layout": "csv", "path": "x", "sha256": "0", "synthetic": False, "notes": ["Hm."]},
+        info=DataInfo(title="FER2013", layout="csv", path="x", sha256="0", notes=("Hm.",)),
     )
 
 

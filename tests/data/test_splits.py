@@ -1,3 +1,4 @@
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -47,7 +48,7 @@ def test_each_class_is_dealt_as_asked_within_the_largest_bundle(rows, seed):
 
 def make(pixels, labels, groups=None):
     """Make a data set where hypothesis allows no fixture."""
-    from ferlib.data import ImageDataset
+    from ferlib.data import DataInfo, ImageDataset
 
     noise = np.random.default_rng(0).integers(0, 256, (max(pixels) + 1, 4, 4, 1), dtype=np.uint8)
     n = len(pixels)
@@ -58,7 +59,7 @@ def make(pixels, labels, groups=None):
         splits=np.full(n, "train"),
         usages=np.full(n, ""),
         names=np.array([str(row) for row in range(n)]),
-        info={"path": "made", "notes": []},
+        info=DataInfo(title="folder", layout="folders", path="made", sha256="0"),
         groups=None if groups is None else np.array(groups),
     )
 
@@ -91,7 +92,7 @@ def test_official_keeps_duplicates_of_train_and_val_on_one_side_and_tells_those_
     split = split_dataset(dataset, val_fraction=0.3)
     assert all(len(parts) == 1 for parts in parts_of(split, pixels, ("train", "val")).values())
     assert set(split.splits[100:]) == {"test"}
-    assert any(note.startswith("4 images of train or val are alike") for note in split.info["notes"])
+    assert any(note.startswith("4 images of train or val are alike") for note in split.info.notes)
 
 
 def test_a_val_of_the_source_stays_and_one_of_ours_is_cut_anew(make_dataset):
@@ -110,7 +111,7 @@ def test_only_test_stays_only_test(make_dataset):
 def test_what_is_recorded_of_a_split_repeats_it(make_dataset):
     dataset = make_dataset(range(100), [0] * 100)
     split = split_dataset(dataset, "80/20", val_fraction=0.25, seed=7)
-    assert split_dataset(dataset, **split.info["split"]).splits.tolist() == split.splits.tolist()
+    assert split_dataset(dataset, **dataclasses.asdict(split.info.split)).splits.tolist() == split.splits.tolist()
 
 
 def test_the_seed_alone_decides(make_dataset):
@@ -124,14 +125,14 @@ def test_the_seed_alone_decides(make_dataset):
 def test_a_tiny_class_goes_to_train_and_a_note_says_so(make_dataset, scheme, size):
     split = split_dataset(make_dataset(range(100 + size), [0] * 100 + [1] * size), scheme)
     assert set(split.splits[100:]) == {"train"}
-    assert any(note.startswith(f"Of {size} images of disgust, none is in val") for note in split.info["notes"])
+    assert any(note.startswith(f"Of {size} images of disgust, none is in val") for note in split.info.notes)
 
 
 def test_notes_of_an_earlier_split_do_not_stay(make_dataset):
     dataset = make_dataset(range(50), [0] * 50)
     official = split_dataset(dataset)
-    assert any("no test split" in note for note in official.info["notes"])
-    assert not any("no test split" in note for note in split_dataset(official, "90/10").info["notes"])
+    assert any("no test split" in note for note in official.info.notes)
+    assert not any("no test split" in note for note in split_dataset(official, "90/10").info.notes)
 
 
 def test_the_official_split_cannot_be_had_back_after_another(make_dataset):

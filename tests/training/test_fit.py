@@ -89,7 +89,7 @@ def test_a_training_that_failed_at_its_start_is_not_in_the_way(drawn_faces, tmp_
 
 
 def test_the_same_data_under_another_name_resume(cnn_run, drawn_faces):
-    renamed = dataclasses.replace(drawn_faces, info={**drawn_faces.info, "path": "renamed.zip"})
+    renamed = dataclasses.replace(drawn_faces, info=dataclasses.replace(drawn_faces.info, path="renamed.zip"))
     options = TrainingOptions.from_config(read_config(cnn_run)["training"])
     resumed = train_model("compact_cnn", renamed, cnn_run, options, model_options=SMALL, resume=True)
     assert load_classifier(resumed).config["data"]["path"] == "drawn"

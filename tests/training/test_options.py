@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from ferlib.core.errors import ArtifactError, DataError, FerlibError
+from ferlib.data import SplitInfo
 from ferlib.data.votes import FERPLUS_EMOTIONS, FERPLUS_OTHERS
 from ferlib.preprocessing import Augmentation
 from ferlib.runs.classifier import load_classifier, load_keras_model
@@ -273,6 +274,7 @@ def test_learning_from_a_run_that_knows_the_val_images_is_said(plain_run, drawn_
     options = dataclasses.replace(QUICK, epochs=1, start_from=str(plain_run))
     train(drawn_faces, tmp_path / "same", options=options)
     assert "another split" not in caplog.text
-    other = dataclasses.replace(drawn_faces, info={**drawn_faces.info, "split": {"scheme": "official", "seed": 99}})
+    info = dataclasses.replace(drawn_faces.info, split=SplitInfo(seed=99))
+    other = dataclasses.replace(drawn_faces, info=info)
     train(other, tmp_path / "other", options=options)
     assert "another split of the same images" in caplog.text

@@ -81,7 +81,8 @@ def list_csv(tree: FileTree, name: str) -> ImageIndex:
         splits=np.array([split_of_usage(usage or "Training") for usage in usages], dtype=str),
         usages=np.array(usages, dtype=str),
         read=images.__getitem__,
-        info={"title": "FER2013", "layout": "csv", "synthetic": False},
+        title="FER2013",
+        layout="csv",
         notes=notes,
     )
 

@@ -76,7 +76,9 @@ def list_folders(tree: FileTree, *, skip_unknown: bool = False) -> ImageIndex:
         splits=_settle_splits([file.split for file in files], usages, notes),
         usages=usages,
         read=lambda row: decode_image(tree.read(files[row].name), name=files[row].name),
-        info={"title": title, "layout": "folders", "synthetic": synthetic},
+        title=title,
+        layout="folders",
+        synthetic=synthetic,
         notes=notes,
     )
 
