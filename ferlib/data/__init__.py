@@ -1,8 +1,9 @@
 """Files to arrays: load any layout, split without leaks, audit, record, and keep."""
 
+from ferlib.core.data_info import DataInfo, SplitInfo
 from ferlib.data.audit import BLANK_CONTRAST, Audit, audit_dataset
 from ferlib.data.cache import prepare_dataset
-from ferlib.data.dataset import SPLITS, USAGES, DataInfo, ImageDataset, SplitInfo, pixel_ids
+from ferlib.data.dataset import SPLITS, USAGES, ImageDataset, pixel_ids
 from ferlib.data.layouts.fer2013 import FER2013_COUNTS
 from ferlib.data.load import load_images
 from ferlib.data.manifest import build_manifest, compare_with_fer2013

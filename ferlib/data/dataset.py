@@ -7,11 +7,11 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
+from ferlib.core.data_info import DataInfo
 from ferlib.core.errors import DataError
 from ferlib.core.files import atomic_write
 
@@ -35,78 +35,6 @@ _DAMAGE = (
 )
 
 _FIELDS = ("images", "labels", "splits", "usages", "names")
-
-
-@dataclass(frozen=True)
-class SplitInfo:
-    """The options of the `split_dataset` call that made a split.
-
-    Attributes
-    ----------
-    scheme : str
-        ``"official"``, or percentages such as ``"90/10"`` or ``"70/15/15"``.
-    val_fraction : float
-    seed : int
-    """
-
-    scheme: str = "official"
-    val_fraction: float = 0.1
-    seed: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataInfo:
-    """Where a dataset comes from and how it was split.
-
-    Attributes
-    ----------
-    title : str
-        The dataset's name, such as ``"FER2013"``.
-    layout : str
-        How the source is organized: ``"csv"``, ``"folders"`` or ``"expw"``.
-    path : str
-        File name of the source, without its folder.
-    sha256 : str
-        Checksum of the source.
-    synthetic : bool
-        Whether the images are drawn faces.
-    notes : tuple of str
-        Sentences about choices made when the dataset was loaded and split.
-    sample_size : int, optional
-        Number of images if the dataset is a sample of the source.
-    split : SplitInfo, optional
-        How `split_dataset` split the dataset; None for the split of the source.
-    split_notes : tuple of str
-        Those of `notes` that belong to `split`.
-    """
-
-    title: str
-    layout: str
-    path: str
-    sha256: str
-    synthetic: bool = False
-    notes: tuple[str, ...] = ()
-    sample_size: int | None = None
-    split: SplitInfo | None = None
-    split_notes: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as a dictionary that JSON can represent."""
-        return dataclasses.asdict(self) | {"notes": list(self.notes), "split_notes": list(self.split_notes)}
-
-    @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> Self:
-        """Return the information that `to_json` wrote; unknown keys are ignored."""
-        known = {field.name: fields[field.name] for field in dataclasses.fields(cls) if field.name in fields}
-        split = known.get("split")
-        return cls(
-            **known
-            | {
-                "notes": tuple(known.get("notes", ())),
-                "split_notes": tuple(known.get("split_notes", ())),
-                "split": SplitInfo(**split) if split else None,
-            }
-        )
 
 
 @dataclass(frozen=True, eq=False)

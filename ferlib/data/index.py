@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ferlib.core.console import progress_bar
+from ferlib.core.data_info import DataInfo
 from ferlib.core.emotions import EMOTIONS, parse_emotions
 from ferlib.core.errors import DataError, ImageError
 from ferlib.core.images import resize, to_gray, to_rgb
-from ferlib.data.dataset import DataInfo
 from ferlib.data.splits import apportion
 
 #: The (height, width) that images of mixed sizes are brought to when no other is asked for: FER2013's.

@@ -5,9 +5,10 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from ferlib.core.data_info import DataInfo
 from ferlib.core.errors import DataError
 from ferlib.data.archive import FileTree, open_tree
-from ferlib.data.dataset import DataInfo, ImageDataset, read_saved
+from ferlib.data.dataset import ImageDataset, read_saved
 from ferlib.data.index import ImageIndex, choose_rows, read_rows, remap_labels, wanted_classes
 from ferlib.data.layouts.expw import find_labels, list_expw
 from ferlib.data.layouts.fer2013 import find_csv, list_csv

@@ -7,8 +7,9 @@ from itertools import accumulate
 
 import numpy as np
 
+from ferlib.core.data_info import SplitInfo
 from ferlib.core.errors import DataError
-from ferlib.data.dataset import SPLITS, ImageDataset, SplitInfo, pixel_ids, rows_by_id
+from ferlib.data.dataset import SPLITS, ImageDataset, pixel_ids, rows_by_id
 
 
 def split_dataset(

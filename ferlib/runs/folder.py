@@ -1,33 +1,42 @@
-"""A run's folder: configuration, model, history and metrics, loaded with no other knowledge.
+"""A run folder: everything that one training writes; it can be moved and loaded on its own.
 
 ======================  ================================================================================
-``config.json``         model, class names, input, options, seed, versions, and the data it was trained on
-``model.onnx``          the network for prediction, on ONNX Runtime
+``config.json``         the model, its input, classes and options, versions, and the data (`RunConfig`)
+``model.onnx``          the network for prediction with ONNX Runtime
 ``model.keras``         the same network for further training and for gradients
 ``model.skops``         a scikit-learn pipeline, instead of the two above
-``out_of_fold.npz``        what a pipeline with a kernel says of each training image from all the others; for teaching
+``out_of_fold.npz``     leave-one-out probabilities of a kernel model for its training images
 ``members/``            the runs that an ensemble averages, instead of a model of its own
-``history.json, .csv``  one row an epoch
-``metrics.json``        what was measured at the end, by split
-``model_card.md``       the same for people
-``logs/``               for TensorBoard, if asked for
-``checkpoint/``         what an interrupted training continues from; gone when it is done
+``history.json, .csv``  one row per epoch
+``metrics.json``        split name to `Metrics`
+``model_card.md``       a summary for readers
+``run.toml``            the options that repeat the training
+``logs/``               TensorBoard logs, if requested
+``checkpoint/``         the state of an unfinished training; removed at its end
 ======================  ================================================================================
 """
 
 import csv
 import io
 import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ferlib.core.errors import ArtifactError
 from ferlib.core.files import write_json, write_text
+from ferlib.runs.records import Metrics, RunConfig
+
+R = TypeVar("R", RunConfig, Metrics)
 
 CONFIG, HISTORY, METRICS, MODEL_CARD = "config.json", "history.json", "metrics.json", "model_card.md"
 ONNX_MODEL, KERAS_MODEL, SKOPS_MODEL = "model.onnx", "model.keras", "model.skops"
 MEMBERS, OUT_OF_FOLD = "members", "out_of_fold.npz"
+HISTORY_CSV, RUN_OPTIONS, CHECKPOINT, LOGS = "history.csv", "run.toml", "checkpoint", "logs"
 
 #: The files that a model can be loaded from, the one that prediction prefers first.
 MODEL_FILES = (ONNX_MODEL, KERAS_MODEL, SKOPS_MODEL)
@@ -36,6 +45,109 @@ MODEL_FILES = (ONNX_MODEL, KERAS_MODEL, SKOPS_MODEL)
 def pretrained_run_dir() -> Path:
     """Return the folder of the model that ships with ferlib."""
     return Path(str(resources.files("ferlib"))) / "assets" / "compact_cnn"
+
+
+@dataclass(frozen=True, init=False)
+class Run(os.PathLike[str]):
+    """One training and its folder.
+
+    A run can be used wherever a path is expected. Files are read on each access, so that a run in training shows its
+    current state.
+
+    Parameters
+    ----------
+    path : path or Run
+        The folder; it may be missing until something is written.
+    """
+
+    path: Path
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        object.__setattr__(self, "path", Path(path))
+
+    def __fspath__(self) -> str:
+        """Return the folder's path."""
+        return str(self.path)
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    @property
+    def config(self) -> RunConfig:
+        """The configuration.
+
+        Raises
+        ------
+        ArtifactError
+            The folder or its ``config.json`` is missing or damaged.
+        """
+        path = self.path / CONFIG
+        return _from_json(RunConfig, _read_json(path), path)
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """One row per epoch; empty for a model without epochs."""
+        path = self.path / HISTORY
+        return _read_json(path) if path.exists() else []
+
+    @property
+    def metrics(self) -> dict[str, Metrics]:
+        """Split names to metrics; empty if nothing was measured."""
+        path = self.path / METRICS
+        records = _read_json(path) if path.exists() else {}
+        if not isinstance(records, dict):
+            raise ArtifactError(f"{path} must hold metrics by split.")
+        return {split: _from_json(Metrics, record, path) for split, record in records.items()}
+
+    @property
+    def model_file(self) -> Path | None:
+        """The file that prediction loads; None for an ensemble and for an unfinished run."""
+        return next((self.path / name for name in MODEL_FILES if (self.path / name).exists()), None)
+
+    @property
+    def members(self) -> list["Run"]:
+        """The members of an ensemble, in order; empty for other models."""
+        # Names with a leading dot are interrupted copies.
+        folders = (self.path / MEMBERS).glob("[0-9]*")
+        return [Run(folder) for folder in sorted(folders, key=lambda folder: int(folder.name.split("-")[0]))]
+
+    def write_config(self, config: RunConfig) -> None:
+        """Write ``config.json``."""
+        write_json(self.path / CONFIG, config.to_json())
+
+    def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Write ``history.json`` and ``history.csv``."""
+        write_json(self.path / HISTORY, list(rows))
+        table = io.StringIO()
+        writer = csv.DictWriter(table, fieldnames=list(rows[0]) if rows else ["epoch"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.path / HISTORY_CSV, table.getvalue())
+
+    def write_metrics(self, metrics: Mapping[str, Metrics]) -> None:
+        """Write ``metrics.json`` from metrics by split."""
+        write_json(self.path / METRICS, {split: values.to_json() for split, values in metrics.items()})
+
+    def write_card(self, text: str) -> None:
+        """Write ``model_card.md``."""
+        write_text(self.path / MODEL_CARD, text)
+
+    def has_artifacts(self) -> bool:
+        """Return whether there is something to lose: a model, members or a checkpoint."""
+        return any(any(self.path.glob(name)) for name in (*MODEL_FILES, MEMBERS, "checkpoint/last-*"))
+
+    def remove_checkpoint(self) -> None:
+        """Delete the state of an unfinished training."""
+        shutil.rmtree(self.path / CHECKPOINT, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Delete everything that a training writes, and nothing else in the folder."""
+        for folder in (CHECKPOINT, MEMBERS, LOGS):
+            shutil.rmtree(self.path / folder, ignore_errors=True)
+        for name in (CONFIG, HISTORY, HISTORY_CSV, METRICS, MODEL_CARD, RUN_OPTIONS, OUT_OF_FOLD, *MODEL_FILES):
+            (self.path / name).unlink(missing_ok=True)
 
 
 def read_config(run_dir: str | Path) -> dict[str, Any]:
@@ -75,6 +187,14 @@ def write_history(run_dir: str | Path, rows: list[dict[str, float]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text((Path(run_dir) / HISTORY).with_suffix(".csv"), table.getvalue())
+
+
+def _from_json(cls: type[R], record: Any, path: Path) -> R:
+    """Return a record; an error names the file."""
+    try:
+        return cls.from_json(record)
+    except ArtifactError as error:
+        raise ArtifactError(f"{path} {error}") from error
 
 
 def _read_json(path: Path) -> Any:
