@@ -1,6 +1,6 @@
 """Prepare training images: resampling changes class counts, augmentation changes pixels."""
 
 from ferlib.preprocessing.augment import Augmentation
-from ferlib.preprocessing.resample import STRATEGIES, resample_images
+from ferlib.preprocessing.resample import STRATEGIES, Strategy, resample_images
 
-__all__ = ["STRATEGIES", "Augmentation", "resample_images"]
+__all__ = ["STRATEGIES", "Augmentation", "Strategy", "resample_images"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ferlib.core.errors import FerlibError
+from ferlib.core.options import check_options, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,25 +45,21 @@ class Augmentation:
     Augmentation", AAAI 2020.
     """
 
-    rotation: float = 10.0
-    scale: float = 0.12
-    shift: float = 0.1
-    shear: float = 0.0
-    flip: bool = True
-    brightness: float = 0.05
-    contrast: float = 0.15
-    erase: float = 0.4
-    blur: float = 0.12
-    noise: float = 0.15
-    crop: float = 1.0
+    rotation: float = option(10.0, help="largest rotation in degrees", minimum=0, maximum=180)
+    scale: float = option(0.12, help="largest change of size, as a fraction", minimum=0, below=1)
+    shift: float = option(0.1, help="largest shift, as a fraction of the side", minimum=0, maximum=1)
+    shear: float = option(0.0, help="largest shear along x, as a fraction", minimum=0, maximum=1)
+    flip: bool = option(True, help="mirror half of the images")
+    brightness: float = option(0.05, help="largest change of brightness, as a fraction of 255", minimum=0, maximum=1)
+    contrast: float = option(0.15, help="largest change of contrast, as a fraction", minimum=0, maximum=1)
+    erase: float = option(0.4, help="share of images with an erased rectangle", minimum=0, maximum=1)
+    blur: float = option(0.12, help="share of blurred images", minimum=0, maximum=1)
+    noise: float = option(0.15, help="share of images with added noise", minimum=0, maximum=1)
+    crop: float = option(1.0, help="side of a random crop, as a fraction of the side", above=0, maximum=1)
 
     def __post_init__(self) -> None:
-        """Refuse a crop of nothing, and shares that are none."""
-        for name in ("erase", "blur", "noise"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise FerlibError(f"{name} must be from 0 to 1, got {getattr(self, name)}.")
-        if not 0 < self.crop <= 1:
-            raise FerlibError(f"crop must be above 0 and at most 1, got {self.crop}.")
+        """Check types and ranges."""
+        check_options(self)
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the (height, width) in pixels of what becomes of images of a size; even, as strides halve it."""

@@ -1,7 +1,7 @@
 """Change the class counts of training images, through imbalanced-learn; never those of validation or test."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 BLENDING = ("smote", "borderline_smote", "adasyn", "smote_features")
 
 #: What `resample_images` knows, beside doing nothing.
-STRATEGIES = ("none", "random_over", "random_under", *BLENDING)
+Strategy = Literal["none", "random_over", "random_under", "smote", "borderline_smote", "adasyn", "smote_features"]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 # Principal components among which "smote_features" looks for neighbors.
 _COMPONENTS = 64

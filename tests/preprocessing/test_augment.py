@@ -89,7 +89,7 @@ def test_a_crop_keeps_the_scale_and_comes_from_anywhere(noise):
 
 @pytest.mark.parametrize("crop", [0, 1.2])
 def test_a_crop_that_cannot_be_is_refused(crop):
-    with pytest.raises(FerlibError, match="crop must be above 0"):
+    with pytest.raises(FerlibError, match="crop: expected a number above 0 and at most 1"):
         Augmentation(crop=crop)
 
 
@@ -113,5 +113,5 @@ def test_noise_roughens_its_share_of_the_images():
 
 @pytest.mark.parametrize("share", [-0.1, 1.5])
 def test_a_share_that_is_none_is_refused(share):
-    with pytest.raises(FerlibError, match=f"noise must be from 0 to 1, got {share}"):
+    with pytest.raises(FerlibError, match=f"noise: expected a number at least 0 and at most 1, got '{share}'"):
         Augmentation(noise=share)
