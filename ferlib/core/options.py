@@ -12,13 +12,15 @@ argparse is used rather than a library that derives command lines from dataclass
 import argparse
 import contextlib
 import dataclasses
+import functools
 import json
 import math
+import operator
 import sys
 import tomllib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin
 
@@ -26,11 +28,22 @@ from ferlib.core.errors import OptionError
 
 T = TypeVar("T")
 
+# How None is written on a command line and in a TOML file.
 _NONE = "none"
+
+_MISSING = dataclasses.MISSING
+
+_TYPE_WORDS = {int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}
+_LIMITS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
+    "minimum": ("at least", operator.ge),
+    "above": ("above", operator.gt),
+    "maximum": ("at most", operator.le),
+    "below": ("below", operator.lt),
+}
 
 
 def option(
-    default: Any = dataclasses.MISSING,
+    default: Any = _MISSING,
     *,
     help: str,
     metavar: str | None = None,
@@ -42,7 +55,7 @@ def option(
     positional: bool = False,
     group: str = "options",
     default_text: str | None = None,
-    default_factory: Any = dataclasses.MISSING,
+    default_factory: Any = _MISSING,
 ) -> Any:
     """Declare an option as the field of a dataclass.
 
@@ -53,47 +66,67 @@ def option(
     help : str
         The help text, without the default.
     metavar : str, optional
-        What stands for the value in the help text.
+        The placeholder for the value in the help text.
     minimum, maximum : float, optional
         Smallest and largest allowed number, inclusive.
     above, below : float, optional
         The same, exclusive.
     flag : str, optional
-        The command-line name; ``--`` and the field's name with hyphens by default.
+        The command-line name; by default ``--`` and the field's name with hyphens.
     positional : bool
         Take the values from the positional arguments.
     group : str
         The heading in the help text under which the option is listed.
     default_text : str, optional
-        What the help text gives as the default, where the default itself says too little.
+        Describes the default in the help text instead of the value itself.
     default_factory : callable, optional
         As in `dataclasses.field`.
+
+    Examples
+    --------
+    >>> @dataclasses.dataclass(frozen=True, kw_only=True)
+    ... class CropOptions:
+    ...     crop_margin: float = option(0.1, help="added on each side, as a fraction", minimum=0, maximum=2)
+    >>> parser = OptionParser("crop", [CropOptions], description="", examples="")
+    >>> parser.parse(["--crop-margin", "1"]).build(CropOptions)
+    CropOptions(crop_margin=1.0)
     """
-    metadata = {
+    metadata: dict[str, Any] = {
         "help": help,
         "metavar": metavar,
-        "minimum": minimum,
-        "maximum": maximum,
-        "above": above,
-        "below": below,
         "flag": flag,
         "positional": positional,
         "group": group,
-        "default_text": default_text,
     }
+    metadata |= {"minimum": minimum, "maximum": maximum, "above": above, "below": below, "default_text": default_text}
     return dataclasses.field(default=default, default_factory=default_factory, metadata=metadata)
 
 
 def check_options(options: Any) -> None:
-    """Check the type and the range of every field that `option` declared; call it in ``__post_init__``.
+    """Check the type and range of every field declared with `option`; to be called in ``__post_init__``.
 
     Raises
     ------
     OptionError
         A value has the wrong type, is not one of the choices, or is out of range.
     """
-    for spec in _specs(type(options)):
-        spec.check(getattr(options, spec.name))
+    for spec in _specs(type(options)).values():
+        spec.check(getattr(options, spec.name), spec.name)
+
+
+def to_config(options: Any) -> dict[str, Any]:
+    """Return the values of a dataclass of options as ``--config`` reads them from a TOML file.
+
+    Parameters
+    ----------
+    options : dataclass instance
+
+    Returns
+    -------
+    dict
+        Field names to strings, numbers, booleans, lists and tables; None is written as ``"none"``.
+    """
+    return {name: _to_toml(getattr(options, name)) for name in _specs(type(options))}
 
 
 class OptionParser:
@@ -106,15 +139,14 @@ class OptionParser:
     command : str
         The command's name, as in ``ferlib NAME``.
     classes : sequence of type
-        Frozen dataclasses; no two have a field of the same name.
+        Frozen dataclasses; their field names are distinct.
     description : str
     examples : str
         Shown after the options.
     """
 
     def __init__(self, command: str, classes: Sequence[type], *, description: str, examples: str) -> None:
-        self.classes = tuple(classes)
-        self.specs = {spec.name: spec for cls in classes for spec in _specs(cls)}
+        self.specs = {name: spec for cls in classes for name, spec in _specs(cls).items()}
         self.parser = _Parser(
             prog=f"ferlib {command}",
             description=description,
@@ -123,11 +155,12 @@ class OptionParser:
             argument_default=argparse.SUPPRESS,
             allow_abbrev=False,
         )
-        groups: dict[str, Any] = {"options": self.parser}
+        groups: dict[str, argparse._ActionsContainer] = {"options": self.parser}
         for spec in self.specs.values():
-            if spec.group not in groups:
-                groups[spec.group] = self.parser.add_argument_group(spec.group)
-            spec.add_to(groups[spec.group])
+            group = spec.field.metadata["group"]
+            if group not in groups:
+                groups[group] = self.parser.add_argument_group(group)
+            spec.add_to(groups[group])
         general = self.parser.add_argument_group("general")
         general.add_argument("--config", metavar="FILE", help="TOML file with options, such as a run folder's run.toml")
         general.add_argument("--verbose", action="store_true", help="also show debugging messages")
@@ -147,18 +180,19 @@ class OptionParser:
             A value is wrong; the message names the option, the value and what is expected.
         """
         # Positional arguments may stand before and after options.
-        raw = vars(self.parser.parse_intermixed_args(list(sys.argv[1:] if argv is None else argv)))
-        config = raw.pop("config", None)
-        verbose, quiet = raw.pop("verbose", False), raw.pop("quiet", False)
+        arguments = vars(self.parser.parse_intermixed_args(sys.argv[1:] if argv is None else list(argv)))
+        config = arguments.pop("config", None)
+        verbose, quiet = arguments.pop("verbose", False), arguments.pop("quiet", False)
         if verbose and quiet:
             raise OptionError("--verbose and --quiet cannot be combined.")
-        given = self._read_config(Path(config)) if config is not None else {}
-        for name, value in raw.items():
+        given = {} if config is None else self._read_config(Path(config))
+        for name, words in arguments.items():
             spec = self.specs[name]
-            if spec.positional and not value:
+            if spec.positional and not words:
                 continue
-            given[name] = spec.merge(given.get(name), spec.parse(value))
-        return ParsedOptions(given, self.classes, verbose=verbose, quiet=quiet)
+            value, earlier = spec.parse(words), given.get(name)
+            given[name] = {**earlier, **value} if isinstance(earlier, dict) and isinstance(value, dict) else value
+        return ParsedOptions(given, verbose=verbose, quiet=quiet)
 
     def _read_config(self, path: Path) -> dict[str, Any]:
         """Return the options in a TOML file, by field name."""
@@ -171,27 +205,25 @@ class OptionParser:
         unknown = sorted(set(table) - set(self.specs))
         if unknown:
             raise OptionError(f"--config {path} has unknown options: {', '.join(unknown)}.")
-        return {name: self.specs[name].from_config(value) for name, value in table.items()}
+        return {name: self.specs[name].convert(value, f"--config {path}: {name}") for name, value in table.items()}
 
     def error(self, message: str) -> NoReturn:
-        """Leave with a usage error."""
+        """Raise a usage error."""
         raise OptionError(message)
 
 
 @dataclasses.dataclass(frozen=True)
 class ParsedOptions:
-    """The options that a command line and its configuration file gave.
+    """The options given on a command line and in its configuration file.
 
     Attributes
     ----------
     given : dict
         Field names to values; options that were not given are missing.
-    classes : tuple of type
     verbose, quiet : bool
     """
 
     given: dict[str, Any]
-    classes: tuple[type, ...]
     verbose: bool = False
     quiet: bool = False
 
@@ -202,25 +234,25 @@ class ParsedOptions:
         ----------
         cls : type
         base : instance of cls, optional
-            Where options that were not given come from; the dataclass's own defaults when None.
+            Provides the options that were not given; the dataclass's own defaults when None.
 
         Raises
         ------
         OptionError
             A required option is missing, or a combination of values is not allowed.
         """
-        specs = {spec.name: spec for spec in _specs(cls)}
+        specs = _specs(cls)
         values = {name: value for name, value in self.given.items() if name in specs}
         for name, value in values.items():
             spec = specs[name]
-            if spec.nested is not None and isinstance(value, Mapping):
-                start = getattr(base, name, None) if base is not None else spec.default()
-                values[name] = _replace_nested(spec, start, value)
+            if spec.is_nested and isinstance(value, Mapping):
+                start = spec.default if base is None else getattr(base, name)
+                values[name] = spec.replace_nested(start, value)
         if base is not None:
             return dataclasses.replace(base, **values)  # type: ignore[type-var]
-        missing = [spec for spec in specs.values() if spec.required and spec.name not in values]
+        missing = [spec.flag for spec in specs.values() if spec.default is _MISSING and spec.name not in values]
         if missing:
-            raise OptionError(f"{missing[0].flag} is required.")
+            raise OptionError(f"{missing[0]} is required.")
         return cls(**values)
 
 
@@ -228,6 +260,7 @@ class _Parser(argparse.ArgumentParser):
     """argparse with errors as exceptions: one sentence instead of the usage text."""
 
     def error(self, message: str) -> NoReturn:
+        message = message.removeprefix("argument ")
         raise OptionError(f"{message[:1].upper()}{message[1:]}; see {self.prog} --help.")
 
 
@@ -236,10 +269,26 @@ class _Spec:
     """One option: its field, and how its values are parsed and checked."""
 
     name: str
-    annotation: Any
-    field: dataclasses.Field
-    group: str = "options"
-    positional: bool = False
+    field: dataclasses.Field[Any]
+    #: The type of one value: without None, and the item type of a tuple.
+    kind: Any
+    optional: bool
+    is_tuple: bool
+
+    @classmethod
+    def of(cls, field: dataclasses.Field[Any], annotation: Any) -> "_Spec":
+        """Take an annotation apart."""
+        kind, optional = annotation, False
+        if get_origin(annotation) in (typing.Union, types.UnionType):
+            members = [member for member in get_args(annotation) if member is not type(None)]
+            optional = len(members) < len(get_args(annotation))
+            kind = functools.reduce(lambda a, b: a | b, members)
+        is_tuple = get_origin(kind) is tuple
+        return cls(field.name, field, get_args(kind)[0] if is_tuple else kind, optional, is_tuple)
+
+    @property
+    def positional(self) -> bool:
+        return bool(self.field.metadata["positional"])
 
     @property
     def flag(self) -> str:
@@ -249,216 +298,165 @@ class _Spec:
         return self.field.metadata["flag"] or f"--{self.name.replace('_', '-')}"
 
     @property
-    def required(self) -> bool:
-        """Whether there is no default."""
-        return self.field.default is dataclasses.MISSING and self.field.default_factory is dataclasses.MISSING
-
     def default(self) -> Any:
-        """Return the default."""
-        if self.field.default_factory is not dataclasses.MISSING:
-            return self.field.default_factory()
-        return self.field.default
+        factory = self.field.default_factory
+        return self.field.default if factory is _MISSING else factory()
 
     @property
-    def optional(self) -> bool:
-        """Whether None is a value."""
-        return _is_union(self.annotation) and type(None) in get_args(self.annotation)
+    def choices(self) -> tuple[Any, ...]:
+        """The values of a Literal; empty for other types."""
+        return get_args(self.kind) if get_origin(self.kind) is Literal else ()
 
     @property
-    def base(self) -> Any:
-        """The annotation without None."""
-        if not _is_union(self.annotation):
-            return self.annotation
-        members = [member for member in get_args(self.annotation) if member is not type(None)]
-        return members[0] if len(members) == 1 else typing.Union[tuple(members)]  # noqa: UP007
-
-    @property
-    def nested(self) -> type | None:
-        """The dataclass whose fields are given as KEY=VALUE, if the option is one."""
-        return self.base if dataclasses.is_dataclass(self.base) and isinstance(self.base, type) else None
+    def is_nested(self) -> bool:
+        """Whether the values are those of another dataclass of options."""
+        return isinstance(self.kind, type) and dataclasses.is_dataclass(self.kind)
 
     @property
     def is_mapping(self) -> bool:
         """Whether values are given as KEY=VALUE pairs."""
-        return self.nested is not None or get_origin(self.base) is dict
+        return self.is_nested or self.kind is dict or get_origin(self.kind) is dict
 
-    def add_to(self, group: Any) -> None:
+    def add_to(self, group: argparse._ActionsContainer) -> None:
         """Add the option to an argparse parser or group."""
-        text = self.field.metadata["help"] + self._default_help()
         # argparse formats help texts with the % operator.
-        keywords: dict[str, Any] = {"help": text.replace("%", "%%"), "metavar": self._metavar()}
+        text = (self.field.metadata["help"] + self._default_help()).replace("%", "%%")
         if self.positional:
-            group.add_argument(self.name, nargs="*", **keywords)
-            return
-        keywords["dest"] = self.name
-        if self.base is bool:
-            del keywords["metavar"]
-            action = "store_true" if self.default() is False else argparse.BooleanOptionalAction
-            group.add_argument(self.flag, action=action, **keywords)
+            group.add_argument(self.name, nargs="*", help=text, metavar=self.flag)
+        elif self.kind is bool:
+            action: Any = "store_true" if self.default is False else argparse.BooleanOptionalAction
+            group.add_argument(self.flag, dest=self.name, action=action, help=text)
         elif self.is_mapping:
-            group.add_argument(self.flag, action="append", **keywords)
-            if self.optional and self.nested is not None:
-                group.add_argument(
-                    f"--no-{self.name.replace('_', '-')}",
-                    dest=self.name,
-                    action="append_const",
-                    const=None,
-                    help=f"turn {self.name.replace('_', ' ')} off",
-                )
+            group.add_argument(self.flag, dest=self.name, action="append", help=text, metavar=self._metavar())
+            if self.optional:
+                text = f"turn {self.name.replace('_', ' ')} off"
+                group.add_argument(self._off, dest=self.name, action="append_const", const=None, help=text)
         else:
-            group.add_argument(self.flag, **keywords)
+            group.add_argument(self.flag, dest=self.name, help=text, metavar=self._metavar())
+
+    @property
+    def _off(self) -> str:
+        """The flag that sets a mapping to None."""
+        return f"--no-{self.name.replace('_', '-')}"
 
     def _metavar(self) -> str:
-        """Return what stands for the value in the help text."""
+        """Return the placeholder for the value in the help text."""
         if self.field.metadata["metavar"]:
-            return self.field.metadata["metavar"]
-        if get_origin(self.base) is Literal:
-            return "{" + ",".join(map(str, get_args(self.base))) + "}"
+            return str(self.field.metadata["metavar"])
+        if self.choices:
+            return "{" + ",".join(map(str, self.choices)) + "}"
         if self.is_mapping:
             return "KEY=VALUE"
-        return {int: "N", float: "X", Path: "PATH"}.get(self.base, self.name.upper())
+        return {int: "N", float: "X", Path: "PATH"}.get(self.kind, self.name.upper())
 
     def _default_help(self) -> str:
-        """Return the default in parentheses, where there is one worth saying."""
-        text = self.field.metadata["default_text"]
-        if text is None:
-            value = self.default() if not self.required else None
-            if value is None or value is False or value == () or self.is_mapping:
-                return ""
-            text = f"{value:g}" if isinstance(value, float) else str(value)
+        """Return the default in parentheses, or nothing where it is obvious."""
+        text, default = self.field.metadata["default_text"], self.default
+        if text is None and not self.is_mapping and default not in (None, False, (), _MISSING):
+            text = f"{default:g}" if isinstance(default, float) else str(default)
         return f" (default: {text})" if text else ""
 
-    def parse(self, text: Any) -> Any:
-        """Return the value of a command line's words, checked."""
+    def parse(self, words: Any) -> Any:
+        """Return the checked value of what argparse collected: a string, a list of strings or a bool."""
+        if isinstance(words, bool):
+            return words
         if self.positional:
-            return tuple(self._parse_one(word, get_args(self.base)[0]) for word in text)
-        if self.base is bool:
-            return text
+            return tuple(self._parse_word(word, word) for word in words)
         if self.is_mapping:
-            if None in text:
-                if len(text) > 1:
-                    raise OptionError(f"{self.flag} and --no-{self.name.replace('_', '-')} cannot be combined.")
-                return None
-            return _parse_pairs(self.flag, text)
-        if self.optional and text.lower() == _NONE and get_origin(self.base) is not Literal:
+            if None in words and len(words) > 1:
+                raise OptionError(f"{self.flag} and {self._off} cannot be combined.")
+            return None if None in words else _parse_pairs(self.flag, words)
+        if self._means_none(words.lower()):
             return None
-        value: Any
-        if get_origin(self.base) is tuple:
-            value = tuple(self._parse_one(word.strip(), get_args(self.base)[0]) for word in text.split(",") if word)
-        else:
-            value = self._parse_one(text, self.base)
-        self.check(value, shown=text, name=self.flag)
+        if self.is_tuple:
+            return tuple(self._parse_word(word.strip(), words) for word in words.split(",") if word.strip())
+        return self._parse_word(words, words)
+
+    def _parse_word(self, word: str, shown: str) -> Any:
+        """Return one word as a checked value; `shown` is quoted in the error."""
+        value: Any = word
+        if self.choices:
+            value = next((choice for choice in self.choices if str(choice) == word), None)
+        elif self.kind in (int, float, Path):
+            with contextlib.suppress(ValueError):
+                value = self.kind(word)
+        if not self._is_valid(value):
+            self._fail(shown, self.flag)
         return value
 
-    def _parse_one(self, text: str, kind: Any) -> Any:
-        """Return one word as a value of a type."""
-        if kind in (int, float):
-            try:
-                return kind(text)
-            except ValueError:
-                self._fail(text, self.flag)
-        return kind(text) if kind is Path else text
-
-    def from_config(self, value: Any) -> Any:
-        """Return a value from a TOML file in the type of the field, checked."""
+    def convert(self, value: Any, name: str) -> Any:
+        """Return a value from a TOML file or a KEY=VALUE pair in the field's type, checked."""
+        if self._means_none(value):
+            return None
         if self.is_mapping:
-            if self.optional and value == _NONE:
-                return None
             if not isinstance(value, dict):
-                raise OptionError(f"{self.name} must be a table, got {value!r}.")
+                raise OptionError(f"{name}: expected a table of options, got {str(value)!r}.")
             return value
-        if self.optional and value == _NONE and get_origin(self.base) is not Literal:
-            return None
-        if self.base is Path and isinstance(value, str):
+        if self.is_tuple and isinstance(value, list):
+            value = tuple(Path(item) if self.kind is Path and isinstance(item, str) else item for item in value)
+        elif self.kind is Path and isinstance(value, str):
             value = Path(value)
-        elif get_origin(self.base) is tuple and isinstance(value, list):
-            kind = get_args(self.base)[0]
-            value = tuple(kind(item) if kind is Path else item for item in value)
-        self.check(value)
+        self.check(value, name)
         return value
 
-    def merge(self, earlier: Any, later: Any) -> Any:
-        """Return the value of a configuration file changed by that of the command line."""
-        return {**earlier, **later} if isinstance(earlier, dict) and isinstance(later, dict) else later
+    def _means_none(self, value: Any) -> bool:
+        """Return whether a value is the word for None."""
+        return self.optional and value == _NONE and _NONE not in self.choices
 
-    def check(self, value: Any, *, shown: Any = None, name: str | None = None) -> None:
+    def check(self, value: Any, name: str) -> None:
         """Raise unless a value has the right type and is in range."""
         if value is None and self.optional:
             return
-        kind = get_args(self.base)[0] if get_origin(self.base) is tuple else self.base
-        items = value if get_origin(self.base) is tuple and isinstance(value, tuple | list) else [value]
-        for item in items:
-            if not self._is_valid(item, kind):
-                self._fail(item if shown is None else shown, name or self.name)
+        if self.is_tuple and not isinstance(value, tuple | list):
+            self._fail(value, name)
+        for item in value if self.is_tuple else (value,):
+            if not self._is_valid(item):
+                self._fail(item, name)
 
-    def _is_valid(self, value: Any, kind: Any) -> bool:
-        """Return whether one value has a type and is in the option's range."""
-        if kind is Any or self.is_mapping:
-            return True
-        if get_origin(kind) is Literal:
-            return value in get_args(kind)
-        if kind in (int, float):
-            numeric = isinstance(value, int | kind) and not isinstance(value, bool)
-            return numeric and math.isfinite(value) and self._in_range(value)
-        if kind is Path:
+    def replace_nested(self, start: Any, values: Mapping[str, Any]) -> Any:
+        """Return a nested dataclass of options with some values replaced; `start` may be None."""
+        known = _specs(self.kind)
+        unknown = [name for name in values if name not in known]
+        if unknown:
+            raise OptionError(f"{self.flag}: expected one of {', '.join(known)}, got '{unknown[0]}'.")
+        values = {name: known[name].convert(value, f"{self.flag} {name}") for name, value in values.items()}
+        return self.kind(**values) if start in (None, _MISSING) else dataclasses.replace(start, **values)
+
+    def _is_valid(self, value: Any) -> bool:
+        """Return whether one value has the right type and is in range."""
+        if self.choices:
+            return value in self.choices
+        if self.kind in (int, float):
+            is_number = isinstance(value, int | self.kind) and not isinstance(value, bool)
+            return is_number and math.isfinite(value) and all(holds(value, limit) for _, holds, limit in self._limits())
+        if self.kind is Path:
             return isinstance(value, str | Path)
-        return isinstance(value, kind)
+        return self.kind is Any or isinstance(value, get_origin(self.kind) or self.kind)
 
-    def _in_range(self, value: float) -> bool:
-        """Return whether a number is within the limits."""
-        limits = self.field.metadata
-        return (
-            (limits["minimum"] is None or value >= limits["minimum"])
-            and (limits["maximum"] is None or value <= limits["maximum"])
-            and (limits["above"] is None or value > limits["above"])
-            and (limits["below"] is None or value < limits["below"])
-        )
+    def _limits(self) -> list[tuple[str, Callable[[float, float], bool], float]]:
+        """Return the limits of a number: a phrase, a comparison and a value each."""
+        metadata = self.field.metadata
+        return [(*limit, metadata[name]) for name, limit in _LIMITS.items() if metadata[name] is not None]
 
     def _fail(self, value: Any, name: str) -> NoReturn:
         """Raise with the option, what is expected and the value."""
         raise OptionError(f"{name}: expected {self._expected()}, got {str(value)!r}.")
 
     def _expected(self) -> str:
-        """Return in words what values are allowed."""
-        kind = get_args(self.base)[0] if get_origin(self.base) is tuple else self.base
-        if get_origin(kind) is Literal:
-            return f"one of {', '.join(map(str, get_args(kind)))}"
-        limits = self.field.metadata
-        words = {int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}.get(kind, "text")
-        ranges = [
-            f"{phrase} {limits[key]:g}"
-            for key, phrase in (("minimum", "at least"), ("above", "above"), ("maximum", "at most"), ("below", "below"))
-            if limits[key] is not None
-        ]
-        several = "comma-separated values, each " if get_origin(self.base) is tuple and not self.positional else ""
-        return several + " ".join([words, " and ".join(ranges)]).strip()
+        """Describe the allowed values."""
+        words = _TYPE_WORDS.get(self.kind, "options by name" if self.is_mapping else "text")
+        if self.choices:
+            words = f"one of {', '.join(map(str, self.choices))}"
+        ranges = " and ".join(f"{phrase} {limit:g}" for phrase, _, limit in self._limits())
+        several = "comma-separated values, each " if self.is_tuple and not self.positional else ""
+        return f"{several}{words} {ranges}".strip()
 
 
-def _specs(cls: type) -> list[_Spec]:
-    """Return the options of a dataclass, in the order of its fields."""
+def _specs(cls: type) -> dict[str, _Spec]:
+    """Return the options of a dataclass by name, in the order of its fields."""
     hints = typing.get_type_hints(cls)
-    return [
-        _Spec(field.name, hints[field.name], field, field.metadata["group"], field.metadata["positional"])
-        for field in dataclasses.fields(cls)
-        if "help" in field.metadata
-    ]
-
-
-def _is_union(annotation: Any) -> bool:
-    """Return whether an annotation is ``A | B``."""
-    return get_origin(annotation) in (typing.Union, types.UnionType)
-
-
-def _replace_nested(spec: _Spec, start: Any, values: Mapping[str, Any]) -> Any:
-    """Return a nested dataclass of options with some values changed."""
-    assert spec.nested is not None
-    known = {inner.name: inner for inner in _specs(spec.nested)}
-    unknown = [name for name in values if name not in known]
-    if unknown:
-        raise OptionError(f"{spec.flag}: expected one of {', '.join(known)}, got '{unknown[0]}'.")
-    for name, value in values.items():
-        known[name].check(value, name=f"{spec.flag} {name}")
-    return dataclasses.replace(start if start is not None else spec.nested(), **values)
+    fields: Sequence[dataclasses.Field[Any]] = dataclasses.fields(cls)
+    return {field.name: _Spec.of(field, hints[field.name]) for field in fields if "help" in field.metadata}
 
 
 def _parse_pairs(flag: str, pairs: Sequence[str]) -> dict[str, Any]:
@@ -474,3 +472,16 @@ def _parse_pairs(flag: str, pairs: Sequence[str]) -> dict[str, Any]:
                 parsed[key] = json.loads(text)
                 break
     return parsed
+
+
+def _to_toml(value: Any) -> Any:
+    """Return a value in TOML's types."""
+    if value is None:
+        return _NONE
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, tuple | list):
+        return [_to_toml(item) for item in value]
+    if isinstance(value, Mapping):
+        return {name: _to_toml(item) for name, item in value.items()}
+    return to_config(value) if dataclasses.is_dataclass(value) else value
