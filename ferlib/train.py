@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ferlib.core.console import EXIT_OK, run
 from ferlib.core.emotions import EMOTIONS
@@ -20,7 +20,7 @@ from ferlib.models import get_model, list_models
 from ferlib.preprocessing import STRATEGIES, Augmentation
 from ferlib.runs.folder import read_config
 from ferlib.training import TrainingOptions, record_metrics, train_model
-from ferlib.training.options import CLASS_WEIGHTS, OPTIMIZERS, PRECISIONS, SCHEDULES
+from ferlib.training.options import ClassWeight, Optimizer, Precision, Schedule
 
 EXAMPLES = """examples:
   python -m ferlib.train --model compact_cnn --data fer2013.zip --run-dir data/runs/my_cnn
@@ -29,8 +29,8 @@ EXAMPLES = """examples:
   python -m ferlib.train --model plain_cnn --model-option depth=4 --model-option pooling=average --data fer2013.zip
   python -m ferlib.train --model transfer --model-option backbone=ResNet50 --model-option weights=resnet50.weights.h5
   python -m ferlib.train --model ensemble --model-option members=data/runs/a,data/runs/b --run-dir data/runs/both
-  python -m ferlib.train --model compact_cnn --teacher data/runs/both --distillation 0.7 --augment rotation=20
-  python -m ferlib.train --model compact_cnn --start-from data/runs/my_cnn --learning-rate 2e-4 --epochs 10
+  python -m ferlib.train --model compact_cnn --teacher data/runs/both --distillation-weight 0.7 --augment rotation=20
+  python -m ferlib.train --model compact_cnn --init-from data/runs/my_cnn --learning-rate 2e-4 --epochs 10
 
 The model is chosen on the val split, which is cut from train; test is measured once, at the end.
 """
@@ -60,9 +60,9 @@ def build_parser() -> argparse.ArgumentParser:
     training = parser.add_argument_group("training (default: the model's own)")
     training.add_argument("--epochs", type=int, metavar="N", help="passes over the training images, at most")
     training.add_argument("--batch-size", type=int, metavar="N", help="images in one step")
-    training.add_argument("--optimizer", choices=OPTIMIZERS, help="what changes the weights")
+    training.add_argument("--optimizer", choices=get_args(Optimizer), help="what changes the weights")
     training.add_argument("--learning-rate", type=float, metavar="F", help="highest learning rate")
-    training.add_argument("--schedule", choices=SCHEDULES, help="how the learning rate falls")
+    training.add_argument("--schedule", choices=get_args(Schedule), help="how the learning rate falls")
     training.add_argument("--warmup-epochs", type=float, metavar="F", help="how long the learning rate rises at first")
     training.add_argument("--weight-decay", type=float, metavar="F", help="decoupled decay of the kernels")
     training.add_argument("--label-smoothing", type=float, metavar="F", help="share of a label given to all classes")
@@ -70,15 +70,19 @@ def build_parser() -> argparse.ArgumentParser:
     training.add_argument("--cutmix", type=float, metavar="F", help="paste rectangles: parameter of the distribution")
     training.add_argument("--ema", type=float, metavar="F", help="momentum of the moving average of the weights")
     training.add_argument("--patience", type=int, metavar="N", help="epochs without improvement before stopping")
-    training.add_argument("--start-from", metavar="DIR", help="begin with the weights of this run (fine-tuning)")
+    training.add_argument("--init-from", metavar="DIR", help="begin with the weights of this run (fine-tuning)")
     training.add_argument("--frozen-epochs", type=int, metavar="N", help="epochs that leave a backbone as it is")
     training.add_argument("--resample", choices=STRATEGIES, help="resampling of the training split")
-    training.add_argument("--class-weight", choices=CLASS_WEIGHTS, help="weigh the loss by class")
+    training.add_argument("--class-weight", choices=get_args(ClassWeight), help="weigh the loss by class")
     training.add_argument("--teacher", metavar="DIR", help="learn from this run's probabilities too (distillation)")
-    training.add_argument("--distillation", type=float, metavar="F", help="share of the teacher in what is learned")
-    training.add_argument("--temperature", type=float, metavar="F", help="above 1 the teacher sounds less sure")
+    training.add_argument(
+        "--distillation-weight", type=float, metavar="F", help="share of the teacher in what is learned"
+    )
+    training.add_argument(
+        "--distillation-temperature", type=float, metavar="F", help="above 1 the teacher sounds less sure"
+    )
     training.add_argument("--votes", metavar="CSV", help="learn what raters voted (FER+) by a second output")
-    training.add_argument("--votes-weight", type=float, metavar="F", help="weight of that output's loss")
+    training.add_argument("--aux-loss-weight", type=float, metavar="F", help="weight of that output's loss")
     training.add_argument(
         "--augment",
         action="append",
@@ -87,7 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="how far images are changed: rotation=20, crop=0.8",
     )
     training.add_argument("--no-augmentation", action="store_true", help="train on the images as they are")
-    training.add_argument("--precision", choices=PRECISIONS, help="arithmetic of training")
+    training.add_argument("--precision", choices=get_args(Precision), help="arithmetic of training")
     training.add_argument("--seed", type=int, metavar="N", help="seeds everything that is random (default: 0)")
     parser.add_argument(
         "--model-option", action="append", default=[], metavar="K=V", help="option of the model's builder: depth=4"

@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _name_other_runs(folder: Path) -> None:
     """Leave of other runs' paths their names: where they lay says nothing on another machine."""
     config = read_config(folder)
-    for role in ("teacher", "start_from"):
+    for role in ("teacher", "init_from"):
         if config["training"].get(role):
             config["training"][role] = f"data/runs/{Path(config['training'][role]).name}"
     write_json(folder / CONFIG, config)

@@ -98,17 +98,18 @@ def _describe_training(config: dict[str, Any], history: list[dict]) -> list[str]
         f"Seed {training['seed']}, resampling {training['resample']}, class weights {training['class_weight']}"
         f"{', random augmentation' if training['augmentation'] and history else ''}.",
     ]
-    if training.get("start_from"):
-        lines.append(f"It began with the weights of an earlier run, {Path(training['start_from']).name} (fine-tuning).")
+    if training.get("init_from"):
+        lines.append(f"It began with the weights of an earlier run, {Path(training['init_from']).name} (fine-tuning).")
     if training.get("teacher"):
         lines.append(
-            f"Beside the labels ({1 - training['distillation']:.0%}) it learned what a trained "
-            f"{config['teacher']['model']} says about the same images ({training['distillation']:.0%}: distillation)."
+            f"Beside the labels ({1 - training['distillation_weight']:.0%}) it learned what a trained "
+            f"{config['teacher']['model']} says about the same images "
+            f"({training['distillation_weight']:.0%}: distillation)."
         )
     if training.get("votes"):
         lines.append(
             f"Beside the labels it learned how the raters of FER+ voted on the same training images, by a second "
-            f"output of weight {training['votes_weight']:g} that is no longer there."
+            f"output of weight {training['aux_loss_weight']:g} that is no longer there."
         )
     return lines
 

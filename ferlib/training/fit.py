@@ -130,7 +130,7 @@ def train_model(
 
 def _warn_of_seen_images(config: dict[str, Any], options: TrainingOptions) -> None:
     """Say so if a run that this one learns from knows images that this one will be measured on."""
-    for other in filter(None, (options.teacher, options.start_from)):
+    for other in filter(None, (options.teacher, options.init_from)):
         data = read_config(other)["data"]
         if data["sha256"] == config["data"]["sha256"] and data["split"] != config["data"]["split"]:
             logger.warning(

@@ -72,8 +72,8 @@ def train_network(
     """
     steps = -(-len(train[0]) // options.batch_size)
     network = build_for_training(spec, options, model_options)
-    if options.start_from is not None:
-        _copy_weights(options.start_from, network, spec)
+    if options.init_from is not None:
+        _copy_weights(options.init_from, network, spec)
     n_classes = val[1].shape[1]
     n_more = train[1].shape[1] - n_classes
     model = _add_output(network, n_more, options.seed) if n_more else network
@@ -227,7 +227,7 @@ def _make_loss(options: TrainingOptions, n_classes: int) -> Callable:
         first = crossentropy(y_true[:, :n_classes], y_pred[:, :n_classes], label_smoothing=options.label_smoothing)
         if y_pred.shape[1] == n_classes:
             return first
-        return first + options.votes_weight * crossentropy(y_true[:, n_classes:], y_pred[:, n_classes:])
+        return first + options.aux_loss_weight * crossentropy(y_true[:, n_classes:], y_pred[:, n_classes:])
 
     return loss
 

@@ -1,15 +1,23 @@
-"""How a model is trained: one record of options, stored in the run's configuration."""
+"""The options of a training."""
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+# ruff: noqa: RUF009 (`partial` hides from ruff that these are calls of `option`)
 
-from ferlib.core.errors import FerlibError
-from ferlib.preprocessing import STRATEGIES, Augmentation
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, Literal
 
-OPTIMIZERS = ("adamw", "adam", "sgd")
-SCHEDULES = ("cosine", "plateau", "constant")
-CLASS_WEIGHTS = ("none", "balanced")
-PRECISIONS = ("auto", "float32", "mixed_bfloat16")
+from ferlib.core.errors import OptionError
+from ferlib.core.options import check_options, option
+from ferlib.preprocessing import Augmentation, Strategy
+
+Optimizer = Literal["adamw", "adam", "sgd"]
+Schedule = Literal["cosine", "plateau", "constant"]
+ClassWeight = Literal["none", "balanced"]
+Precision = Literal["auto", "float32", "mixed_bfloat16"]
+
+_training = partial(option, group="training (default: the model's own)", default_text="")
+_start = partial(option, group="initial weights")
+_targets = partial(option, group="training targets")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,64 +27,60 @@ class TrainingOptions:
     Parameters
     ----------
     epochs : int
-        Passes over the training split, at most; a bag of visual words knows no epochs.
+        Maximum number of passes over the train split. Models without epochs ignore it.
     batch_size : int
-        Images in one step of the optimizer.
+        Images per optimizer step.
     optimizer : {"adamw", "adam", "sgd"}
-        ``"sgd"`` has a Nesterov momentum of 0.9.
+        ``"sgd"`` uses Nesterov momentum of 0.9.
     learning_rate : float
-        Highest rate; it rises linearly to it over `warmup_epochs`.
+        Peak learning rate.
     schedule : {"cosine", "plateau", "constant"}
-        After the rise: a fall to zero along a cosine; halving after every third epoch in a row without a lower
-        validation loss; or no change.
+        ``"cosine"`` is a linear warm-up, then a cosine decay to zero. ``"plateau"`` halves the rate after three epochs
+        without a lower validation loss.
     warmup_epochs : float
-        Length of the rise, in epochs; none for a schedule that is not a cosine.
+        Length of the cosine schedule's warm-up, in epochs.
     weight_decay : float
-        Decoupled decay of convolution and dense kernels, relative to the learning rate; no effect with ``"adam"``.
+        Decoupled weight decay of convolution and dense kernels, relative to the learning rate. ``"adam"`` ignores it.
     label_smoothing : float
-        Share of each label's weight that is spread over all classes, 0 to 1.
-    mixup : float
-        Parameter of the beta distribution that a batch's blending with itself is drawn from; 0 for none.
-    cutmix : float
-        The same for rectangles that are pasted from one image into another; with both, each batch has either.
+        Share of each label's weight that is spread over all classes.
+    mixup, cutmix : float
+        Parameter of the beta distribution; 0 turns the method off. With both, each batch uses one at random.
     ema : float
-        Momentum of the exponential moving average of the weights, which is what is validated and kept; 0 for none.
+        Momentum of the exponential moving average of the weights, which is validated and kept; 0 turns it off.
     patience : int
-        Training ends early after so many epochs without a better validation accuracy.
-    start_from : str or None
-        A finished run's folder with a network of the same kind, whose weights this training begins with (fine-tuning)
-        instead of random ones.
-    frozen_epochs : int
-        So many epochs first, in which the layers of a ``backbone`` keep their weights; for ``transfer``. After them the
-        learning rate starts anew, at a tenth.
-    teacher : str or None
-        A run's folder whose model's probabilities for the training images are learned beside the labels
-        (distillation); see `ferlib.training.out_of_fold` for those that it learned from itself.
-    distillation : float
-        Share of those probabilities in the target, 0 to 1.
-    temperature : float
-        What the teacher's logarithms of probabilities are divided by; above 1 it sounds less sure.
-    votes : str or None
-        A file of raters' votes for the training images (FER+), as `ferlib.data.votes.read_votes` reads it. What
-        the raters said is learned beside the labels, by a second output on the same features that is dropped when
-        training ends (multi-task learning).
-    votes_weight : float
-        Weight of the second output's loss beside the first one's.
+        Training stops after this many epochs without a higher validation accuracy.
     resample : str
-        Resampling of the training split, one of `ferlib.preprocessing.STRATEGIES`.
+        Resampling of the train split, one of `ferlib.preprocessing.STRATEGIES`.
     class_weight : {"none", "balanced"}
-        ``"balanced"`` weighs the loss by the inverse of each class's share.
+        ``"balanced"`` weights the loss by the inverse frequency of each class.
     augmentation : Augmentation or None
-        Random changes of the training images; None for none.
+        Random changes of the training images.
+    init_from : str or None
+        A finished run of the same network, whose weights replace the random initial ones (fine-tuning).
+    frozen_epochs : int
+        Number of first epochs in which the layer ``backbone`` is not trained; for ``transfer``. The learning rate then
+        restarts at a tenth.
+    teacher : str or None
+        A finished run whose probabilities for the training images are blended with the labels (distillation). Images
+        that it was trained on get its out-of-fold probabilities where the run has them.
+    distillation_weight : float
+        Share of the teacher's probabilities in the targets.
+    distillation_temperature : float
+        Softmax temperature of the teacher; above 1 its probabilities are softer.
+    votes : str or None
+        CSV file of raters' votes (FER+), which an auxiliary output learns (multi-task learning). The output is removed
+        after training.
+    aux_loss_weight : float
+        Weight of the auxiliary output's loss.
     precision : {"auto", "float32", "mixed_bfloat16"}
-        ``"auto"`` takes mixed bfloat16 where the processor has instructions for it.
+        ``"auto"`` is mixed bfloat16 on processors with bfloat16 instructions.
     seed : int
-        Seeds the initial weights, the order of the images, augmentation, dropout and resampling.
+        Seeds initial weights, image order, augmentation, dropout and resampling.
 
     Raises
     ------
-    FerlibError
-        An option has a value that it cannot have.
+    OptionError
+        A value has the wrong type or is out of range, or `votes` is combined with `resample`.
 
     References
     ----------
@@ -91,57 +95,44 @@ class TrainingOptions:
     Recognition with Crowd-Sourced Label Distribution", ICMI 2016 (FER+).
     """
 
-    epochs: int = 50
-    batch_size: int = 64
-    optimizer: str = "adamw"
-    learning_rate: float = 2e-3
-    schedule: str = "cosine"
-    warmup_epochs: float = 2.0
-    weight_decay: float = 0.05
-    label_smoothing: float = 0.1
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    ema: float = 0.0
-    patience: int = 15
-    start_from: str | None = None
-    frozen_epochs: int = 0
-    teacher: str | None = None
-    distillation: float = 0.5
-    temperature: float = 1.0
-    votes: str | None = None
-    votes_weight: float = 1.0
-    resample: str = "none"
-    class_weight: str = "none"
-    augmentation: Augmentation | None = field(default_factory=Augmentation)
-    precision: str = "auto"
-    seed: int = 0
+    epochs: int = _training(50, help="maximum number of epochs", minimum=1)
+    batch_size: int = _training(64, help="images per optimizer step", minimum=1)
+    optimizer: Optimizer = _training("adamw", help="optimizer")
+    learning_rate: float = _training(2e-3, help="peak learning rate", above=0)
+    schedule: Schedule = _training("cosine", help="learning-rate schedule")
+    warmup_epochs: float = _training(2.0, help="warm-up of the cosine schedule, in epochs", minimum=0)
+    weight_decay: float = _training(0.05, help="decoupled weight decay of the kernels", minimum=0)
+    label_smoothing: float = _training(0.1, help="share of the label spread over all classes", minimum=0, below=1)
+    mixup: float = _training(0.0, help="mixup: parameter of the beta distribution, 0 for none", minimum=0)
+    cutmix: float = _training(0.0, help="cutmix: parameter of the beta distribution, 0 for none", minimum=0)
+    ema: float = _training(0.0, help="momentum of the averaged weights, 0 for none", minimum=0, below=1)
+    patience: int = _training(15, help="epochs without improvement before stopping", minimum=1)
+    resample: Strategy = _training("none", help="resampling of the train split")
+    class_weight: ClassWeight = _training("none", help="class weights in the loss")
+    augmentation: Augmentation | None = _training(
+        default_factory=Augmentation,
+        flag="--augment",
+        help="random changes of the training images, such as rotation=20 or crop=0.8",
+    )
+    precision: Precision = _training("auto", help="floating-point precision of training")
+    seed: int = _training(0, help="random seed", minimum=0, default_text=None)
+    init_from: str | None = _start(None, help="start with the weights of this run (fine-tuning)", metavar="RUN")
+    frozen_epochs: int = _start(0, help="first epochs without training the backbone", minimum=0, default_text="")
+    teacher: str | None = _targets(None, help="run to distill from", metavar="RUN")
+    distillation_weight: float = _targets(0.5, help="share of the teacher in the targets", minimum=0, maximum=1)
+    distillation_temperature: float = _targets(1.0, help="softmax temperature of the teacher", above=0)
+    votes: str | None = _targets(None, help="CSV of FER+ votes, learned by an auxiliary output", metavar="CSV")
+    aux_loss_weight: float = _targets(1.0, help="weight of the auxiliary output's loss", minimum=0)
 
     def __post_init__(self) -> None:
-        """Refuse values that no training could use."""
-        for name in ("epochs", "batch_size", "patience"):
-            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        for name in ("learning_rate", "temperature"):
-            _require(0 < getattr(self, name) < float("inf"), name, "above 0", getattr(self, name))
-        for name in ("seed", "warmup_epochs", "weight_decay", "mixup", "cutmix", "votes_weight", "frozen_epochs"):
-            _require(0 <= getattr(self, name) < float("inf"), name, "at least 0", getattr(self, name))
-        for name in ("label_smoothing", "ema"):
-            _require(0 <= getattr(self, name) < 1, name, "from 0 to below 1", getattr(self, name))
+        """Check types, ranges and combinations."""
+        check_options(self)
         if self.votes is not None and self.resample != "none":
-            raise FerlibError("Votes are of the images as they are: with them, resample must be none.")
-        _require(0 <= self.distillation <= 1, "distillation", "from 0 to 1", self.distillation)
-        choices = {
-            "optimizer": OPTIMIZERS,
-            "schedule": SCHEDULES,
-            "resample": STRATEGIES,
-            "class_weight": CLASS_WEIGHTS,
-            "precision": PRECISIONS,
-        }
-        for name, allowed in choices.items():
-            _require(getattr(self, name) in allowed, name, f"one of {', '.join(allowed)}", f"'{getattr(self, name)}'")
+            raise OptionError("--votes cannot be combined with --resample: votes belong to the original images.")
 
     def peak_rate(self, epochs_done: int) -> float:
         """Return the highest learning rate from an epoch on."""
-        # A high rate would spoil a backbone's weights as soon as they may change.
+        # A high rate would destroy the backbone's pretrained weights once they are trained too.
         return self.learning_rate * (0.1 if 0 < self.frozen_epochs <= epochs_done else 1.0)
 
     def to_config(self) -> dict[str, Any]:
@@ -153,9 +144,3 @@ class TrainingOptions:
         """Return the options that `to_config` wrote."""
         augmentation = config.get("augmentation")
         return cls(**{**config, "augmentation": Augmentation(**augmentation) if augmentation else None})
-
-
-def _require(holds: bool, name: str, allowed: str, value: Any) -> None:
-    """Raise with the option's name unless a condition holds."""
-    if not holds:
-        raise FerlibError(f"{name} must be {allowed}, got {value}.")

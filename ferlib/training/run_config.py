@@ -60,8 +60,8 @@ def describe_run(
         config["backend"] = import_keras().backend.backend()
     if options.teacher is not None:
         config["teacher"] = _describe_other_run(options.teacher)
-    if options.start_from is not None:
-        config["start"] = _describe_other_run(options.start_from)
+    if options.init_from is not None:
+        config["init_from"] = _describe_other_run(options.init_from)
     if options.votes is not None:
         config["votes"] = _describe_votes(options.votes)
     # A run to resume is compared with what JSON kept of it, which knows no tuples.
@@ -87,7 +87,7 @@ def _describe_votes(path: str) -> dict[str, str]:
 
 def require_same_run(old: dict[str, Any], new: dict[str, Any], run_dir: Path) -> None:
     """Raise unless a run is resumed with the data and the options that it was started with."""
-    for part in ("model", "class_names", "model_options", "training", "data", "teacher", "start", "votes"):
+    for part in ("model", "class_names", "model_options", "training", "data", "teacher", "init_from", "votes"):
         before, now = old.get(part), new.get(part)
         if part == "training" and isinstance(before, dict):
             # Options that are younger than the run had no effect on it.

@@ -25,7 +25,7 @@ def blend_with_teacher(
         The labels.
     class_names : tuple of str
     options : TrainingOptions
-        Its ``teacher``, ``distillation`` and ``temperature``.
+        Its ``teacher``, ``distillation_weight`` and ``distillation_temperature``.
     answers : Path
         Where the teacher's answers are kept, so that a training that is resumed need not ask again.
 
@@ -49,8 +49,8 @@ def blend_with_teacher(
         answers.parent.mkdir(exist_ok=True)
         with atomic_write(answers) as path, path.open("wb") as file:
             np.save(file, said)
-    soft = scale_logits(np.load(answers), 1 / options.temperature)
-    return (options.distillation * soft + (1 - options.distillation) * one_hot).astype(np.float32)
+    soft = scale_logits(np.load(answers), 1 / options.distillation_temperature)
+    return (options.distillation_weight * soft + (1 - options.distillation_weight) * one_hot).astype(np.float32)
 
 
 def append_votes(

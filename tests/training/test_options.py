@@ -94,10 +94,10 @@ def test_a_teacher_s_probabilities_become_targets(plain_run, drawn_faces, tmp_pa
         options = TrainingOptions(teacher=str(plain_run), **options)
         return blend_with_teacher(images, one_hot, drawn_faces.class_names, options, answers)
 
-    np.testing.assert_allclose(targets(distillation=0.25), 0.25 * said + 0.75 * one_hot, atol=1e-5)
+    np.testing.assert_allclose(targets(distillation_weight=0.25), 0.25 * said + 0.75 * one_hot, atol=1e-5)
     warm = said**0.5 / (said**0.5).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(targets(distillation=1, temperature=2), warm, atol=1e-5)
-    np.testing.assert_array_equal(targets(distillation=0), one_hot)
+    np.testing.assert_allclose(targets(distillation_weight=1, distillation_temperature=2), warm, atol=1e-5)
+    np.testing.assert_array_equal(targets(distillation_weight=0), one_hot)
 
 
 def test_a_teacher_is_asked_once(plain_run, drawn_faces, tmp_path, capsys):
@@ -115,7 +115,7 @@ def test_a_teacher_is_asked_once(plain_run, drawn_faces, tmp_path, capsys):
 
 
 def test_a_student_comes_to_agree_with_its_teacher(plain_run, drawn_faces, tmp_path):
-    options = dataclasses.replace(QUICK, epochs=4, augmentation=None, teacher=str(plain_run), distillation=1.0)
+    options = dataclasses.replace(QUICK, epochs=4, augmentation=None, teacher=str(plain_run), distillation_weight=1.0)
     student = train(drawn_faces, tmp_path / "student", options=options)
     config = read_config(student)
     assert config["teacher"]["model"] == "compact_cnn"
@@ -191,7 +191,7 @@ def test_a_network_learns_votes_by_an_output_that_is_dropped(drawn_faces, ballot
 
 
 def test_votes_that_cannot_serve_are_refused(drawn_faces, ballots, tmp_path):
-    with pytest.raises(FerlibError, match="resample must be none"):
+    with pytest.raises(FerlibError, match="cannot be combined with --resample"):
         TrainingOptions(votes=ballots, resample="smote")
     with pytest.raises(DataError, match="cannot be read: No such file"):
         train(drawn_faces, tmp_path / "run", options=dataclasses.replace(QUICK, votes="nowhere.csv"))
@@ -202,7 +202,7 @@ def test_votes_that_cannot_serve_are_refused(drawn_faces, ballots, tmp_path):
 
 def test_a_run_that_is_older_than_an_option_can_be_resumed(plain_run, drawn_faces):
     config = read_config(plain_run)
-    del config["training"]["votes"], config["training"]["votes_weight"]
+    del config["training"]["votes"], config["training"]["aux_loss_weight"]
     require_same_run(config, read_config(plain_run), plain_run)
     config["training"]["seed"] += 1
     with pytest.raises(ArtifactError, match="other training"):
@@ -252,26 +252,26 @@ def test_an_option_that_the_builder_does_not_know_is_told(drawn_faces, tmp_path)
 
 
 def test_a_training_starts_from_an_earlier_run_s_weights(plain_run, drawn_faces, tmp_path):
-    options = dataclasses.replace(QUICK, epochs=1, learning_rate=1e-9, start_from=str(plain_run))
+    options = dataclasses.replace(QUICK, epochs=1, learning_rate=1e-9, init_from=str(plain_run))
     tuned = train(drawn_faces, tmp_path / "tuned", options=options)
     images = drawn_faces.split("val").images
     before, after = (load_keras_model(run).trainable_weights for run in (plain_run, tuned))
     for one, other in zip(before, after, strict=True):
         np.testing.assert_allclose(np.asarray(one), np.asarray(other), atol=1e-5)
     assert load_classifier(tuned).predict_proba(images).shape == (len(images), 7)
-    assert read_config(tuned)["start"]["model"] == "compact_cnn"
+    assert read_config(tuned)["init_from"]["model"] == "compact_cnn"
 
 
 def test_weights_of_another_network_are_refused(plain_run, drawn_faces, tmp_path):
-    options = dataclasses.replace(QUICK, start_from=str(plain_run))
+    options = dataclasses.replace(QUICK, init_from=str(plain_run))
     with pytest.raises(ArtifactError, match=r"--model compact_cnn --model-option widths=8,16,24 for 7 emotions"):
         train(drawn_faces, tmp_path / "run", options=options, model_options={"widths": (8, 16, 32)})
     with pytest.raises(ArtifactError, match="nothing"):
-        train(drawn_faces, tmp_path / "run", options=dataclasses.replace(QUICK, start_from=str(tmp_path / "nothing")))
+        train(drawn_faces, tmp_path / "run", options=dataclasses.replace(QUICK, init_from=str(tmp_path / "nothing")))
 
 
 def test_learning_from_a_run_that_knows_the_val_images_is_said(plain_run, drawn_faces, tmp_path, caplog):
-    options = dataclasses.replace(QUICK, epochs=1, start_from=str(plain_run))
+    options = dataclasses.replace(QUICK, epochs=1, init_from=str(plain_run))
     train(drawn_faces, tmp_path / "same", options=options)
     assert "another split" not in caplog.text
     info = dataclasses.replace(drawn_faces.info, split=SplitInfo(seed=99))
