@@ -1,7 +1,9 @@
-"""Fixtures that several rooms' tests share."""
+"""Fixtures shared by the tests of several packages."""
 
+import fcntl
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +13,15 @@ from ferlib.core.emotions import EMOTIONS
 from ferlib.data import DataInfo, ImageDataset
 from ferlib.inference import VideoWriter
 from ferlib.synthetic.generate import draw_faces
+from ferlib.training import TrainingOptions, record_metrics, train_model
 
-# A shell lets what it starts in the background ignore Ctrl+C, and whatever that starts; some tests press it.
+# Processes that a shell starts in the background ignore SIGINT, and so do their children; some tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _named(variable: str) -> Path:
+    """Return the path in an environment variable; skip the test if it is not set."""
     value = os.environ.get(variable)
     if not value:
         pytest.skip(f"{variable} is not set: this test needs the real data")
@@ -28,37 +32,37 @@ def _named(variable: str) -> Path:
 
 @pytest.fixture(scope="session")
 def fer2013_archive() -> Path:
-    """The real FER2013 archive that FER2013_ARCHIVE names."""
+    """The real FER2013 archive in FER2013_ARCHIVE."""
     return _named("FER2013_ARCHIVE")
 
 
 @pytest.fixture(scope="session")
 def expw_archive() -> Path:
-    """The real ExpW sample that EXPW_ARCHIVE names."""
+    """The real ExpW sample in EXPW_ARCHIVE."""
     return _named("EXPW_ARCHIVE")
 
 
 @pytest.fixture(scope="session")
 def ferplus_votes() -> Path:
-    """The real votes that FERPLUS_VOTES names."""
+    """The real votes in FERPLUS_VOTES."""
     return _named("FERPLUS_VOTES")
 
 
 @pytest.fixture(scope="session")
 def photos_dir() -> Path:
-    """The folder of real photos that PHOTOS_DIR names."""
+    """The folder of real photos in PHOTOS_DIR."""
     return _named("PHOTOS_DIR")
 
 
 @pytest.fixture(scope="session")
 def videos_dir() -> Path:
-    """The folder of real videos that VIDEOS_DIR names."""
+    """The folder of real videos in VIDEOS_DIR."""
     return _named("VIDEOS_DIR")
 
 
 @pytest.fixture(scope="session")
 def drawn_faces() -> ImageDataset:
-    """420 drawn faces, sixty an emotion, in train (300), val (60) and test (60)."""
+    """Return 420 drawn faces, sixty per emotion, in train (300), val (60) and test (60)."""
     labels = np.arange(420) % len(EMOTIONS)
     n = len(labels)
     return ImageDataset(
@@ -72,9 +76,52 @@ def drawn_faces() -> ImageDataset:
     )
 
 
+@pytest.fixture(scope="session")
+def build_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Return a function that makes a folder once per test session, whichever worker needs it first."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+
+    def build_once(name: str, build: Callable[[Path], object]) -> Path:
+        finished = shared / f"{name}.finished"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not finished.exists():
+                build(shared / name)
+                finished.touch()
+        return shared / name
+
+    return build_once
+
+
+@pytest.fixture(scope="session")
+def network_run(drawn_faces, build_once) -> Path:
+    """Return the run folder of a tiny compact_cnn trained on `drawn_faces`; copy it before changing it."""
+
+    def train(run_dir: Path) -> None:
+        options = TrainingOptions(epochs=2, batch_size=32, precision="float32")
+        train_model("compact_cnn", drawn_faces, run_dir, options, model_options={"widths": (4, 8)})
+        record_metrics(run_dir, drawn_faces)
+
+    return build_once("network_run", train)
+
+
+@pytest.fixture(scope="session")
+def bovw_run(drawn_faces, build_once) -> Path:
+    """Return the run folder of a tiny bag of visual words trained on `drawn_faces`; copy it before changing it."""
+
+    def train(run_dir: Path) -> None:
+        model_options = {"n_words": 20, "mirror": False, "classifier": "logistic"}
+        train_model("bovw", drawn_faces, run_dir, model_options=model_options)
+        record_metrics(run_dir, drawn_faces)
+
+    return build_once("bovw_run", train)
+
+
 @pytest.fixture
 def cut_video(tmp_path) -> Path:
-    """A video of thirty frames whose file ends in the middle."""
+    """Return a video of thirty frames whose file is cut in half."""
     noise = np.random.default_rng(0).integers(0, 256, (30, 48, 64, 3), dtype=np.uint8)
     with VideoWriter(tmp_path / "v.avi", rate=25) as writer:
         for number, image in enumerate(noise):
