@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.cluster import KMeans as TheirKMeans
 from sklearn.cluster import MiniBatchKMeans as TheirMiniBatchKMeans
 
-from ferlib.models.bovw import KMeans
+from ferlib.models.bovw.kmeans import KMeans
 
 
 def draw_points(n: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from ferlib.core.backend import import_keras
 from ferlib.data import load_images, split_dataset
 from ferlib.data.locate import locate_data
 from ferlib.models import get_model
-from ferlib.training import TrainingOptions
+from ferlib.training.recipes import default_options
 
 
 def rounds(speeds: list[float]) -> str:
@@ -40,7 +40,7 @@ def main() -> None:
     from ferlib.training.keras_trainer import build_for_training, compile_network
 
     spec = get_model(args.model)
-    options = TrainingOptions(**spec.training)
+    options = default_options(args.model)
     train = dataset.split("train")
     from ferlib.core.images import fit_to_model
 

@@ -21,6 +21,7 @@ from ferlib.preprocessing import STRATEGIES, Augmentation
 from ferlib.runs.folder import read_config
 from ferlib.training import TrainingOptions, record_metrics, train_model
 from ferlib.training.options import ClassWeight, Optimizer, Precision, Schedule
+from ferlib.training.recipes import default_options
 
 EXAMPLES = """examples:
   python -m ferlib.train --model compact_cnn --data fer2013.zip --run-dir data/runs/my_cnn
@@ -115,6 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Another model's options would be refused before the other model is.
     recorded = earlier.get("model_options", {}) if model == earlier.get("model") else {}
     model_options = recorded | _parse_pairs(args.model_option, "--model-option")
+    get_model(model).check_options(model_options)
     dataset = _load(args, earlier)
     sys.stderr.write(dataset.describe() + "\n")
     run_dir = args.run_dir or default_data_dir() / "runs" / f"{model}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -173,11 +175,7 @@ def _subset(earlier: dict[str, Any]) -> list[str] | None:
 
 def _training_options(args: argparse.Namespace, model: str, earlier: dict[str, Any]) -> TrainingOptions:
     """Return the options: what the command says, else those of the run to resume, else the model's own."""
-    options = (
-        TrainingOptions.from_config(earlier.get("training", {}))
-        if earlier
-        else TrainingOptions(**get_model(model).training)
-    )
+    options = TrainingOptions.from_config(earlier.get("training", {})) if earlier else default_options(model)
     given = {name: getattr(args, name) for name in _TRAINING if getattr(args, name) is not None}
     changes = _parse_pairs(args.augment, "--augment")
     if args.no_augmentation and changes:

@@ -205,10 +205,9 @@ def test_python_examples_run(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("block", _blocks("CONTRIBUTING.md", "python"))
 def test_builder_of_the_contributing_guide_can_be_registered(block, monkeypatch):
-    from ferlib.models import get_model, list_models, registry
+    from ferlib.models import get_model, registry
 
-    list_models()
     monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
     exec(block, {})
-    assert get_model("my_cnn").training == {"epochs": 40}
+    assert get_model("my_cnn").defaults == {"dropout": 0.3}
     assert get_model("my_cnn").summary == "Say in one line what it is."

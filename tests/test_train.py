@@ -183,9 +183,9 @@ def test_a_command_line_that_cannot_be_is_refused(arguments, sentence, capsys):
         (["--learning-rate", "-1"], "learning_rate: expected a number above 0"),
         (["--seed", "-1"], "seed: expected a whole number at least 0"),
         (["--resume"], "no run folder"),
-        (["--model-option", "n_words=many"], "n_words cannot be 'many'"),
-        (["--model-option", "n_words=true"], "n_words cannot be True"),
-        (["--model-option", "levels=1,half"], "levels cannot be '1,half'; it is"),
+        (["--model-option", "n_words=many"], "Invalid value 'many' for bovw option 'n_words'"),
+        (["--model-option", "n_words=true"], "Invalid value True for bovw option 'n_words'"),
+        (["--model-option", "levels=1,half"], "Invalid value '1,half' for bovw option 'levels'"),
     ],
 )
 def test_a_wish_that_cannot_be_met_is_told(faces, tmp_path, arguments, sentence):

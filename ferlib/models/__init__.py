@@ -1,5 +1,7 @@
-"""Models by name: convolutional networks and bags of visual words."""
+"""Models by name: convolutional networks, bags of visual words and ensembles."""
 
+from ferlib.models import cnn, ensemble, transfer  # noqa: F401
+from ferlib.models.bovw import builders  # noqa: F401
 from ferlib.models.registry import ModelSpec, get_model, list_models
 
 __all__ = ["ModelSpec", "get_model", "list_models"]

@@ -1,7 +1,7 @@
-"""What the networks of `ferlib.models.cnn` are built of."""
+"""Building blocks of the convolutional networks."""
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ferlib.core.backend import import_keras
 
@@ -9,8 +9,18 @@ if TYPE_CHECKING:
     import keras
 
 
-class Layers:
-    """Keras layers of one dtype whose random numbers come from one seed; images are (n, H, W, C)."""
+class Blocks:
+    """Keras layers with a common dtype, L2 penalty and seed; images are (n, H, W, C).
+
+    Parameters
+    ----------
+    seed : int
+        Seed of all initial weights and of dropout.
+    dtype : str
+        Keras dtype policy.
+    l2 : float
+        L2 penalty of all kernels but the last.
+    """
 
     def __init__(self, seed: int, dtype: str, l2: float = 0.0) -> None:
         self._keras = import_keras()
@@ -19,12 +29,12 @@ class Layers:
         self._l2 = l2
 
     def input(self, image_size: tuple[int | None, int | None], channels: int) -> tuple[Any, Any]:
-        """Return the network's input, 0 to 255, and the same from -1 to 1."""
+        """Return the network's input, 0 to 255, and the input rescaled to -1 to 1."""
         inputs = self._keras.Input((*image_size, channels), name="images")
         return inputs, self._keras.layers.Rescaling(1 / 127.5, offset=-1, dtype=self._dtype)(inputs)
 
     def model(self, inputs: Any, features: Any, n_classes: int, name: str) -> "keras.Model":
-        """Return the network that ends in probabilities, float32 (n, n_classes)."""
+        """Return the network with a softmax layer on its features; probabilities are float32 (n, n_classes)."""
         outputs = self._keras.layers.Dense(
             n_classes,
             activation="softmax",
@@ -35,56 +45,52 @@ class Layers:
         return self._keras.Model(inputs, outputs, name=name)
 
     def conv(self, x: Any, width: int, *, kernel_size: int = 3, strides: int = 1) -> Any:
-        """Convolution, batch normalization and ReLU: (n, H, W, C) to (n, H / strides, W / strides, width)."""
+        """Apply convolution, batch normalization and ReLU: (n, H, W, C) to (n, H / strides, W / strides, width)."""
         return self._relu(self.normalize(self._convolve(x, width, kernel_size, strides, use_bias=False)))
 
     def residual(self, x: Any, width: int) -> Any:
-        """3x3 convolution as `conv` makes it, added to its input where that has as many channels."""
+        """Apply a 3x3 `conv`, and add the input if it has as many channels."""
         y = self.conv(x, width)
-        return self.add(x, y) if x.shape[-1] == width else y
+        return self._keras.layers.Add(dtype=self._dtype)([x, y]) if x.shape[-1] == width else y
 
     def plain_conv(self, x: Any, width: int, *, strides: int = 1) -> Any:
-        """3x3 convolution and ReLU: (n, H, W, C) to (n, H / strides, W / strides, width)."""
+        """Apply a 3x3 convolution and ReLU: (n, H, W, C) to (n, H / strides, W / strides, width)."""
         return self._relu(self._convolve(x, width, 3, strides, use_bias=True))
 
     def normalize(self, x: Any) -> Any:
-        """Batch normalization."""
-        # Keras's momentum of 0.99 needs a thousand steps before its means can be used; small samples have fewer.
+        """Apply batch normalization."""
+        # Keras's default momentum of 0.99 needs about a thousand steps; trainings on small samples have fewer.
         return self._keras.layers.BatchNormalization(momentum=0.9, dtype=self._dtype)(x)
 
-    def pool(self, x: Any, pooling: str = "max") -> Any:
-        """2x2 pooling: (n, H, W, C) to (n, H / 2, W / 2, C)."""
+    def pool(self, x: Any, pooling: Literal["max", "average"] = "max") -> Any:
+        """Apply 2x2 pooling: (n, H, W, C) to (n, H / 2, W / 2, C)."""
         layers = self._keras.layers
         layer = layers.MaxPooling2D if pooling == "max" else layers.AveragePooling2D
         return layer(2, dtype=self._dtype)(x)
 
-    def add(self, x: Any, y: Any) -> Any:
-        """Sum of two of the same shape."""
-        return self._keras.layers.Add(dtype=self._dtype)([x, y])
-
-    def squeeze_excite(self, x: Any, squeeze: int) -> Any:
-        """Channels weighed from 0 to 1 by two dense layers over their means: (n, H, W, C) to the same."""
+    def squeeze_excite(self, x: Any, reduction: int) -> Any:
+        """Scale each channel by a gate from 0 to 1, computed from the means of all channels."""
         layers, channels = self._keras.layers, x.shape[-1]
-        weights = layers.GlobalAveragePooling2D(keepdims=True, dtype=self._dtype)(x)
-        weights = self._relu(self._dense(weights, max(1, channels // squeeze)))
-        weights = layers.Activation("sigmoid", dtype=self._dtype)(self._dense(weights, channels))
-        return layers.Multiply(dtype=self._dtype)([x, weights])
+        gates = layers.GlobalAveragePooling2D(keepdims=True, dtype=self._dtype)(x)
+        gates = self.dense(gates, max(1, channels // reduction))
+        gates = layers.Activation("sigmoid", dtype=self._dtype)(self._dense(gates, channels))
+        return layers.Multiply(dtype=self._dtype)([x, gates])
 
     def average(self, x: Any) -> Any:
-        """Global average pooling: (n, H, W, C) to (n, C)."""
+        """Apply global average pooling: (n, H, W, C) to (n, C)."""
         return self._keras.layers.GlobalAveragePooling2D(dtype=self._dtype)(x)
 
     def flatten(self, x: Any) -> Any:
-        """(n, H, W, C) to (n, H * W * C)."""
+        """Flatten (n, H, W, C) to (n, H * W * C)."""
         return self._keras.layers.Flatten(dtype=self._dtype)(x)
 
     def dense(self, x: Any, units: int, *, normalize: bool = False) -> Any:
-        """Dense layer and ReLU, with batch normalization between them if wanted: (n, C) to (n, units)."""
+        """Apply a dense layer, optional batch normalization and ReLU: (n, C) to (n, units)."""
         x = self._dense(x, units)
         return self._relu(self.normalize(x) if normalize else x)
 
     def dropout(self, x: Any, rate: float) -> Any:
-        """Dropout in training."""
+        """Apply dropout."""
         return self._keras.layers.Dropout(rate, seed=next(self._seeds), dtype=self._dtype)(x)
 
     def _convolve(self, x: Any, width: int, kernel_size: int, strides: int, *, use_bias: bool) -> Any:

@@ -1,13 +1,12 @@
-"""Several models averaged: which runs are its members, or how they are to be trained."""
+"""Ensembles: several finished runs, or one model trained with several seeds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ferlib.core.errors import FerlibError
-from ferlib.models.cnn import COMPACT_TRAINING
-from ferlib.models.registry import register_model
+from ferlib.core.errors import OptionError
+from ferlib.models.registry import Count, get_model, register_model
 
 
 @dataclass(frozen=True)
@@ -17,13 +16,13 @@ class Member:
     Parameters
     ----------
     name : str
-        The model's name in the registry, or that of the run that is given.
+        The model's name, or that of the finished run.
     seed : int
-        What it is trained with.
+        Seed of its training.
     options : mapping
-        Keywords of its builder.
+        Options of the model.
     run_dir : str or None
-        A finished run to take instead of training one.
+        A finished run to use instead of training one.
     """
 
     name: str
@@ -32,31 +31,49 @@ class Member:
     run_dir: str | None = None
 
 
-@register_model(kind="ensemble", **COMPACT_TRAINING)
+def _check_ensemble(
+    *,
+    members: Sequence[str] | str | None,
+    model: str,
+    size: int,
+    member_options: Mapping[str, Any] | None,
+    **_: Any,
+) -> None:
+    """Refuse fewer than two members, and members that cannot be trained."""
+    n_members = size if members is None else len(_split(members))
+    if n_members < 2:
+        raise OptionError(f"An ensemble needs at least two members, got {n_members}.")
+    if members is None:
+        if get_model(model).kind == "ensemble":
+            raise OptionError("An ensemble's 'model' cannot be 'ensemble'; use 'members' to combine finished runs.")
+        get_model(model).check_options(member_options or {})
+
+
+@register_model(kind="ensemble", check=_check_ensemble)
 def ensemble(
     *,
-    members: Sequence[str] | str | None = None,
+    members: tuple[str, ...] | str | None = None,
     model: str = "compact_cnn",
-    size: int = 3,
+    size: Count = 3,
     member_options: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> list[Member]:
-    """Several runs averaged as one model: finished runs, or networks that differ in their seed alone.
+    """Average of finished runs, or of one model trained with several seeds.
 
-    Each member brings images to its own size and makes its own views of them (test-time augmentation).
+    Each member resizes images to its own input and applies its own test-time augmentation.
 
     Parameters
     ----------
-    members : sequence of str, optional
-        Folders of finished runs of any kind, or one string with commas between them; they are copied.
+    members : tuple of str or str, optional
+        Folders of finished runs of any kind, which are copied; a string lists them separated by commas.
     model : str
-        Without `members`: what to train.
+        The model to train when there are no `members`.
     size : int
-        Without `members`: how many.
+        How many to train.
     member_options : mapping, optional
-        Without `members`: keywords of the model's builder.
+        Options of the model to train.
     seed : int
-        The first network's; the others have the numbers that follow.
+        Seed of the first member to train; the others count up from it.
 
     Returns
     -------
@@ -64,18 +81,18 @@ def ensemble(
 
     Raises
     ------
-    FerlibError
-        There would be fewer than two members.
+    OptionError
+        There are fewer than two members, or the members' options are wrong.
 
     References
     ----------
     L. Hansen, P. Salamon, "Neural Network Ensembles", IEEE PAMI 1990.
     """
     if members is not None:
-        folders = [folder.strip() for folder in members.split(",")] if isinstance(members, str) else list(members)
-        chosen = [Member(Path(folder).resolve().name, run_dir=folder) for folder in folders]
-    else:
-        chosen = [Member(model, seed=seed + number, options=dict(member_options or {})) for number in range(size)]
-    if len(chosen) < 2:
-        raise FerlibError(f"An ensemble needs at least two members, got {len(chosen)}.")
-    return chosen
+        return [Member(Path(folder).resolve().name, run_dir=folder) for folder in _split(members)]
+    return [Member(model, seed=seed + number, options=dict(member_options or {})) for number in range(size)]
+
+
+def _split(members: Sequence[str] | str) -> list[str]:
+    """Return the folders of a list, or of a string with commas."""
+    return [folder.strip() for folder in members.split(",")] if isinstance(members, str) else list(members)

@@ -1,46 +1,123 @@
-"""The models by name: what builds each, what images it wants, and how it is trained unless told otherwise."""
+"""The registry of models: each name with its builder, input size and options."""
 
+import functools
+import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any, Literal
+from dataclasses import dataclass
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from ferlib.core.errors import FerlibError
+from ferlib.core.errors import FerlibError, OptionError
+
+Kind = Literal["cnn", "bovw", "ensemble"]
+Builder = TypeVar("Builder", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Range:
+    """The allowed range of a number; put it in ``Annotated[int, Range(minimum=1)]``."""
+
+    minimum: float = float("-inf")
+    above: float = float("-inf")
+    maximum: float = float("inf")
+    below: float = float("inf")
+
+    def __contains__(self, value: float) -> bool:
+        """Return whether a number is in the range; NaN and infinity never are."""
+        return self.minimum <= value <= self.maximum and self.above < value < self.below
+
+    def __str__(self) -> str:
+        """Return the range, such as ">= 0 and < 1"."""
+        limits = {">=": self.minimum, ">": self.above, "<=": self.maximum, "<": self.below}
+        return " and ".join(f"{sign} {limit:g}" for sign, limit in limits.items() if abs(limit) != float("inf"))
+
+
+#: Types of builders' options.
+Count = Annotated[int, Range(minimum=1)]
+CountOrZero = Annotated[int, Range(minimum=0)]
+Positive = Annotated[float, Range(above=0)]
+NonNegative = Annotated[float, Range(minimum=0)]
+Rate = Annotated[float, Range(minimum=0, below=1)]
+
+# What the training supplies; not options of a model.
+_SUPPLIED = ("n_classes", "image_size", "channels", "seed", "dtype", "random_state")
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One entry of the registry.
+    """A registered model.
 
-    Parameters
+    Attributes
     ----------
     name : str
         The builder's name.
     kind : {"cnn", "bovw", "ensemble"}
-        A Keras network, a scikit-learn pipeline over bags of visual words, or several of either.
+        A Keras network, a scikit-learn pipeline on bags of visual words, or several models averaged.
     build : callable
-        ``build(n_classes, *, image_size, channels, seed, dtype, **options)`` for a network and
-        ``build(random_state=..., **options)`` for a pipeline return the model untrained; ``build(seed=..., **options)``
-        for an ensemble returns what its members shall be.
+        For a network, ``build(n_classes, *, image_size, channels, seed, dtype, **options)`` returns it uncompiled. For
+        a pipeline, ``build(random_state=..., **options)`` returns it unfitted. For an ensemble,
+        ``build(seed=..., **options)`` returns its members. Options are checked as in `check_options`.
     image_size : tuple of int
-        (height, width) of its input in pixels, unless a data set of another size asks otherwise.
+        (height, width) of the input in pixels.
     channels : int
         1 for gray, 3 for RGB.
-    training : mapping
-        The `ferlib.training.TrainingOptions` that differ from the defaults.
+    check : callable or None
+        Checks combinations of options; called with all of them by keyword.
     """
 
     name: str
-    kind: Literal["cnn", "bovw", "ensemble"]
+    kind: Kind
     build: Callable[..., Any]
     image_size: tuple[int, int]
     channels: int
-    training: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    check: Callable[..., None] | None = None
 
     @property
     def summary(self) -> str:
         """The first line of the builder's docstring."""
         return (self.build.__doc__ or "").strip().splitlines()[0]
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The model's options and their default values."""
+        return {name: parameter.default for name, parameter in self._parameters().items() if name not in _SUPPLIED}
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """Check the names, types, ranges and combinations of the model's options.
+
+        Parameters
+        ----------
+        options : mapping
+            Option names to values; lists count as tuples, as in JSON.
+
+        Raises
+        ------
+        OptionError
+            An option is unknown or its value is not allowed.
+        """
+        unknown = sorted(set(options) - set(self.defaults))
+        if unknown:
+            raise OptionError(f"Unknown {self.name} option '{unknown[0]}'; expected one of {', '.join(self.defaults)}.")
+        self._check_values({"image_size": self.image_size, **options})
+
+    def _check_values(self, values: Mapping[str, Any]) -> None:
+        """Check values of known parameters."""
+        parameters = self._parameters()
+        for name in self.defaults.keys() & values.keys():
+            value, default, annotation = values[name], parameters[name].default, parameters[name].annotation
+            # An empty list is allowed only where it is the default.
+            if not (_matches(value, annotation) or (value in ((), []) and default == ())):
+                raise OptionError(
+                    f"Invalid value {value!r} for {self.name} option '{name}': "
+                    f"expected {_describe(annotation)} (default {_shorten(default)})."
+                )
+        if self.check is not None:
+            known = {name: value for name, value in values.items() if name in parameters}
+            self.check(**{**self.defaults, **known})
+
+    def _parameters(self) -> Mapping[str, inspect.Parameter]:
+        """Return the builder's parameters."""
+        return inspect.signature(self.build).parameters
 
 
 _MODELS: dict[str, ModelSpec] = {}
@@ -48,42 +125,82 @@ _MODELS: dict[str, ModelSpec] = {}
 
 def register_model(
     *,
-    kind: Literal["cnn", "bovw", "ensemble"],
+    kind: Kind,
     image_size: tuple[int, int] = (48, 48),
     channels: int = 1,
-    **training: Any,
-) -> Callable[[Callable], Callable]:
-    """Return a decorator that enters a builder under its own name; see `ModelSpec` for the parameters."""
+    check: Callable[..., None] | None = None,
+) -> Callable[[Builder], Builder]:
+    """Return a decorator that registers a builder under its own name.
 
-    def enter(build: Callable) -> Callable:
-        name = build.__name__
-        _MODELS[name] = ModelSpec(name, kind, build, image_size, channels, MappingProxyType(training))
-        return build
+    The decorated builder checks its options by the types of its signature; see `ModelSpec` for the parameters.
+    """
 
-    return enter
+    def register(builder: Builder) -> Builder:
+        @functools.wraps(builder)
+        def build(*args: Any, **values: Any) -> Any:
+            spec._check_values(values)
+            return builder(*args, **values)
+
+        spec = _MODELS[builder.__name__] = ModelSpec(builder.__name__, kind, build, image_size, channels, check)
+        return build  # type: ignore[return-value]
+
+    return register
 
 
 def list_models() -> tuple[str, ...]:
     """Return the names of all models, sorted."""
-    _fill()
     return tuple(sorted(_MODELS))
 
 
 def get_model(name: str) -> ModelSpec:
-    """Return a model's entry.
+    """Return a registered model.
 
     Raises
     ------
     FerlibError
-        No model has that name.
+        There is no model of that name.
     """
-    _fill()
     if name not in _MODELS:
-        raise FerlibError(f"There is no model '{name}'; expected one of {', '.join(list_models())}.")
+        raise FerlibError(f"Unknown model '{name}'; expected one of {', '.join(list_models())}.")
     return _MODELS[name]
 
 
-def _fill() -> None:
-    """Import the rooms that hold builders; they enter themselves."""
-    from ferlib.models import cnn, ensemble, transfer  # noqa: F401
-    from ferlib.models.bovw import builders  # noqa: F401
+def _matches(value: Any, annotation: Any) -> bool:
+    """Return whether a value, which may come from JSON, has the type and range of an annotation."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if annotation in (Any, inspect.Parameter.empty):
+        return True
+    if origin is Annotated:
+        return _matches(value, arguments[0]) and all(value in limits for limits in arguments[1:])
+    if origin in (UnionType, Union):
+        return any(_matches(value, argument) for argument in arguments)
+    if origin is Literal:
+        return value in arguments
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            return False
+        types = arguments[:1] * max(1, len(value)) if arguments[-1] is Ellipsis else arguments
+        return len(value) == len(types) and all(map(_matches, value, types))
+    if annotation in (int, float):
+        return isinstance(value, int | annotation) and not isinstance(value, bool)
+    return isinstance(value, origin or annotation)
+
+
+def _describe(annotation: Any) -> str:
+    """Return an annotation in words."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return f"{_describe(arguments[0])} {arguments[1]}"
+    if origin in (UnionType, Union):
+        return " or ".join(_describe(argument) for argument in arguments)
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, arguments))
+    if origin is tuple:
+        length = "" if arguments[-1] is Ellipsis else f"{len(arguments)} "
+        return f"list of {length}{_describe(arguments[0])}"
+    return "none" if annotation is type(None) else str(getattr(origin or annotation, "__name__", annotation)).lower()
+
+
+def _shorten(value: Any) -> str:
+    """Return a default as the command line takes it."""
+    return "none" if value is None else ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

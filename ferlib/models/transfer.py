@@ -1,22 +1,35 @@
-"""Networks that begin with what another one has learned from other images."""
+"""Transfer learning: networks of keras.applications with a new head."""
 
 import inspect
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ferlib.core.backend import import_keras
-from ferlib.core.errors import FerlibError
-from ferlib.models.registry import register_model
+from ferlib.core.errors import FerlibError, OptionError
+from ferlib.models.registry import Count, Rate, register_model
 
 if TYPE_CHECKING:
     import keras
 
-#: What is tried and documented; any other backbone of keras.applications works by its name too.
+#: Tested backbones; every other network of keras.applications can be named, too.
 BACKBONES = ("MobileNetV3Small", "EfficientNetV2B0", "ResNet50", "VGG16")
 
 
-@register_model(kind="cnn", epochs=20, frozen_epochs=5, learning_rate=1e-3, weight_decay=0.01)
+def _check_transfer(*, backbone: str, weights: str | None, **_: Any) -> None:
+    """Refuse an unknown backbone and a missing file of weights."""
+    applications = import_keras().applications
+    if not (backbone[:1].isupper() and callable(getattr(applications, backbone, None))):
+        known = ", ".join(name for name in dir(applications) if name[0].isupper())
+        raise OptionError(f"Invalid value {backbone!r} for transfer option 'backbone': expected one of {known}.")
+    if weights not in (None, "none", "imagenet") and not Path(weights).is_file():
+        raise OptionError(
+            f"Invalid value {weights!r} for transfer option 'weights': expected 'imagenet', 'none' or an existing file."
+        )
+
+
+@register_model(kind="cnn", check=_check_transfer)
 def transfer(
     n_classes: int,
     *,
@@ -24,15 +37,15 @@ def transfer(
     channels: int = 1,
     backbone: str = "MobileNetV3Small",
     weights: str | None = "imagenet",
-    upscale: int = 2,
-    dropout: float = 0.3,
+    upscale: Count = 2,
+    dropout: Rate = 0.3,
     seed: int = 0,
     dtype: str = "float32",
 ) -> "keras.Model":
-    """Network of keras.applications under a new head: first the head is trained, then everything.
+    """Pretrained network of keras.applications with a new head; the head is trained first, then all layers.
 
-    Images are enlarged inside the network, because these backbones halve theirs five times, and gray ones are shown
-    as color. The backbone's own preprocessing is part of the network.
+    The network enlarges its images, because these backbones reduce them 32-fold, and repeats a gray channel three
+    times. The backbone's own preprocessing is included.
 
     Parameters
     ----------
@@ -42,26 +55,28 @@ def transfer(
     channels : int
         1 for gray, 3 for RGB.
     backbone : str
-        A class of `keras.applications`: MobileNetV3Small, EfficientNetV2B0, ResNet50, VGG16 and others.
+        A class of `keras.applications`, such as MobileNetV3Small, EfficientNetV2B0, ResNet50 or VGG16.
     weights : str or None
-        ``"imagenet"``, which Keras downloads once; the path of a file of weights without the top layers; None or
-        ``"none"`` for random ones.
+        ``"imagenet"``, which Keras downloads once; the path of a weights file without the top layers; None or
+        ``"none"`` for random weights.
     upscale : int
-        How many times larger than the images what the backbone sees is; it wants 32 pixels a side at least.
+        Factor by which images are enlarged; most backbones need at least 32 pixels per side.
     dropout : float
-        Fraction of the pooled features that is dropped in training.
+        Dropout rate of the pooled features.
     seed, dtype
-        As for `compact_cnn`.
+        See `compact_cnn`.
 
     Returns
     -------
     keras.Model
-        As from `compact_cnn`; its layer ``backbone`` is what `TrainingOptions.frozen_epochs` freezes.
+        See `compact_cnn`. `TrainingOptions.frozen_epochs` freezes its layer ``backbone``.
 
     Raises
     ------
+    OptionError
+        The backbone is unknown or the weights file does not exist.
     FerlibError
-        The backbone is unknown, or its weights can be neither found nor downloaded.
+        The weights do not fit the backbone or cannot be downloaded.
 
     References
     ----------
@@ -70,7 +85,7 @@ def transfer(
     keras = import_keras()
     layers = keras.layers
     inputs = keras.Input((*image_size, channels), name="images")
-    # Not Resizing: it counts as augmentation, and Keras 3.15 then runs what follows it as in training (seen).
+    # Not Resizing: Keras 3.15 treats it as augmentation and then runs the following layers in training mode.
     x = inputs if upscale == 1 else layers.UpSampling2D(upscale, interpolation="bilinear", dtype="float32")(inputs)
     if channels == 1:
         x = layers.Concatenate(dtype="float32")([x, x, x])
@@ -88,51 +103,49 @@ def transfer(
     return keras.Model(inputs, outputs, name="transfer")
 
 
-def _build_backbone(name: str, weights: str | None, size: tuple[int, int], seed: int, dtype: str) -> tuple:
-    """Return a backbone named ``backbone``, and the function that prepares images of 0 to 255 for it."""
+def _build_backbone(
+    name: str, weights: str | None, size: tuple[int, int], seed: int, dtype: str
+) -> tuple["keras.Model", Callable[[Any], Any]]:
+    """Return a backbone named ``backbone`` and its preprocessing function for images of 0 to 255."""
     keras = import_keras()
-    build = getattr(keras.applications, name, None)
-    if not callable(build):
-        known = [each for each in dir(keras.applications) if each[0].isupper()]
-        raise FerlibError(f"keras.applications has no backbone '{name}'; it has {', '.join(known)}.")
-    wanted = None if weights in (None, "none") else weights
-    if wanted not in (None, "imagenet") and not Path(wanted).is_file():
-        raise FerlibError(f"There is no file of weights {wanted}; weights is a file, 'imagenet' or 'none'.")
-    options = {"include_top": False, "weights": None, "input_shape": (*size, 3)}
-    # Where a backbone can prepare images itself, it does so by default.
-    prepares_itself = "include_preprocessing" in inspect.signature(build).parameters
-    # These builders take neither a seed nor a dtype: both go through Keras's global state, which is put back.
+    build = getattr(keras.applications, name)
+    options: dict[str, Any] = {"include_top": False, "weights": None, "input_shape": (*size, 3)}
+    # These builders take neither seed nor dtype, so both go through Keras's global state, which is restored.
     policy = keras.config.dtype_policy()
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(dtype)
     try:
         network = build(**options)
-        if wanted is not None:
-            _load_backbone(network, build, name, wanted, options)
+        if weights == "imagenet":
+            network.set_weights(_download_imagenet(build, name, options).get_weights())
+        elif weights not in (None, "none"):
+            _load_weights(network, name, str(weights))
     finally:
         keras.config.set_dtype_policy(policy)
     network.name = "backbone"
-    module = sys.modules[build.__module__]
-    return network, (lambda x: x) if prepares_itself else module.preprocess_input
+    if "include_preprocessing" in inspect.signature(build).parameters:
+        return network, lambda x: x
+    return network, sys.modules[build.__module__].preprocess_input
 
 
-def _load_backbone(network: "keras.Model", build: object, name: str, weights: str, options: dict) -> None:
-    """Load ImageNet's weights, or those of a file, into a backbone."""
-    if weights != "imagenet":
-        try:
-            network.load_weights(weights)
-        # Keras and h5py have many kinds of error for a file that does not fit.
-        except Exception as error:
-            raise FerlibError(f"{weights} does not fit {name} without its top layers ({error}).") from error
-        return
+def _load_weights(network: "keras.Model", name: str, path: str) -> None:
+    """Load a weights file into a backbone."""
     try:
-        pretrained = build(**{**options, "weights": "imagenet"})
+        network.load_weights(path)
+    # Keras and h5py raise many types of errors for a file that does not fit.
+    except Exception as error:
+        raise FerlibError(f"{path} does not fit {name} without its top layers ({error}).") from error
+
+
+def _download_imagenet(build: Callable[..., "keras.Model"], name: str, options: dict[str, Any]) -> "keras.Model":
+    """Return a backbone with ImageNet weights."""
+    try:
+        return build(**{**options, "weights": "imagenet"})
     # get_file raises a bare Exception when there is no network.
     except Exception as error:
         raise FerlibError(
-            f"The ImageNet weights of {name} could not be downloaded ({error}). On a machine with a network, "
-            f"`import keras; keras.applications.{name}(include_top=False).save_weights('{name}.weights.h5')` makes the "
-            f"file; give it as weights, on the command line --model-option weights={name}.weights.h5, or begin with "
-            f"random weights: --model-option weights=none."
+            f"The ImageNet weights of {name} could not be downloaded ({error}). On a machine with a network, run "
+            f"`import keras; keras.applications.{name}(include_top=False).save_weights('{name}.weights.h5')` and pass "
+            f"the file with --model-option weights={name}.weights.h5, or start from random weights with "
+            f"--model-option weights=none."
         ) from error
-    network.set_weights(pretrained.get_weights())

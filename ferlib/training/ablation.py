@@ -65,7 +65,7 @@ _ERASED = replace(_TURNED, erase=0.4)
 # Half of `compact_cnn`'s channels: an epoch takes a quarter of the time, and what adds to a small network can be seen
 # after as many epochs as it needs.
 _SQUEEZED = {"widths": (32, 64, 128)}
-_WITHOUT_SQUEEZE = {**_SQUEEZED, "squeeze": 0}
+_WITHOUT_SQUEEZE = {**_SQUEEZED, "se_reduction": 0}
 _SCHEDULED = {"optimizer": "adamw", "learning_rate": 2e-3, "schedule": "cosine"}
 _SMOOTHED = {**_SCHEDULED, "augmentation": _ERASED, "label_smoothing": 0.1}
 _BASE = "09_squeeze"

@@ -1,6 +1,5 @@
 """Measure finished runs, and find and compare them."""
 
-import inspect
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +27,7 @@ from ferlib.runs.folder import (
     read_history,
     read_metrics,
 )
-from ferlib.training.options import TrainingOptions
+from ferlib.training.recipes import default_options
 
 #: What the project has tried, and what came of it.
 EXPERIMENTS = Path(__file__).parents[2] / "reports" / "experiments.csv"
@@ -191,8 +190,7 @@ def describe_options(config: dict[str, Any]) -> str:
     # Of an ensemble of finished runs, each member's own configuration says how it was trained.
     training = {} if config.get("model_options", {}).get("members") else config.get("training", {})
     recorded = _flatten({**training, **config.get("model_options", {})})
-    builder = {name: parameter.default for name, parameter in inspect.signature(spec.build).parameters.items()}
-    default = _flatten({**builder, **TrainingOptions(**spec.training).to_config()})
+    default = _flatten({**spec.defaults, **default_options(spec.name).to_config()})
     if recorded.get("teacher"):
         # Where the teacher's folder lay says nothing to a reader.
         recorded["teacher"] = config.get("teacher", {}).get("model", "yes")

@@ -1,6 +1,5 @@
 """One training from data set to run folder, whatever the kind of model."""
 
-import inspect
 import json
 import logging
 import shutil
@@ -8,13 +7,12 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import numpy as np
 
 from ferlib.core.backend import import_keras
-from ferlib.core.errors import ArtifactError, DataError, FerlibError
+from ferlib.core.errors import ArtifactError, DataError
 from ferlib.core.files import atomic_write, write_json
 from ferlib.core.images import fit_to_model
 from ferlib.data import ImageDataset
@@ -33,6 +31,7 @@ from ferlib.runs.folder import (
 )
 from ferlib.training.options import TrainingOptions
 from ferlib.training.out_of_fold import write_out_of_fold
+from ferlib.training.recipes import default_options
 from ferlib.training.run_config import describe_run, has_artifacts, remove_checkpoint, remove_run, require_same_run
 from ferlib.training.targets import append_votes, blend_with_teacher
 
@@ -94,8 +93,8 @@ def train_model(
         A split is empty, or the train split holds one class alone.
     """
     spec, run_dir = get_model(model), Path(run_dir)
-    _check_model_options(spec, model_options or {})
-    options = options or TrainingOptions(**spec.training)
+    spec.check_options(model_options or {})
+    options = options or default_options(model)
     model_options = json.loads(json.dumps(model_options or {}))  # as the configuration keeps them
     config = describe_run(spec, dataset, options, model_options)
     if resume and (run_dir / CONFIG).exists():
@@ -138,38 +137,6 @@ def _warn_of_seen_images(config: dict[str, Any], options: TrainingOptions) -> No
                 "measured on them says nothing",
                 other,
             )
-
-
-def _check_model_options(spec: ModelSpec, model_options: dict[str, Any]) -> None:
-    """Raise unless the model's builder knows its options, and each has the type that it is annotated with."""
-    taken = {"n_classes", "seed", "dtype", "random_state"}
-    parameters = inspect.signature(spec.build).parameters
-    known = [name for name in parameters if name not in taken]
-    unknown = [name for name in model_options if name not in known]
-    if unknown:
-        raise FerlibError(f"{spec.name} has no option {', '.join(unknown)}; it has {', '.join(known)}.")
-    for name, value in model_options.items():
-        if not _fits(value, parameters[name].annotation):
-            example = json.dumps(parameters[name].default)
-            raise FerlibError(
-                f"{spec.name}'s option {name} cannot be {value!r}; it is {example} unless told otherwise."
-            )
-
-
-def _fits(value: Any, annotation: Any) -> bool:
-    """Whether a value, which may come from JSON, has a type of those that builders annotate their options with."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is UnionType:
-        return any(_fits(value, argument) for argument in arguments)
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            return False
-        repeated = arguments[-1] is Ellipsis
-        hints = arguments[:1] * len(value) if repeated else arguments
-        return len(value) == len(hints) and all(map(_fits, value, hints))
-    if annotation in (int, float):
-        return isinstance(value, int | annotation) and not isinstance(value, bool)
-    return isinstance(value, origin or annotation)
 
 
 def _fit_network(

@@ -10,12 +10,12 @@ import pandas as pd
 
 from ferlib.core.errors import DataError
 from ferlib.data import ImageDataset
-from ferlib.models import get_model
 from ferlib.preprocessing import STRATEGIES
 from ferlib.runs.folder import METRICS, read_config, read_metrics
 from ferlib.training.evaluate_run import record_metrics
 from ferlib.training.fit import train_model
 from ferlib.training.options import TrainingOptions
+from ferlib.training.recipes import default_options
 
 #: What a study compares: weights in the loss beside the ways to resample.
 TREATMENTS = ("none", "class_weight", *(name for name in STRATEGIES if name != "none"))
@@ -65,7 +65,7 @@ def train_study(
     DataFrame
         See `collect_study`.
     """
-    base = options or TrainingOptions(**get_model(model).training)
+    base = options or default_options(model)
     sizes = dataset.counts()["train"].to_numpy()
     for seed in seeds:
         for treatment in treatments:

@@ -76,7 +76,7 @@ def test_a_stem_and_depths_can_be_chosen():
 
     assert shapes() == [(24, 24, 8)] * 3 + [(12, 12, 16)] * 2
     assert shapes(stem=(4,), depth=(1, 3)) == [(48, 48, 4)] + [(24, 24, 8)] * 2 + [(12, 12, 16)] * 3
-    with pytest.raises(FerlibError, match="depth must have as many numbers as widths, 2, got 3"):
+    with pytest.raises(FerlibError, match="got 3 depths and 2 widths"):
         shapes(depth=(1, 2, 3))
 
 
@@ -110,7 +110,10 @@ def test_three_block_cnn_tells_images_apart_after_its_first_steps(drawn_faces):
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
-    [({"pooling": "mean"}, "pooling must be one of"), ({"depth": 6}, "cannot be halved 6 times")],
+    [
+        ({"pooling": "mean"}, "expected one of max, average, stride"),
+        ({"depth": 6}, "cannot halve images of 48x48 pixels 6 times"),
+    ],
 )
 def test_layers_that_cannot_be_are_refused(options, sentence):
     with pytest.raises(FerlibError, match=sentence):

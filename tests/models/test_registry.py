@@ -16,5 +16,5 @@ def test_every_model_is_listed_with_a_summary():
 
 
 def test_an_unknown_model_is_told_what_there_is():
-    with pytest.raises(FerlibError, match=r"no model 'resnet_9000'; expected one of bovw, .*compact_cnn"):
+    with pytest.raises(FerlibError, match=r"Unknown model 'resnet_9000'; expected one of bovw, .*compact_cnn"):
         get_model("resnet_9000")

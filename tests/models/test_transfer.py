@@ -66,9 +66,11 @@ def test_weights_come_from_a_file(tmp_path):
 
 
 def test_a_backbone_or_file_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(FerlibError, match=r"no backbone 'ResNet9000'; it has .*ResNet50"):
+    with pytest.raises(
+        FerlibError, match=r"Invalid value 'ResNet9000' for transfer option 'backbone': expected one of .*ResNet50"
+    ):
         transfer(7, backbone="ResNet9000")
-    with pytest.raises(FerlibError, match=r"no file of weights missing\.h5"):
+    with pytest.raises(FerlibError, match=r"Invalid value 'missing\.h5' for transfer option 'weights'"):
         transfer(7, weights="missing.h5")
     other = tmp_path / "other.weights.h5"
     transfer(7, backbone="VGG16", **RANDOM).get_layer("backbone").save_weights(other)

@@ -246,7 +246,7 @@ def test_logs_for_tensorboard_are_written_if_asked(drawn_faces, tmp_path):
 
 
 def test_an_option_that_the_builder_does_not_know_is_told(drawn_faces, tmp_path):
-    with pytest.raises(FerlibError, match=r"compact_cnn has no option color; it has .*widths"):
+    with pytest.raises(FerlibError, match=r"Unknown compact_cnn option 'color'; expected one of .*widths"):
         train(drawn_faces, tmp_path / "run", model_options={"color": "red"})
     assert not (tmp_path / "run").exists()
 

@@ -1,5 +1,1 @@
-"""Visual words: local features of images, a vocabulary of them, and what an image says in it."""
-
-from ferlib.models.bovw.kmeans import KMeans
-
-__all__ = ["KMeans"]
+"""Bags of visual words: local features, a visual vocabulary, encodings and classifiers."""

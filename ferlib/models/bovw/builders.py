@@ -2,14 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ferlib.core.errors import FerlibError
-from ferlib.models.bovw.transformer import BagOfVisualWords
 from ferlib.models.registry import register_model
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
+
+    from ferlib.models.bovw.transformer import BagOfVisualWords
 
 #: What classifies the vectors of words.
 CLASSIFIERS = ("logistic", "svm", "chi2", "kernel")
@@ -58,6 +57,8 @@ def bovw(
     workshop 2004. A. Vedaldi, A. Zisserman, "Efficient Additive Kernels via Explicit Feature Maps", IEEE PAMI 2012
     (chi-square). J. Platt, "Probabilistic Outputs for Support Vector Machines", 1999.
     """
+    from ferlib.models.bovw.transformer import BagOfVisualWords
+
     words = BagOfVisualWords(
         n_words=n_words,
         features=features,
@@ -100,6 +101,8 @@ def bovw_spatial(
     ----------
     As for `bovw`.
     """
+    from ferlib.models.bovw.transformer import BagOfVisualWords
+
     words = BagOfVisualWords(
         n_words=n_words,
         features=features,
@@ -147,6 +150,8 @@ def bovw_fisher(
     Practice", IJCV 2013. J. Sanchez, F. Perronnin, T. de Campos, "Modeling the spatial layout of images beyond spatial
     pyramids", Pattern Recognition Letters 2012 (places as part of descriptors).
     """
+    from ferlib.models.bovw.transformer import BagOfVisualWords
+
     words = BagOfVisualWords(
         n_words=n_words,
         features=features,
@@ -160,8 +165,9 @@ def bovw_fisher(
     return _classify(words, classifier, C, gamma)
 
 
-def _classify(words: BagOfVisualWords, classifier: str, C: float, gamma: float) -> "Pipeline":
+def _classify(words: "BagOfVisualWords", classifier: str, C: float, gamma: float) -> "Pipeline":
     """Return the pipeline of an encoding and a classifier with probabilities."""
+    import numpy as np
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.kernel_approximation import AdditiveChi2Sampler
     from sklearn.linear_model import LogisticRegression
