@@ -21,7 +21,8 @@ logger = logging.getLogger("ferlib")
 def run(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
     """Call a command's `main` and leave the process with its exit status.
 
-    A `FerlibError` becomes one line on standard error. Ctrl+C ends with status 130, a closed pipe without a message.
+    A `FerlibError` and a missing package become one line on standard error. Ctrl+C ends with status 130, a closed pipe
+    without a message.
     """
     set_verbosity()
     try:
@@ -30,6 +31,12 @@ def run(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
     except FerlibError as error:
         sys.stderr.write(f"error: {error}\n")
         status = EXIT_USAGE if isinstance(error, OptionError) else EXIT_FAILED
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] == "ferlib":
+            raise
+        name = error.name.split(".")[0]
+        sys.stderr.write(f'error: The package {name} is not installed: pip install "ferlib[train]".\n')
+        status = EXIT_FAILED
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped\n")
         _leave_at_once(EXIT_INTERRUPTED)

@@ -1,4 +1,4 @@
-"""What Pipfile.lock promises: the same packages on every supported Python, and no address of an index."""
+"""Pipfile.lock installs the same packages on every supported Python and names no package index."""
 
 import json
 from pathlib import Path
@@ -28,19 +28,19 @@ def test_every_package_is_pinned_with_its_hashes(lock):
 
 
 def test_both_builds_of_opencv_are_the_same_version(lock):
-    # tools/environment.sh puts one in the place of the other.
+    # tools/environment.sh replaces one by the other.
     assert lock["headless"]["opencv-python-headless"]["version"] == lock["default"]["opencv-python"]["version"]
     assert lock["headless"]["numpy"]["version"] == lock["default"]["numpy"]["version"]
 
 
-def test_prediction_alone_takes_the_same_versions(lock):
+def test_prediction_alone_has_the_same_versions(lock):
     assert "tensorflow" not in lock["predict"]
     assert all(entry["version"] == lock["default"][name]["version"] for name, entry in lock["predict"].items())
 
 
 @pytest.mark.parametrize("version", ["3.11.0", "3.12.0", "3.13.0"])
-def test_no_package_is_left_out_on_the_first_release_of_a_python(lock, version):
-    # Debian's Python is 3.11.2: what wants 3.11.5 would be skipped there without a word.
+def test_first_release_of_a_python_gets_every_package(lock, version):
+    # Debian 12 has Python 3.11.2, where a package that needs 3.11.5 would be skipped without a message.
     release = {"python_version": version.rpartition(".")[0], "python_full_version": version}
     left_out = [
         name
