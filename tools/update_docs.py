@@ -1,0 +1,246 @@
+"""Write recorded numbers into README.md and docs/: ``python tools/update_docs.py [--check]``.
+
+Two kinds of HTML comments, which rendered pages do not show, say where a number comes from:
+
+* ``<!-- table: NAME -->`` and ``<!-- end of table -->`` enclose a table that the function ``tabulate_NAME`` makes.
+* A comment right after a number names its record: ``69.3 %<!-- results.csv | bovw_fisher | accuracy -->``. For a CSV
+  file these are the file, the value in the first column and the column; for a JSON file the file and a dotted path.
+
+Files are those of reports/, and ``pretrained.json`` is the metrics file of the pretrained model. A number keeps its
+decimals and its percent sign.
+"""
+
+import argparse
+import functools
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ferlib.core.files import write_text
+from ferlib.runs.folder import pretrained_run_dir
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PRETRAINED = "compact_cnn (pretrained)"
+
+NUMBER = re.compile(r"(?P<number>-?[\d,]*\d(?:\.\d+)?)(?P<unit> ?%)?<!-- (?P<record>[\w.]+\.(?:csv|json) \|[^>]+) -->")
+_TABLE = re.compile(r"<!-- table: (?P<name>\w+) -->\n(?:(?!<!--).)*\n<!-- end of table -->", re.DOTALL)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Update the documents, or check that nothing is out of date."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if a number is out of date")
+    args = parser.parse_args(argv)
+    outdated = 0
+    for path in DOCUMENTS:
+        text = path.read_text(encoding="utf-8")
+        updated = update(text)
+        if updated != text:
+            outdated += 1
+            print(f"{'out of date' if args.check else 'updated'}: {path.relative_to(ROOT)}")
+            if not args.check:
+                write_text(path, updated)
+    return 1 if args.check and outdated else 0
+
+
+def update(text: str) -> str:
+    """Return a document with the recorded numbers in its marked tables and sentences."""
+
+    def fill_table(match: re.Match[str]) -> str:
+        table = globals()[f"tabulate_{match['name']}"]()
+        return f"<!-- table: {match['name']} -->\n\n{table}\n\n<!-- end of table -->"
+
+    def fill_number(match: re.Match[str]) -> str:
+        decimals = len(match["number"].partition(".")[2])
+        value = read_record(match["record"]) * (100 if match["unit"] else 1)
+        return f"{value:,.{decimals}f}{match['unit'] or ''}<!-- {match['record']} -->"
+
+    return NUMBER.sub(fill_number, _TABLE.sub(fill_table, text))
+
+
+def read_record(record: str) -> float:
+    """Return the number that ``FILE | ROW | COLUMN`` or ``FILE | PATH`` names."""
+    file, *keys = (part.strip() for part in record.split("|"))
+    if file.endswith(".csv"):
+        return float(read_table(file).loc[keys[0], keys[1]])
+    value = _read_json(file)
+    for key in keys[0].split("."):
+        value = value[int(key)] if isinstance(value, list) else value[key]
+    return float(value)
+
+
+@functools.cache
+def read_table(file: str) -> pd.DataFrame:
+    """Return a CSV file of reports/ with its first column as the index."""
+    return pd.read_csv(ROOT / "reports" / file, index_col=0)
+
+
+@functools.cache
+def _read_json(file: str) -> Any:
+    path = pretrained_run_dir() / "metrics.json" if file == "pretrained.json" else ROOT / "reports" / file
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def tabulate_summary() -> str:
+    """Return README's table: some models with parameters, accuracies and macro-F1."""
+    best = _best_runs()
+    metrics = _read_json("pretrained.json")
+    config = json.loads((pretrained_run_dir() / "config.json").read_text(encoding="utf-8"))
+    rows = [
+        [
+            f"`{name}`",
+            "-" if pd.isna(row["parameters"]) else f"{row['parameters']:,.0f}",
+            *map(_percent, row[["val accuracy", "test accuracy", "test macro_f1"]]),
+        ]
+        for name, row in best.loc[["ensemble", "bovw_fisher", "vgg_dense", "plain_cnn"]].iterrows()
+    ]
+    test = metrics["test"]
+    numbers = (metrics["val"]["accuracy"], test["accuracy"], test["macro_f1"])
+    rows.insert(1, ["`compact_cnn` (pretrained)", f"{config['parameters']:,}", *map(_percent, numbers)])
+    rows[0][0] = "`ensemble` of the next two"
+    return _markdown(["model", "parameters", "val accuracy", "PublicTest accuracy", "macro-F1"], rows)
+
+
+def tabulate_models() -> str:
+    """Return the best run of each model by validation accuracy."""
+    rows = [
+        [
+            f"`{name}`",
+            row["run"],
+            *(
+                "-" if pd.isna(value) else format(value, form)
+                for value, form in (
+                    (row["parameters"], ",.0f"),
+                    (row["MB"], ".1f"),
+                    (row["epochs"], ".0f"),
+                    (row["seconds"] / 60, ".0f"),
+                )
+            ),
+            row["views"],
+            *map(_percent, row[["val accuracy", "test accuracy"]]),
+            _interval(row["test low"], row["test high"]),
+            _percent(row["test macro_f1"]),
+        ]
+        for name, row in _best_runs().iterrows()
+    ]
+    header = ["model", "run", "parameters", "MB", "epochs", "minutes", "test-time augmentation"]
+    return _markdown([*header, "val accuracy", "PublicTest accuracy", "95 % interval", "macro-F1"], rows)
+
+
+def tabulate_classes() -> str:
+    """Return precision, recall and F1 of the pretrained model for each class on PublicTest."""
+    rows = [
+        [name, *(f"{100 * values[key]:.0f} %" for key in ("precision", "recall", "f1")), str(values["support"])]
+        for name, values in _read_json("pretrained.json")["test"]["per_class"].items()
+    ]
+    return _markdown(["class", "precision", "recall", "F1", "images"], rows)
+
+
+def tabulate_robustness() -> str:
+    """Return the pretrained model's accuracy on transformed images."""
+    measured = _read_json("pretrained.json")["test"]["robustness"]
+    rows = [[name, _percent(value), f"{100 * (value - measured['upright']):+.1f}"] for name, value in measured.items()]
+    return _markdown(["PublicTest images", "accuracy", "difference (points)"], rows)
+
+
+def tabulate_ablation() -> str:
+    """Return the variants of the ablation with their accuracies."""
+    runs = read_table("experiments.csv")
+    runs = runs[runs.index.str.match(r"\d\d_")].sort_index()
+    rows = [
+        [
+            f"`{name}`",
+            _percent(row["val accuracy"]),
+            _interval(row["val low"], row["val high"]),
+            _percent(row["test accuracy"]),
+        ]
+        for name, row in runs.iterrows()
+    ]
+    return _markdown(["run", "val accuracy", "95 % interval", "PublicTest accuracy"], rows)
+
+
+def tabulate_imbalance() -> str:
+    """Return the means over three seeds of each strategy against class imbalance."""
+    table = read_table("resampling.csv").reset_index()
+    strategy = table.columns[1]
+    columns = ["accuracy", "macro_f1", "recall", "precision"]
+    means = table.groupby(["model", strategy], sort=False)[columns].mean()
+    rows = [[f"`{model}`", f"`{name}`", *map(_percent, row)] for (model, name), row in means.iterrows()]
+    header = ["model", "strategy", "accuracy", "macro-F1", "recall of disgust", "precision of disgust"]
+    return _markdown(header, rows)
+
+
+def tabulate_expw() -> str:
+    """Return accuracies on ExpW's photographs by model, boxes and crop margin."""
+    rows = []
+    for _, row in read_table("expw.csv").iterrows():
+        crops = "64 x 64 pixels" if "64 x 64" in row["command"] else "photograph"
+        interval = "" if pd.isna(row["low"]) else _interval(row["low"], row["high"])
+        margin = f"{row['crop_margin']:g}"
+        rows.append([row["model"], row["boxes"], margin, crops, f"{row['n']:,}", _percent(row["accuracy"]), interval])
+    header = ["model", "boxes", "crop margin", "crops from", "faces", "accuracy", "95 % interval"]
+    return _markdown(header, rows)
+
+
+def tabulate_quantization() -> str:
+    """Return accuracies and sizes of the pretrained network by number format."""
+    rows = [
+        [
+            row["weights"],
+            row["activations"],
+            *("-" if pd.isna(row[key]) else f"{row[key]:.1f}" for key in ("megabytes",)),
+            *("-" if pd.isna(row[key]) else f"{100 * row[key]:.2f} %" for key in ("val_accuracy", "test_accuracy")),
+            *("-" if pd.isna(row[key]) else f"{row[key]:g}" for key in ("speedup_avx2", "speedup_vnni")),
+        ]
+        for _, row in read_table("quantization.csv").iterrows()
+    ]
+    header = ["weights", "activations", "ONNX file (MB)", "val accuracy", "PublicTest accuracy", "speed with AVX2"]
+    return _markdown([*header, "speed with VNNI"], rows)
+
+
+def tabulate_benchmarks() -> str:
+    """Return speed and memory, compared with other packages where they were measured in the same run."""
+    rows = [
+        [
+            row["measure"],
+            f"{row['value']:g} {row['unit']}",
+            ""
+            if pd.isna(row["compared_value"])
+            else f"{row['compared_value']:g} {row['unit']}: {row['compared_with']}",
+            f"`{row['command']}`",
+        ]
+        for _, row in read_table("benchmarks.csv").iterrows()
+    ]
+    return _markdown(["measure", "ferlib", "compared with", "command"], rows)
+
+
+def _best_runs() -> pd.DataFrame:
+    """Return the run of each model with the highest validation accuracy, by model."""
+    runs = read_table("experiments.csv").dropna(subset=["val accuracy", "test accuracy"])
+    best = runs.loc[runs.groupby("model")["val accuracy"].idxmax()].sort_values("val accuracy", ascending=False)
+    return best.rename_axis("run").reset_index().set_index("model")
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _interval(low: float, high: float) -> str:
+    return f"{100 * low:.1f} to {100 * high:.1f} %"
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table; columns of numbers are aligned to the right."""
+    numeric = [all(re.fullmatch(r"[-+]?[\d,.]*(?: %)?", cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = [header, ["---:" if right else "---" for right in numeric], *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
