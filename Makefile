@@ -1,6 +1,6 @@
-# Everything runs in .venv, which tools/environment.sh makes from Pipfile.lock. `make` alone lists what there is.
+# Everything runs in .venv, which tools/environment.sh makes from Pipfile.lock. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo series test lint lab environment lock clean
+.PHONY: help demo notebooks series test test-all lint lab environment lock clean
 
 # Given on the command line, as in `make demo DATA=fer2013.zip PYTHON=python3.12`; the shell's variables do not count.
 DATA :=
@@ -9,41 +9,51 @@ PYTHON :=
 python := .venv/bin/python
 with_data := $(if $(DATA),--data "$(DATA)")
 
-help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
-	@echo '  DATA=path     the data of demo, series and lab: a zip, a folder or a CSV'
-	@echo '  PYTHON=path   the Python (3.11 to 3.13) on which a new environment is made'
+# One process per core. A file's tests stay together, because they share fixtures; long files start first.
+pytest := $(python) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20
+quick := not real_data and not long and not wheel
 
-demo: environment ## execute the notebooks small, then predict on a photograph (minutes)
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@echo '  DATA=path     the data of demo, notebooks and lab: a zip, a folder or a CSV'
+	@echo '  PYTHON=path   the Python (3.11 to 3.13) of a new environment'
+
+demo: environment ## execute the notebooks at small size, then predict on a photograph (minutes)
 	@rm -rf build/demo
 	@$(python) tools/run_notebooks.py --size demo --output build/demo $(with_data)
-	@$(python) -m ferlib.predict \
+	@$(python) -m ferlib predict \
 		"$$($(python) -c 'import matplotlib; print(matplotlib.get_data_path())')/sample_data/grace_hopper.jpg" \
 		--output-image build/demo/grace_hopper.png \
 		--output-csv build/demo/grace_hopper.csv --counts-csv build/demo/grace_hopper_counts.csv
-	@echo 'Made by this demonstration:'
+	@echo 'Files of this demonstration:'
 	@find build/demo -type f ! -path 'build/demo/runs/*' | sort | sed 's/^/  /'
 
-series: environment ## execute the notebooks on all data (an hour or more) and renew reports/
-	$(python) tools/run_notebooks.py --size full --output build/series --reports reports $(with_data)
+notebooks: environment ## execute the notebooks on all data (an hour or more) and update reports/
+	$(python) tools/run_notebooks.py --size full --output build/notebooks --reports reports $(with_data)
 
-# Two processes share the files, each in the order of the folder: much of what the tests do keeps one core busy.
-test: environment lint ## lint, unit tests and notebooks
-	$(python) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+series: notebooks
 
-lint: environment ## style of code and notebooks
+test: environment lint ## lint and all tests without real data or long trainings
+	$(pytest) -m "$(quick)"
+
+test-all: environment lint ## also long trainings, real data and an installed wheel, with coverage
+	$(pytest) -m "$(quick)" --cov --cov-report=
+	$(pytest) -m "not ($(quick))" --cov --cov-append
+
+lint: environment ## style of code and notebooks, types of the package
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
+	$(python) -m mypy
 
 lab: environment ## open the notebooks in JupyterLab
 	$(if $(DATA),FER2013_ARCHIVE="$$(realpath "$(DATA)")") $(python) -m jupyterlab notebooks
 
-environment: ## make or renew .venv
+environment: ## make or update .venv
 	@PYTHON="$(PYTHON)" tools/environment.sh
 
-lock: ## choose versions anew: Pipfile to Pipfile.lock
+lock: ## choose the versions of Pipfile.lock
 	@PYTHON="$(PYTHON)" tools/environment.sh lock
 
-clean: ## remove what is made again at no cost; data/, reports/ and .venv stay
-	rm -rf build .pytest_cache .ruff_cache .hypothesis
+clean: ## remove caches and build/; data/, reports/ and .venv stay
+	rm -rf build .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find ferlib tests notebooks -type d \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,15 @@ from ferlib.training import TrainingOptions, record_metrics, train_model
 # Processes that a shell starts in the background ignore SIGINT, and so do their children; some tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the files with the longest tests first, so that no process works on one alone at the end."""
+    weights: Counter[Path] = Counter()
+    for item in items:
+        marks = {mark.name for mark in item.iter_markers()}
+        weights[item.path] += 100 * ("notebooks" in marks) + 10 * ("long" in marks) + ("slow" in marks)
+    items.sort(key=lambda item: -weights[item.path])
 
 
 def _named(variable: str) -> Path:

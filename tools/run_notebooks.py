@@ -25,7 +25,7 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 
 #: The tag of cells that show images of the data set, whose outputs are not published.
-IMAGES_TAG = "pictures"
+IMAGES_TAG = "images"
 
 #: The tables that notebooks leave beside the runs, and what they are called in the reports.
 TABLES = {"evaluation.csv": "results.csv", "errors.csv": "errors.csv"}

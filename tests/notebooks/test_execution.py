@@ -179,7 +179,7 @@ def test_the_series_on_real_faces_publishes_none_of_them(fer2013_archive, tmp_pa
     for path in sorted(output.glob("*.ipynb")):
         html = (tmp_path / "reports" / f"{path.stem}.html").read_text(encoding="utf-8")
         for cell in nbformat.read(path, as_version=4).cells:
-            if "pictures" in cell.metadata.get("tags", []):
+            if "images" in cell.metadata.get("tags", []):
                 shown = [out.data["image/png"] for out in cell.outputs if "image/png" in out.get("data", {})]
                 tagged += len(shown)
                 assert not [png for png in shown if png.strip()[:200] in html]

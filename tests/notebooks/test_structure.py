@@ -115,7 +115,7 @@ def test_it_ends_with_what_was_learned_written_and_read(code, prose):
 def test_images_of_the_data_are_tagged(notebook):
     for cell in notebook.cells:
         if re.search(r"plot_(faces|maps)\((dataset|test|train|val|smote_images|images)", cell.source):
-            assert "pictures" in cell.metadata.get("tags", [])
+            assert "images" in cell.metadata.get("tags", [])
 
 
 def test_references_are_in_the_bibliography(prose):
