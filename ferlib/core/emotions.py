@@ -1,4 +1,4 @@
-"""The seven emotions: names, codes, colors, the spellings of each data set, and subsets of them."""
+"""The seven emotions: names, codes, colors, and the spellings of several datasets."""
 
 from collections.abc import Sequence
 
@@ -7,10 +7,10 @@ from ferlib.core.errors import DataError
 #: The seven emotions in the order of their FER2013 codes: ``EMOTIONS[3]`` is ``"happy"``.
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
-#: The study of four classes that is common in the literature; `parse_emotions` takes it as any other subset.
+#: The subset of four classes that is common in the literature.
 FOUR_EMOTIONS = ("angry", "happy", "sad", "neutral")
 
-#: Okabe and Ito's color-blind-safe palette (2008), one color an emotion, the same in every figure.
+#: One color per emotion, the same in every figure: Okabe and Ito's color-blind-safe palette (2008).
 EMOTION_COLORS = {
     "angry": "#D55E00",
     "disgust": "#009E73",
@@ -21,7 +21,7 @@ EMOTION_COLORS = {
     "neutral": "#7F7F7F",
 }
 
-# Lower-case spellings met in folder names and label files: FER2013 on Kaggle, FER+, ExpW, CK+, RAF-DB and JAFFE.
+# Lower-case spellings in the folder names and label files of FER2013 on Kaggle, FER+, ExpW, CK+, RAF-DB and JAFFE.
 _ALIASES = {
     "angry": ("anger", "an", "ang"),
     "disgust": ("disgusted", "di", "dis"),
@@ -35,7 +35,7 @@ _NAMES = {spelling: name for name, others in _ALIASES.items() for spelling in (n
 
 
 def parse_emotion(label: str | int) -> str:
-    """Return the emotion that a data set's spelling or code stands for.
+    """Return the emotion of a dataset's spelling or code.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def parse_emotion(label: str | int) -> str:
     Raises
     ------
     DataError
-        The label is none of the seven emotions.
+        The label is not one of the seven emotions.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def parse_emotion(label: str | int) -> str:
 
 
 def is_emotion(label: str) -> bool:
-    """Return whether `label` is a spelling of one of the seven emotions (codes do not count)."""
+    """Return whether `label` is a spelling of one of the seven emotions; codes are not."""
     return label.strip().lower() in _NAMES
 
 
@@ -71,12 +71,12 @@ def parse_emotions(labels: str | Sequence[str] | None) -> tuple[str, ...]:
     Parameters
     ----------
     labels : str, sequence of str or None
-        Names, or one string of names parted by commas. None or an empty string means all seven.
+        Names, or one string of names separated by commas. None and an empty string mean all seven.
 
     Raises
     ------
     DataError
-        A name is not an emotion, or fewer than two are left to tell apart.
+        A name is not an emotion, or the subset has fewer than two.
 
     Examples
     --------
@@ -88,5 +88,5 @@ def parse_emotions(labels: str | Sequence[str] | None) -> tuple[str, ...]:
     parts = labels.split(",") if isinstance(labels, str) else labels
     wanted = {parse_emotion(part) for part in parts}
     if len(wanted) < 2:
-        raise DataError(f"At least two emotions are needed to tell apart, got {', '.join(wanted)}.")
+        raise DataError(f"At least two emotions are needed, got {', '.join(wanted)}.")
     return tuple(name for name in EMOTIONS if name in wanted)

@@ -1,8 +1,21 @@
-"""The package's own errors: each message is a sentence that a person can act on."""
+"""Exceptions raised by ferlib; each message is one sentence that says what to do.
+
+::
+
+    FerlibError
+    ├── OptionError        a wrong value of an option, or a wrong combination
+    ├── ImageError         a file that cannot be read as an image
+    ├── VideoError         a video or camera that cannot be read, or a video that cannot be written
+    ├── DataError          a dataset that is missing, incomplete or in an unknown layout
+    │   └── ArchiveError   a damaged or unsafe archive
+    ├── DownloadError      a download that failed
+    │   └── CredentialsError   missing credentials, or terms that were not accepted
+    └── ArtifactError      a run folder that is missing, incomplete or unreadable
+"""
 
 
 class FerlibError(Exception):
-    """Base of every error that ferlib raises on purpose; command lines print it without a traceback."""
+    """Base class of all errors that ferlib raises on purpose; commands print it without a traceback."""
 
 
 class OptionError(FerlibError):
@@ -10,28 +23,28 @@ class OptionError(FerlibError):
 
 
 class ImageError(FerlibError):
-    """A file that should hold an image cannot be read as one."""
+    """A file cannot be read as an image."""
 
 
 class VideoError(FerlibError):
-    """A file or camera that should give a video cannot be read as one, or a video cannot be written."""
+    """A file or camera cannot be read as a video, or a video cannot be written."""
 
 
 class DataError(FerlibError):
-    """A data set is missing, incomplete, or not in a layout that ferlib knows."""
+    """A dataset is missing, incomplete or in an unknown layout."""
 
 
 class ArchiveError(DataError):
-    """An archive is damaged, or holds something that must not be unpacked."""
+    """An archive is damaged or contains something unsafe."""
 
 
 class DownloadError(FerlibError):
-    """A download could not be made or finished."""
+    """A download failed."""
 
 
 class CredentialsError(DownloadError):
-    """The other side wants credentials, or an agreement, that it was not given."""
+    """A download needs credentials, or terms that must be accepted first."""
 
 
 class ArtifactError(FerlibError):
-    """A run folder is missing, incomplete or cannot be read."""
+    """A run folder is missing, incomplete or unreadable."""

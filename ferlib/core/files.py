@@ -1,4 +1,4 @@
-"""Write files whole or not at all, and know beforehand whether they can be."""
+"""Atomic file writes and checks of output paths."""
 
 import contextlib
 import json
@@ -13,20 +13,20 @@ from ferlib.core.errors import FerlibError
 
 @contextlib.contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; when the block ends well, what was written there takes its place.
+    """Yield a temporary path in the folder of `path`; when the block succeeds, the file there replaces `path`.
 
-    An interrupted or failed block leaves the old file as it was and no temporary file behind.
+    When the block fails or is interrupted, the old file is unchanged and the temporary file is removed.
 
     Raises
     ------
     FerlibError
-        The folder cannot be made or written to, or the disk is full.
+        The folder cannot be created or written to, or the disk is full.
     """
     path = Path(path)
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The suffix stays, because writers such as Keras choose the format by it.
+        # The suffix is kept, because writers such as Keras choose the format by it.
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
         os.close(handle)
         temporary = Path(name)
@@ -43,37 +43,37 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write UTF-8 text whole or not at all."""
+    """Write UTF-8 text atomically."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write a value as indented JSON, whole or not at all; not-a-number is refused."""
+    """Write a value as indented JSON atomically; NaN raises a ValueError."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Make sure that files can be written where they are wanted, without writing anything.
+    """Check that files can be written, without writing anything.
 
     Raises
     ------
     FerlibError
-        A file is an input too, is wanted twice, is a folder or a device, or lies where no file can be made.
+        An output is also an input, is named twice, is a folder or a device, or its folder cannot be written to.
     """
     read = {path.resolve() for path in inputs}
-    wanted = set()
+    checked: set[Path] = set()
     for output in outputs:
-        place = output.resolve()
-        if place in read:
-            raise FerlibError(f"{output} is one of the files to read; it is not overwritten.")
-        if place in wanted:
+        path = output.resolve()
+        if path in read:
+            raise FerlibError(f"{output} is also an input; inputs are not overwritten.")
+        if path in checked:
             raise FerlibError(f"{output} is named for two outputs.")
-        if place.exists() and not place.is_file():
-            raise FerlibError(f"{output} is a folder or a device, not a file that can be written.")
-        folder = next(parent for parent in place.parents if parent.exists())
+        if path.exists() and not path.is_file():
+            raise FerlibError(f"{output} cannot be written: it is a folder or a device.")
+        folder = next(parent for parent in path.parents if parent.exists())
         if not folder.is_dir():
             raise FerlibError(f"{output} cannot be written: {folder} is a file, not a folder.")
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise FerlibError(f"{output} cannot be written: there is no permission to write in {folder}.")
-        wanted.add(place)
+            raise FerlibError(f"{output} cannot be written: no permission to write in {folder}.")
+        checked.add(path)

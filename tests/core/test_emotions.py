@@ -8,7 +8,7 @@ from ferlib.core.emotions import EMOTION_COLORS, EMOTIONS, FOUR_EMOTIONS, is_emo
 from ferlib.core.errors import DataError
 
 
-def test_codes_are_those_of_fer2013():
+def test_codes_follow_fer2013():
     assert EMOTIONS == ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
     assert set(EMOTION_COLORS) == set(EMOTIONS)
 
@@ -22,19 +22,19 @@ def test_spellings(spelling, emotion):
 
 
 @pytest.mark.parametrize("label", ["contempt", "", "7", "-1", 99])
-def test_what_is_no_emotion_is_named_in_the_error(label):
+def test_unknown_label_is_named(label):
     with pytest.raises(DataError, match=f"'{label}' is not an emotion"):
         parse_emotion(label)
 
 
 @given(st.lists(st.sampled_from(EMOTIONS), min_size=2, unique=True))
-def test_subsets_come_in_the_order_of_the_codes(names):
+def test_subsets_are_in_code_order(names):
     subset = parse_emotions(",".join(names))
     assert set(subset) == set(names)
     assert [EMOTIONS.index(name) for name in subset] == sorted(EMOTIONS.index(name) for name in names)
 
 
-def test_no_subset_means_all_and_one_emotion_is_refused():
+def test_empty_subset_means_all_emotions():
     assert parse_emotions(None) == parse_emotions("") == EMOTIONS
     assert parse_emotions(FOUR_EMOTIONS) == FOUR_EMOTIONS
     with pytest.raises(DataError, match="At least two"):
