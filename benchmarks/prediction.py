@@ -121,14 +121,14 @@ def measure_emotions(rounds: int) -> None:
     """Measure emotions of faces in batches of 64, beside the bare calls of ONNX Runtime for the same views."""
     import onnxruntime
 
-    from ferlib.core.images import make_views
     from ferlib.runs.classifier import load_classifier
+    from ferlib.runs.views import make_views
 
     classifier = load_classifier()
     options = onnxruntime.SessionOptions()
-    session = onnxruntime.InferenceSession(str(classifier.run_dir / "model.onnx"), options)
+    session = onnxruntime.InferenceSession(str(classifier.run.path / "model.onnx"), options)
     faces = np.random.default_rng(0).integers(0, 256, (64, *classifier.image_size, classifier.channels), dtype=np.uint8)
-    views = [view.astype(np.float32) for view in make_views(faces, classifier.test_time_augmentation)]
+    views = [view.astype(np.float32) for view in make_views(faces, classifier.config.test_time_augmentation)]
     name = session.get_inputs()[0].name
     mine, bare = _in_turns(
         lambda: classifier.predict_proba(faces),

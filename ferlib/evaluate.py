@@ -1,213 +1,259 @@
-"""Measure a model on a data set: ``python -m ferlib.evaluate --data fer2013.zip --split test``."""
+"""Evaluate a model on a dataset: ``ferlib evaluate --data fer2013.zip --split test``."""
 
-import argparse
+import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from ferlib.core.console import EXIT_OK, progress_bar, run
-from ferlib.core.emotions import EMOTIONS
-from ferlib.core.errors import FerlibError
+from ferlib.core.console import EXIT_OK, run, set_verbosity
+from ferlib.core.errors import OptionError
 from ferlib.core.files import check_outputs, write_json
-from ferlib.core.images import VIEWS
-from ferlib.data import ImageDataset, load_images, split_dataset
-from ferlib.data.dataset import SPLITS, USAGES
+from ferlib.core.options import OptionParser, check_options, option
+from ferlib.data import ImageDataset
 from ferlib.data.locate import locate_data
-from ferlib.evaluation import evaluate_predictions, measure_robustness, tabulate_per_class
+from ferlib.evaluation import evaluate_predictions, measure_robustness, tabulate_per_class, tabulate_results
 from ferlib.evaluation.intervals import compare_all
-from ferlib.evaluation.report import describe_headlines, write_report
-from ferlib.evaluation.robustness import describe_robustness, measure_corruptions
+from ferlib.evaluation.markdown import DESCRIBE_VIEWS, headline_rows, robustness_rows
+from ferlib.evaluation.report import write_report
+from ferlib.evaluation.robustness import measure_corruptions
 from ferlib.runs.classifier import Classifier, load_classifier
-from ferlib.runs.folder import read_history
+from ferlib.runs.data import load_run_data
+from ferlib.runs.records import Metrics, TestTimeAugmentation
 
 EXAMPLES = """examples:
-  python -m ferlib.evaluate --data fer2013.zip --split test
-  python -m ferlib.evaluate --data fer2013.csv --split PrivateTest --run data/runs/my_cnn --output-json e.json
-  python -m ferlib.evaluate --data fer2013.zip --compare data/runs/a data/runs/b
-  python -m ferlib.evaluate --data fer2013.zip --robustness --corruptions --report report
+  ferlib evaluate --data fer2013.zip --split test
+  ferlib evaluate --data fer2013.csv --split PrivateTest --run data/runs/my_cnn --output-json e.json
+  ferlib evaluate --data fer2013.zip --compare data/runs/a data/runs/b
+  ferlib evaluate --data fer2013.zip --robustness --corruptions --output-report report
 
-val is the part of train that the run's training set aside.
+val is the part of train that the run's training used for validation.
 """
 
-_VIEWS = {"none": "", "flip": ", averaged with mirror images", "ten_crop": ", averaged over ten crops"}
+logger = logging.getLogger(__name__)
 
 
-def build_parser() -> argparse.ArgumentParser:
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """Options of the command."""
+
+    data: Path | None = option(None, help="zip, folder or CSV", default_text="FER2013_ARCHIVE, else the last download")
+    split: Literal["train", "val", "test", "Training", "PublicTest", "PrivateTest"] = option(
+        "test", help="part of the dataset to evaluate on"
+    )
+    run: Path | None = option(None, metavar="DIR", help="run folder to load", default_text="the pretrained model")
+    test_time_augmentation: TestTimeAugmentation | None = option(
+        None, flag="--tta", help="test-time augmentation", default_text="the run's own"
+    )
+    robustness: bool = option(False, help="also measure shifted, scaled and rotated images")
+    corruptions: bool = option(False, help="also measure corrupted images at five strengths")
+    compare: tuple[Path, ...] = option(
+        (), metavar="DIR", help="further run folders to evaluate on the same images, with paired tests"
+    )
+    output_json: Path | None = option(None, metavar="FILE", group="output", help="write the metrics as JSON")
+    output_report: Path | None = option(
+        None, metavar="DIR", group="output", help="write a Markdown report with figures"
+    )
+
+    def __post_init__(self) -> None:
+        """Check types and ranges."""
+        check_options(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What was measured on one split of a dataset.
+
+    Attributes
+    ----------
+    model, run : str
+        The model's name, and that of its run folder.
+    test_time_augmentation : str
+    data : str
+        File name of the dataset.
+    split : str
+    synthetic : bool
+        Whether the faces are drawn.
+    metrics : Metrics
+    corruptions : DataFrame or None
+        From `measure_corruptions`.
+    compared : dict
+        Run names to metrics, of the run and those that it is compared with; empty without any.
+    tests : DataFrame or None
+        Paired tests, from `compare_all`.
+    """
+
+    model: str
+    run: str
+    test_time_augmentation: TestTimeAugmentation
+    data: str
+    split: str
+    synthetic: bool
+    metrics: Metrics
+    corruptions: pd.DataFrame | None
+    compared: dict[str, Metrics]
+    tests: pd.DataFrame | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON can hold it."""
+        names = ("model", "run", "test_time_augmentation", "data", "split")
+        record = self.metrics.to_json() | {name: getattr(self, name) for name in names}
+        if self.corruptions is not None:
+            record["corruptions"] = self.corruptions.replace({np.nan: None}).to_dict("records")
+        if self.tests is not None:
+            record["compare"] = {
+                "models": {name: metrics.to_json() for name, metrics in self.compared.items()},
+                "tests": self.tests.to_dict("records"),
+            }
+        return record
+
+    def describe(self) -> str:
+        """Return one line: model, data, split, number of images and test-time augmentation."""
+        synthetic = " (SYNTHETIC faces)" if self.synthetic else ""
+        views = DESCRIBE_VIEWS[self.test_time_augmentation]
+        return f"{self.model} on {self.data}, split {self.split}{synthetic}, n {self.metrics.n:,}{views}"
+
+
+def build_parser() -> OptionParser:
     """Return the command's parser."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ferlib.evaluate",
-        description="Measure a model on one split of a data set.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    return OptionParser(
+        "evaluate", (EvaluateOptions,), description="Evaluate a model on one split of a dataset.", examples=EXAMPLES
     )
-    parser.add_argument("--data", metavar="PATH", help="zip, folder or CSV (default: what ferlib.download made)")
-    parser.add_argument("--split", choices=(*SPLITS, *USAGES), default="test", help="which part (default: test)")
-    parser.add_argument("--run", metavar="DIR", type=Path, help="run folder (default: the delivered model)")
-    parser.add_argument("--tta", choices=VIEWS, help="views of an image to average (default: the run's own)")
-    parser.add_argument("--robustness", action="store_true", help="also measure shifted, scaled and turned images")
-    parser.add_argument("--corruptions", action="store_true", help="also measure spoiled images at five strengths")
-    parser.add_argument(
-        "--compare", metavar="DIR", type=Path, nargs="+", default=[], help="these runs beside it, with paired tests"
-    )
-    parser.add_argument("--report", metavar="DIR", type=Path, help="write a report with figures there (Markdown)")
-    parser.add_argument("--output-json", metavar="FILE", type=Path, help="write the numbers there")
-    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print a table, write the numbers; return the exit status."""
-    args = build_parser().parse_args(argv)
-    classifier = load_classifier(args.run, test_time_augmentation=args.tta)
-    others = [load_classifier(run, test_time_augmentation=args.tta) for run in args.compare]
-    for other in others:
-        if other.class_names != classifier.class_names:
-            raise FerlibError(f"{other.run_dir} tells other emotions apart: {', '.join(other.class_names)}.")
-    path = locate_data(args.data, allow_download=False)
-    outputs = [args.output_json, args.report / "report.md" if args.report else None]
-    check_outputs([output for output in outputs if output], [path])
-    dataset = _load(path, args.split, classifier)
-    part = dataset.split(args.split)
-    y_proba = _predict(classifier, part.images)
-    result = {
-        **evaluate_predictions(part.labels, y_proba, classifier.class_names),
-        "model": classifier.name,
-        "run": classifier.run_dir.name,
-        "test_time_augmentation": classifier.test_time_augmentation,
-        "data": dataset.info.path,
-        "split": args.split,
-    }
-    corruptions = None
-    if args.robustness:
-        result["robustness"] = measure_robustness(partial(_predict, classifier), part.images, part.labels)
-    if args.corruptions:
-        corruptions = measure_corruptions(classifier.predict_proba, part.images, part.labels)
-        result["corruptions"] = corruptions.replace({np.nan: None}).to_dict("records")
-    if others:
-        result["compare"] = _compare(part, {_name(classifier): y_proba}, others)
-    # The files first: whoever reads the table may leave before its end (| head).
-    if args.output_json:
-        write_json(args.output_json, result)
-        sys.stderr.write(f"wrote {args.output_json}\n")
-    if args.report:
-        report = write_report(
-            args.report,
-            title=f"{result['model']} on {result['data']}",
-            introduction=_introduce(result, part.info.synthetic),
-            y_true=part.labels,
-            y_proba=y_proba,
-            metrics=result,
-            history=read_history(classifier.run_dir),
-            corruptions=corruptions,
-        )
-        sys.stderr.write(f"wrote {report}\n")
-    _print_result(result, part.info.synthetic)
+    """Evaluate, write the outputs and print tables; return the exit status."""
+    parsed = build_parser().parse(argv)
+    set_verbosity(verbose=parsed.verbose, quiet=parsed.quiet)
+    options = parsed.build(EvaluateOptions)
+    classifiers = _load_classifiers(options)
+    path = locate_data(options.data, allow_download=False)
+    report = options.output_report and options.output_report / "report.md"
+    check_outputs([output for output in (options.output_json, report) if output], [path])
+    part = load_run_data(path, classifiers[0].config, options.split).split(options.split)
+    probabilities = _predict(classifiers, part.images)
+    evaluation = _evaluate(options, classifiers[0], part, probabilities)
+    # Files first: the reader of the tables may close the pipe, as `| head` does.
+    if options.output_json:
+        write_json(options.output_json, evaluation.to_json())
+        logger.info("wrote %s", options.output_json)
+    if options.output_report:
+        _write_report(options.output_report, evaluation, classifiers[0], part, next(iter(probabilities.values())))
+    sys.stdout.write("\n".join(_tables(evaluation)))
     return EXIT_OK
 
 
-def _compare(part: ImageDataset, known: dict[str, np.ndarray], others: Sequence[Classifier]) -> dict[str, Any]:
-    """Return the metrics of several models on the same images, and paired tests of neighbors in the ranking."""
-    probabilities = dict(known)
+def _load_classifiers(options: EvaluateOptions) -> list[Classifier]:
+    """Return the model to evaluate, then those to compare it with."""
+    load = partial(load_classifier, test_time_augmentation=options.test_time_augmentation)
+    first, *others = [load(folder) for folder in (options.run, *options.compare)]
     for other in others:
-        # Two folders may have the same name.
-        name = _name(other) if _name(other) not in probabilities else str(other.run_dir)
-        probabilities[name] = _predict(other, part.images)
-    return {
-        "models": {
-            name: evaluate_predictions(part.labels, y_proba, part.class_names)
-            for name, y_proba in probabilities.items()
-        },
-        "tests": compare_all(
-            part.labels, {name: y_proba.argmax(axis=1) for name, y_proba in probabilities.items()}
-        ).to_dict("records"),
-    }
+        if other.class_names != first.class_names:
+            raise OptionError(f"--compare: {other.run.path} has other classes: {', '.join(other.class_names)}.")
+    return [first, *others]
 
 
-def _name(classifier: Classifier) -> str:
-    """Return what a run is called in a table."""
-    return classifier.run_dir.name
+def _predict(classifiers: Sequence[Classifier], images: np.ndarray) -> dict[str, np.ndarray]:
+    """Return run names, or paths where names are equal, to probabilities (n, n_classes)."""
+    probabilities: dict[str, np.ndarray] = {}
+    for classifier in classifiers:
+        name = classifier.run.name if classifier.run.name not in probabilities else str(classifier.run.path)
+        probabilities[name] = classifier.predict_proba(images, progress=True)
+    return probabilities
 
 
-def _load(path: Path, split: str, classifier: Classifier) -> ImageDataset:
-    """Return the data set, with the run's own splits where a split is asked for that its training made."""
-    trained_on = classifier.config.get("data", {})
-    cut = trained_on.get("split") or {}
-    subset = None if classifier.class_names == EMOTIONS else classifier.class_names
-    dataset = load_images(path, emotions=subset)
-    same = dataset.info.sha256 == trained_on.get("sha256")
-    # Test stays as published, unless the run's training dealt the same images anew and has seen some of that test.
-    dealt_anew = same and cut.get("scheme", "official") != "official"
-    if split in USAGES or (split == "test" and not dealt_anew):
-        return dataset
-    if same and trained_on.get("sample_size"):
-        dataset = load_images(path, emotions=subset, sample_size=trained_on["sample_size"], seed=cut.get("seed", 0))
-    elif not same:
-        sys.stderr.write(f"{split} is cut anew: these are not the data that {classifier.name} was trained on.\n")
-    return split_dataset(dataset, **cut)
-
-
-def _predict(classifier: Classifier, images: np.ndarray) -> np.ndarray:
-    """Return the probabilities, float32 (n, n_classes), with a progress bar."""
-    starts = progress_bar(range(0, len(images), 256), desc="predict", unit="batch", delay=1)
-    return np.concatenate([classifier.predict_proba(images[start : start + 256]) for start in starts])
-
-
-def _introduce(result: dict, synthetic: bool) -> str:
-    """Return in one line what was measured on what."""
-    return (
-        f"{result['model']} on {result['data']}, split {result['split']}"
-        f"{' (SYNTHETIC faces)' if synthetic else ''}, n {result['n']:,}"
-        f"{_VIEWS[result['test_time_augmentation']]}"
+def _evaluate(
+    options: EvaluateOptions, classifier: Classifier, part: ImageDataset, probabilities: dict[str, np.ndarray]
+) -> Evaluation:
+    """Return the metrics of the first probabilities, and comparisons with the others."""
+    results = {name: evaluate_predictions(part.labels, p, part.class_names) for name, p in probabilities.items()}
+    metrics = next(iter(results.values()))
+    predict = partial(classifier.predict_proba, progress=True)
+    if options.robustness:
+        metrics = replace(metrics, robustness=measure_robustness(predict, part.images, part.labels))
+    corruptions = tests = None
+    if options.corruptions:
+        corruptions = measure_corruptions(classifier.predict_proba, part.images, part.labels)
+    if options.compare:
+        tests = compare_all(part.labels, {name: p.argmax(axis=1) for name, p in probabilities.items()})
+    return Evaluation(
+        model=classifier.name,
+        run=classifier.run.name,
+        test_time_augmentation=classifier.config.test_time_augmentation,
+        data=part.info.path,
+        split=options.split,
+        synthetic=part.info.synthetic,
+        metrics=metrics,
+        corruptions=corruptions,
+        compared=results if options.compare else {},
+        tests=tests,
     )
 
 
-def _print_result(result: dict, synthetic: bool) -> None:
-    """Write the numbers as tables to standard output."""
-    blocks = [_introduce(result, synthetic) + "\n"]
-    blocks.append(
-        "".join(
-            f"{name:<36} {value:>8}  {interval}".rstrip() + "\n" for name, value, interval in describe_headlines(result)
-        )
+def _write_report(
+    folder: Path, evaluation: Evaluation, classifier: Classifier, part: ImageDataset, y_proba: np.ndarray
+) -> None:
+    """Write the report and its figures."""
+    # Matplotlib takes a second to import.
+    from ferlib.plots import save_report_figures
+
+    title = f"{evaluation.model} on {evaluation.data}"
+    figures = save_report_figures(
+        folder,
+        title=title,
+        y_true=part.labels,
+        y_proba=y_proba,
+        metrics=evaluation.metrics,
+        history=classifier.run.history,
+        corruptions=evaluation.corruptions,
     )
-    blocks.append(tabulate_per_class(result).to_string(float_format="{:.3f}".format) + "\n")
-    if "robustness" in result:
-        rows = describe_robustness(result["robustness"])
-        blocks.append("".join(f"{name:<18} {value}  {change}".rstrip() + "\n" for name, value, change in rows))
-    if "corruptions" in result:
-        table = pd.DataFrame(result["corruptions"]).pivot_table(index="corruption", columns="level", values="accuracy")
-        blocks.append(
-            "accuracy by strength, 0 is the image as it is\n" + table.to_string(float_format="{:.3f}".format) + "\n"
-        )
-    if "compare" in result:
-        blocks.append(_describe_comparison(result["compare"]))
-    sys.stdout.write("\n".join(blocks))
+    path = write_report(
+        folder, title=title, introduction=evaluation.describe(), metrics=evaluation.metrics, figures=figures
+    )
+    logger.info("wrote %s", path)
 
 
-def _describe_comparison(comparison: dict[str, Any]) -> str:
-    """Return the tables of several models: their metrics, and the tests of neighbors."""
-    models = pd.DataFrame(
-        {
-            name: {
-                "accuracy": metrics["accuracy"],
-                "low": metrics["intervals"]["accuracy"][0],
-                "high": metrics["intervals"]["accuracy"][1],
-                "macro-F1": metrics["macro_f1"],
-                "ece": metrics["ece"],
-            }
-            for name, metrics in comparison["models"].items()
-        }
-    ).T.sort_values("accuracy", ascending=False)
-    lines = [
+def _tables(evaluation: Evaluation) -> list[str]:
+    """Return the tables to print."""
+    tables = [
+        evaluation.describe() + "\n",
+        _align(headline_rows(evaluation.metrics)),
+        _format(tabulate_per_class(evaluation.metrics)),
+    ]
+    if evaluation.metrics.robustness is not None:
+        tables.append(_align(robustness_rows(evaluation.metrics.robustness)))
+    if evaluation.corruptions is not None:
+        table = evaluation.corruptions.pivot_table(index="corruption", columns="level", values="accuracy")
+        tables.append("accuracy by strength; 0 is the original image\n" + _format(table))
+    if evaluation.tests is not None:
+        results = tabulate_results(evaluation.compared)[["accuracy", "low", "high", "macro_f1", "ece"]]
+        tables += [_format(results.sort_values("accuracy", ascending=False)), *_describe_tests(evaluation.tests)]
+    return tables
+
+
+def _align(rows: Iterable[tuple[str, str, str]]) -> str:
+    """Return rows of text in columns."""
+    return "".join(f"{name:<36} {value:>8}  {note}".rstrip() + "\n" for name, value, note in rows)
+
+
+def _format(table: pd.DataFrame) -> str:
+    """Return a table with three decimals."""
+    return table.to_string(float_format="{:.3f}".format) + "\n"
+
+
+def _describe_tests(tests: pd.DataFrame) -> list[str]:
+    """Return one line per paired test."""
+    return [
         f"{test['better']} against {test['worse']}: {100 * test['accuracy_difference']:+.2f} points "
         f"(95 %: {100 * test['accuracy_low']:+.2f} to {100 * test['accuracy_high']:+.2f}), "
-        f"McNemar p = {test['p_value']:.3g}"
-        for test in comparison["tests"]
+        f"McNemar p = {test['p_value']:.3g}\n"
+        for _, test in tests.iterrows()
     ]
-    return models.to_string(float_format="{:.3f}".format) + "\n\n" + "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

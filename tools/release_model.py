@@ -52,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _write_small(args.run, folder, dataset.split("train").images[:64])
         metrics = record_metrics(folder, dataset, robustness=True)
         before = read_metrics(args.run)["val"]["accuracy"]
-        after = metrics["val"]["accuracy"]
-        print(f"accuracy on val {before:.2%}, with 8 bits {after:.2%}; PublicTest {metrics['test']['accuracy']:.2%}")
+        after = metrics["val"].accuracy
+        print(f"accuracy on val {before:.2%}, with 8 bits {after:.2%}; PublicTest {metrics['test'].accuracy:.2%}")
         if after < before - 0.003:
             print("nothing was replaced")
             return 1

@@ -332,7 +332,9 @@ class _Spec:
                 text = f"turn {self.name.replace('_', ' ')} off"
                 group.add_argument(self._off, dest=self.name, action="append_const", const=None, help=text)
         else:
-            group.add_argument(self.flag, dest=self.name, help=text, metavar=self._metavar())
+            # Several paths may be separate words, as a shell's wildcards give them.
+            nargs = "+" if self.is_tuple and self.kind is Path else None
+            group.add_argument(self.flag, dest=self.name, help=text, metavar=self._metavar(), nargs=nargs)
 
     @property
     def _off(self) -> str:
@@ -366,6 +368,8 @@ class _Spec:
             if None in words and len(words) > 1:
                 raise OptionError(f"{self.flag} and {self._off} cannot be combined.")
             return None if None in words else _parse_pairs(self.flag, words)
+        if isinstance(words, list):
+            words = ",".join(words)
         if self._means_none(words.lower()):
             return None
         if self.is_tuple:

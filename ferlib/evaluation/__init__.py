@@ -1,4 +1,4 @@
-"""Arrays in, tables and figures out; no model is known here."""
+"""Metrics, calibration, robustness, error analysis and explanations of predictions."""
 
 from ferlib.evaluation.metrics import (
     best_epoch,

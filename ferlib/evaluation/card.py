@@ -1,153 +1,112 @@
-"""The model card of a run, written from what the run recorded."""
+"""The model card of a run, generated from its records."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from ferlib.evaluation.metrics import best_epoch, tabulate_per_class
-from ferlib.evaluation.robustness import describe_robustness
+from ferlib.evaluation.markdown import DESCRIBE_VIEWS, markdown_table, per_class_table, robustness_rows
+from ferlib.evaluation.metrics import best_epoch
+from ferlib.runs.records import Metrics, RunConfig
+
+_INTENDED_USE = """## Intended use and limits
+
+For teaching, for research, and for counting expressions in images that one may process. The classes are
+expressions as raters perceived them, not what a person feels. Not for judging persons: hiring, policing,
+education, health, credit. Accuracy differs between groups of people in ways that the data, which record none,
+cannot measure.
+"""
 
 
-def write_model_card(config: dict[str, Any], metrics: dict[str, dict[str, Any]], history: list[dict]) -> str:
+def write_model_card(config: RunConfig, metrics: Mapping[str, Metrics], history: Sequence[Mapping[str, float]]) -> str:
     """Return a run's model card as Markdown.
 
     Parameters
     ----------
-    config : dict
-        The run's configuration.
-    metrics : dict
-        Split names to metrics, as `evaluate_predictions` returns them.
-    history : list of dict
-        One row an epoch; empty for a model without epochs.
+    config : RunConfig
+    metrics : mapping
+        Split names to metrics.
+    history : sequence of mapping
+        One row per epoch; empty for a model without epochs.
 
     References
     ----------
     M. Mitchell et al., "Model Cards for Model Reporting", FAT* 2019.
     """
-    data = config["data"]
-    height, width = config["image_size"]
-    lines = [
-        f"# {config['model']}",
-        "",
-        f"Classes: {', '.join(config['class_names'])}. Input: faces, {height} x {width} pixels, "
-        f"{'gray' if config['channels'] == 1 else 'RGB'}.",
-        "",
+    height, width = config.image_size
+    sections = [
+        f"# {config.model}",
+        f"Classes: {', '.join(config.class_names)}. Input: faces, {height} x {width} pixels, "
+        f"{'gray' if config.channels == 1 else 'RGB'}.",
         "## Data",
-        "",
-        f"{'SYNTHETIC faces' if data['synthetic'] else data['title']} from `{data['path']}` "
-        f"(sha256 `{data['sha256']}`). Images: "
-        + ", ".join(f"{split} {sum(counts.values()):,}" for split, counts in data["pictures"].items())
-        + ".",
-        *(f"- {note}" for note in data["notes"]),
-        "",
+        _describe_data(config),
         "## Training and selection",
-        "",
-        *_describe_training(config, history),
-        "",
+        "\n".join(_describe_training(config, history)),
         "## Results",
-        "",
+        *(section for split, values in metrics.items() for section in _describe_results(config, split, values)),
+        _INTENDED_USE,
     ]
-    for split, values in metrics.items():
-        lines += [
-            f"On {split} ({values['n']:,} images"
-            f"{_VIEWS[config.get('test_time_augmentation', 'none')]}): "
-            f"accuracy {values['accuracy']:.2%}{_interval(values, 'accuracy')}, "
-            f"macro-F1 {values['macro_f1']:.2%}{_interval(values, 'macro_f1')}, "
-            f"balanced accuracy {values['balanced_accuracy']:.2%}, top-2 accuracy {values['top2_accuracy']:.2%}. "
-            f"Expected calibration error {values['ece']:.3f}, Brier score {values['brier']:.3f}, "
-            f"log loss {values['log_loss']:.3f}"
-            f"{_describe_calibration(config)}.",
-            "",
-            *_markdown_table(values),
-            "",
+    return "\n\n".join(sections)
+
+
+def _describe_data(config: RunConfig) -> str:
+    """Return the source of the data, the number of images per split, and notes."""
+    if config.data is None:
+        return "Not recorded."
+    title = "SYNTHETIC faces" if config.data.synthetic else config.data.title
+    counts = ", ".join(f"{split} {sum(counts.values()):,}" for split, counts in config.image_counts.items())
+    source = f"{title} from `{config.data.path}` (sha256 `{config.data.sha256}`). Images: {counts}."
+    return "\n".join([source, *(f"- {note}" for note in config.data.notes)])
+
+
+def _describe_training(config: RunConfig, history: Sequence[Mapping[str, float]]) -> list[str]:
+    """Return how a model was trained and its weights chosen, one line per fact."""
+    if config.kind == "ensemble":
+        return [f"The mean of {config.n_members} models; `members/` contains the configuration of each."]
+    training = config.training
+    lines = ["Fitted once on the train split; nothing was selected on the test split."]
+    if history:
+        best = best_epoch(history)
+        accuracy = next(row["val_accuracy"] for row in history if row["epoch"] == best)
+        lines = [
+            f"{len(history)} epochs; the weights are those of epoch {best}, which had the best validation accuracy "
+            f"({accuracy:.2%}, without test-time augmentation). The test split was not used."
         ]
-        if "robustness" in values:
-            lines += [
-                f"The {split} images shifted, scaled and turned, the uncovered space filled with the edge:",
-                "",
-                "| change | accuracy | difference |",
-                "| --- | --- | --- |",
-                *(f"| {' | '.join(row)} |" for row in describe_robustness(values["robustness"])),
-                "",
-            ]
-    return "\n".join([*lines, *_INTENDED_USE])
-
-
-def _interval(values: dict[str, Any], name: str) -> str:
-    """Return a metric's interval in brackets."""
-    low, high = values["intervals"][name]
-    return f" (95 %: {low:.1%} to {high:.1%})"
-
-
-def _describe_calibration(config: dict[str, Any]) -> str:
-    """Say how the probabilities were calibrated."""
-    if "calibration" not in config:
-        return ""
-    per_class = any(config["calibration"]["biases"])
-    return f" (calibrated by {'a scale and a bias a class' if per_class else 'a temperature'}, fitted on val)"
-
-
-def _describe_training(config: dict[str, Any], history: list[dict]) -> list[str]:
-    """Say how a model was trained and its weights chosen."""
-    if config.get("kind") == "ensemble":
-        return [
-            f"The mean of {config['n_members']} models, whose own cards and configurations say how each was trained."
-        ]
-    training = config["training"]
-    lines = [
-        _describe_selection(history),
+    lines.append(
         f"Seed {training['seed']}, resampling {training['resample']}, class weights {training['class_weight']}"
-        f"{', random augmentation' if training['augmentation'] and history else ''}.",
-    ]
+        f"{', random augmentation' if training['augmentation'] and history else ''}."
+    )
     if training.get("init_from"):
-        lines.append(f"It began with the weights of an earlier run, {Path(training['init_from']).name} (fine-tuning).")
-    if training.get("teacher"):
+        lines.append(f"Fine-tuned from the weights of an earlier run, {Path(training['init_from']).name}.")
+    if config.teacher is not None:
+        weight = training["distillation_weight"]
         lines.append(
-            f"Beside the labels ({1 - training['distillation_weight']:.0%}) it learned what a trained "
-            f"{config['teacher']['model']} says about the same images "
-            f"({training['distillation_weight']:.0%}: distillation)."
+            f"Distillation: targets are the labels ({1 - weight:.0%}) and the probabilities of a trained "
+            f"{config.teacher.model} for the same images ({weight:.0%})."
         )
-    if training.get("votes"):
+    if config.votes is not None:
         lines.append(
-            f"Beside the labels it learned how the raters of FER+ voted on the same training images, by a second "
-            f"output of weight {training['aux_loss_weight']:g} that is no longer there."
+            f"An auxiliary output learned the FER+ votes for the training images, with loss weight "
+            f"{training['aux_loss_weight']:g}; it was removed after training."
         )
     return lines
 
 
-def _describe_selection(history: list[dict]) -> str:
-    """Say how the weights were chosen."""
-    if not history:
-        return "Fitted once on the train split; nothing was chosen on the test split."
-    best = best_epoch(history)
-    accuracy = next(row["val_accuracy"] for row in history if row["epoch"] == best)
-    return (
-        f"{len(history)} epochs; the weights are those of epoch {best}, chosen by its validation accuracy of "
-        f"{accuracy:.2%} (one view, no averaging). The test split played no part in it."
-    )
-
-
-def _markdown_table(metrics: dict[str, Any]) -> list[str]:
-    """Return the per-class table as lines of Markdown."""
-    table = tabulate_per_class(metrics)
-    rows = [
-        f"| {name} | {row.precision:.2f} | {row.recall:.2f} | {row.f1:.2f} | {row.support:,.0f} |"
-        for name, row in table.iterrows()
+def _describe_results(config: RunConfig, split: str, metrics: Metrics) -> list[str]:
+    """Return the results on one split: a sentence and tables."""
+    intervals = {name: f"95 %: {low:.1%} to {high:.1%}" for name, (low, high) in metrics.intervals.items()}
+    calibration = ""
+    if config.calibration is not None:
+        what = "a scale and a bias per class" if config.calibration.per_class else "one temperature"
+        calibration = f" (calibrated by {what}, fitted on val)"
+    sections = [
+        f"On {split} ({metrics.n:,} images{DESCRIBE_VIEWS[config.test_time_augmentation]}): "
+        f"accuracy {metrics.accuracy:.2%} ({intervals['accuracy']}), "
+        f"macro-F1 {metrics.macro_f1:.2%} ({intervals['macro_f1']}), "
+        f"balanced accuracy {metrics.balanced_accuracy:.2%}, top-2 accuracy {metrics.top2_accuracy:.2%}. "
+        f"Expected calibration error {metrics.ece:.3f}, Brier score {metrics.brier:.3f}, "
+        f"log loss {metrics.log_loss:.3f}{calibration}.",
+        "\n".join(per_class_table(metrics)),
     ]
-    return ["| class | precision | recall | F1 | images |", "| --- | --- | --- | --- | --- |", *rows]
-
-
-_VIEWS = {
-    "none": "",
-    "flip": ", probabilities averaged with those of the mirror image",
-    "ten_crop": ", probabilities averaged over ten crops",
-}
-
-_INTENDED_USE = (
-    "## Intended use and limits",
-    "",
-    "For teaching, for research, and for counting expressions in images that one may process. The classes are",
-    "expressions as raters perceived them, not what a person feels. Not for judging persons: hiring, policing,",
-    "education, health, credit. Accuracy differs between groups of people in ways that the data, which record none,",
-    "cannot measure.",
-    "",
-)
+    if metrics.robustness is not None:
+        table = markdown_table(("transform", "accuracy", "difference"), robustness_rows(metrics.robustness))
+        sections += [f"Transformed {split} images, borders filled with the edge pixels:", "\n".join(table)]
+    return sections

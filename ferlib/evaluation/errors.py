@@ -1,6 +1,7 @@
-"""Which answers are wrong, under which conditions, and whether the model or the label is to blame."""
+"""Error analysis: wrong predictions, the conditions under which they occur, and wrong labels."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -14,12 +15,12 @@ from ferlib.evaluation.intervals import wilson_interval
 def tabulate_predictions(
     names: Sequence[str], y_true: np.ndarray, y_proba: np.ndarray, class_names: Sequence[str]
 ) -> pd.DataFrame:
-    """Return one row an image: what it is labelled, what the model says, and how sure it is.
+    """Return the predictions as a table, one row per image.
 
     Parameters
     ----------
     names : sequence of str
-        The images' files.
+        The images' names.
     y_true : ndarray of shape (n,), dtype int
     y_proba : ndarray of shape (n, n_classes)
     class_names : sequence of str
@@ -28,7 +29,7 @@ def tabulate_predictions(
     -------
     DataFrame
         Columns ``file``, ``true``, ``predicted``, ``probability`` (of the predicted emotion), ``probability_of_true``
-        and ``right``.
+        and ``correct``.
     """
     classes, y_pred = np.array(class_names), y_proba.argmax(axis=1)
     return pd.DataFrame(
@@ -38,13 +39,13 @@ def tabulate_predictions(
             "predicted": classes[y_pred],
             "probability": y_proba.max(axis=1),
             "probability_of_true": y_proba[np.arange(len(y_true)), y_true],
-            "right": y_pred == y_true,
+            "correct": y_pred == y_true,
         }
     )
 
 
 def measure_image_quality(images: np.ndarray) -> pd.DataFrame:
-    """Return what can be measured of images without knowing what they show.
+    """Return brightness, contrast and sharpness of images.
 
     Parameters
     ----------
@@ -53,8 +54,8 @@ def measure_image_quality(images: np.ndarray) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row an image: ``brightness`` and ``contrast`` (mean and standard deviation, in gray levels) and
-        ``sharpness`` (the variance of the Laplacian divided by that of the image; 0 for a blank one).
+        One row per image: ``brightness`` and ``contrast`` (mean and standard deviation, in gray levels) and
+        ``sharpness`` (variance of the Laplacian divided by the variance of the image; 0 for a blank image).
 
     References
     ----------
@@ -68,22 +69,22 @@ def measure_image_quality(images: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"brightness": gray.mean(axis=(1, 2)), "contrast": contrast, "sharpness": sharpness})
 
 
-def accuracy_by(right: np.ndarray, groups: Sequence[Any] | pd.Series) -> pd.DataFrame:
+def accuracy_by(correct: np.ndarray, groups: Sequence[Any] | pd.Series) -> pd.DataFrame:
     """Return the accuracy in each group of images, with its 95 % interval (Wilson).
 
     Parameters
     ----------
-    right : ndarray of shape (n,), dtype bool
+    correct : ndarray of shape (n,), dtype bool
     groups : sequence of length n
-        The group of each image; images whose group is missing are left out. Categories keep their order.
+        The group of each image; images with a missing group are omitted. Categories keep their order.
 
     Returns
     -------
     DataFrame
-        One row a group that has images: ``n``, ``accuracy``, ``low`` and ``high``.
+        One row per group that has images: ``n``, ``accuracy``, ``low`` and ``high``.
     """
     groups = groups if isinstance(groups, pd.Series) else pd.Series(groups)
-    counts = pd.Series(np.asarray(right, dtype=bool)).groupby(groups.reset_index(drop=True), observed=True)
+    counts = pd.Series(np.asarray(correct, dtype=bool)).groupby(groups.reset_index(drop=True), observed=True)
     rows = {}
     for group, values in counts:
         low, high = wilson_interval(int(values.sum()), len(values))
@@ -91,50 +92,66 @@ def accuracy_by(right: np.ndarray, groups: Sequence[Any] | pd.Series) -> pd.Data
     return pd.DataFrame.from_dict(rows, orient="index", columns=["n", "accuracy", "low", "high"]).astype({"n": int})
 
 
-def compare_with_votes(answers: pd.DataFrame, votes: pd.DataFrame) -> dict[str, Any]:
-    """Return whom several raters agree with where model and label differ.
+@dataclass(frozen=True, kw_only=True)
+class VoteComparison:
+    """Which of model and label the majority of raters agrees with.
+
+    Attributes
+    ----------
+    n : int
+        Images with a majority.
+    model_accuracy, label_accuracy : float or None
+        Fractions of these for which the prediction and the label agree with the majority; None for no images.
+    errors : int
+        Predictions that differ from the label, among these images.
+    model, label, neither : int
+        The errors for which the majority agrees with the prediction, with the label, or with neither.
+    """
+
+    n: int
+    model_accuracy: float | None
+    label_accuracy: float | None
+    errors: int
+    model: int
+    label: int
+    neither: int
+
+
+def compare_with_votes(predictions: pd.DataFrame, votes: pd.DataFrame) -> VoteComparison:
+    """Return which of model and label the majority of raters agrees with.
 
     Parameters
     ----------
-    answers : DataFrame
-        As from `tabulate_predictions`.
+    predictions : DataFrame
+        From `tabulate_predictions`.
     votes : DataFrame
-        As from `ferlib.data.votes.read_votes`, of the same images: ``majority``, ``""`` where there is none.
-
-    Returns
-    -------
-    dict
-        ``n``, the images with a majority; ``model_accuracy`` and ``label_accuracy``, the shares of them for which
-        model and label say what the majority says; of the model's ``errors`` among them, how many times the majority
-        sides with the ``model``, with the ``label``, and with ``neither``.
+        From `ferlib.data.votes.read_votes`, for the same images, with the column ``majority`` (``""`` for none).
     """
     majority = votes["majority"].fillna("").to_numpy()
     known = majority != ""
-    errors = known & ~answers["right"].to_numpy()
-    with_model = errors & (answers["predicted"].to_numpy() == majority)
-    with_label = errors & (answers["true"].to_numpy() == majority)
-    return {
-        "n": int(known.sum()),
-        "model_accuracy": float((answers["predicted"].to_numpy() == majority)[known].mean()) if known.any() else None,
-        "label_accuracy": float((answers["true"].to_numpy() == majority)[known].mean()) if known.any() else None,
-        "errors": int(errors.sum()),
-        "model": int(with_model.sum()),
-        "label": int(with_label.sum()),
-        "neither": int((errors & ~with_model & ~with_label).sum()),
-    }
+    by_model, by_label = predictions["predicted"].to_numpy() == majority, predictions["true"].to_numpy() == majority
+    errors = known & ~predictions["correct"].to_numpy()
+    return VoteComparison(
+        n=int(known.sum()),
+        model_accuracy=float(by_model[known].mean()) if known.any() else None,
+        label_accuracy=float(by_label[known].mean()) if known.any() else None,
+        errors=int(errors.sum()),
+        model=int((errors & by_model).sum()),
+        label=int((errors & by_label).sum()),
+        neither=int((errors & ~by_model & ~by_label).sum()),
+    )
 
 
 def label_issue_agreement(suspects: np.ndarray, labels: np.ndarray, majority: np.ndarray) -> pd.DataFrame:
-    """Return how often raters contradict the labels that are doubted, and all labels for comparison.
+    """Return how often raters contradict suspected labels, and all labels for comparison.
 
     Parameters
     ----------
     suspects : ndarray of shape (k,), dtype int
-        As from `rank_label_issues`.
+        From `rank_label_issues`.
     labels : ndarray of shape (n,), dtype str
-        What the images are labelled.
     majority : ndarray of shape (n,), dtype str
-        What most raters say; ``""`` where there is no such answer, and the image does not count.
+        The emotion that most raters chose; images with ``""`` are not counted.
 
     Returns
     -------
@@ -151,17 +168,18 @@ def label_issue_agreement(suspects: np.ndarray, labels: np.ndarray, majority: np
 
 
 def rank_label_issues(y_true: np.ndarray, y_proba: np.ndarray) -> np.ndarray:
-    """Return the images whose labels are likely to be wrong, the likeliest first: confident learning.
+    """Return the images with probably wrong labels, most probable first: confident learning.
 
-    An image is a candidate when the model gives another class more than it gives that class's own images on
-    average, and more than any other such class; candidates are ranked by how much more than to their label.
+    A class is confident for an image if its probability reaches the mean over images with that label. An image is a
+    candidate if its most probable confident class is not its label. Candidates are ranked by the difference between
+    the probabilities of that class and the label.
 
     Parameters
     ----------
     y_true : ndarray of shape (n,), dtype int
-        The labels that are doubted.
+        The labels to check.
     y_proba : ndarray of shape (n, n_classes)
-        Best from a model that was not trained on these images; one that was has begun to believe the labels.
+        Preferably out-of-fold: a model trained on these images has partly memorized their labels.
 
     Returns
     -------

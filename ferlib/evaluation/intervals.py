@@ -1,19 +1,20 @@
-"""How sure a number is: intervals for one model, tests for the difference of two on the same images."""
+"""Confidence intervals for one model, and paired tests for two models on the same images."""
 
 import itertools
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-#: What intervals cover.
+#: Coverage of the intervals.
 CONFIDENCE = 0.95
 
 _N_RESAMPLES = 2000
 
 
 def wilson_interval(n_correct: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return the Wilson interval of a share, such as an accuracy.
+    """Return the Wilson interval of a proportion, such as an accuracy.
 
     References
     ----------
@@ -30,8 +31,8 @@ def bootstrap_macro_f1(
 ) -> tuple[float, float]:
     """Return the bootstrap interval of macro-F1.
 
-    Drawing n images with replacement changes nothing but how often each pair of true and predicted class occurs, so
-    the confusion matrix is drawn, 2,000 times, and no image is looked at again.
+    Resampling images only changes how often each pair of true and predicted class occurs. The 2,000 samples are
+    therefore multinomial draws of the confusion matrix.
 
     Parameters
     ----------
@@ -43,7 +44,7 @@ def bootstrap_macro_f1(
     Returns
     -------
     tuple of float
-        The percentiles.
+        The lower and upper limit.
 
     References
     ----------
@@ -58,12 +59,12 @@ def bootstrap_macro_f1(
 def compare_predictions(
     y_true: np.ndarray, y_first: np.ndarray, y_second: np.ndarray, *, confidence: float = CONFIDENCE, seed: int = 0
 ) -> dict[str, float]:
-    """Compare two models on the same images, and say whether their difference could be chance.
+    """Compare two models on the same images.
 
     Parameters
     ----------
     y_true, y_first, y_second : ndarray of shape (n,), dtype int
-        The truth, and what each model says.
+        The labels, and the predictions of each model.
     confidence : float
     seed : int
 
@@ -71,9 +72,8 @@ def compare_predictions(
     -------
     dict
         ``accuracy_difference`` (first less second) with its paired bootstrap interval ``accuracy_low`` and
-        ``accuracy_high``; the same for ``macro_f1``; ``only_first`` and ``only_second``, the images that one of the
-        models alone gets right; ``p_value`` of McNemar's exact test, which asks whether these two numbers could be
-        halves of a fair coin's tosses.
+        ``accuracy_high``; the same for ``macro_f1``; ``only_first`` and ``only_second``, the images that only one of
+        the models classifies correctly; ``p_value`` of McNemar's exact test.
 
     References
     ----------
@@ -89,8 +89,8 @@ def compare_predictions(
     draws = np.random.default_rng(seed).multinomial(len(y_true), cells / len(y_true), _N_RESAMPLES).reshape(-1, k, k, k)
     present = counts[0].sum(axis=(1, 2)) > 0
     result: dict[str, float] = {}
-    for name, measure in (("accuracy", lambda c: _accuracy(c)), ("macro_f1", lambda c: _macro_f1(c, present))):
-        # Summed over what the other model says, each triple of counts is a confusion matrix.
+    for name, measure in (("accuracy", _accuracy), ("macro_f1", partial(_macro_f1, present=present))):
+        # Summed over the predictions of one model, the counts are the confusion matrix of the other.
         difference = measure(counts.sum(axis=3)) - measure(counts.sum(axis=2))
         low, high = _percentiles(measure(draws.sum(axis=3)) - measure(draws.sum(axis=2)), confidence)
         result |= {f"{name}_difference": float(difference[0]), f"{name}_low": low, f"{name}_high": high}
@@ -102,18 +102,18 @@ def compare_predictions(
 
 
 def compare_all(y_true: np.ndarray, predictions: dict[str, np.ndarray]) -> pd.DataFrame:
-    """Return the comparison of each model with the one before it in order of accuracy.
+    """Return comparisons of neighbors in the ranking by accuracy.
 
     Parameters
     ----------
     y_true : ndarray of shape (n,), dtype int
     predictions : dict
-        Model names to what they say, int (n,).
+        Model names to predictions, int (n,).
 
     Returns
     -------
     DataFrame
-        One row a pair, the better one first; columns ``better``, ``worse`` and those of `compare_predictions`.
+        One row per pair; columns ``better``, ``worse`` and those of `compare_predictions`.
     """
     order = sorted(predictions, key=lambda name: -(predictions[name] == y_true).mean())
     rows = [
@@ -129,13 +129,13 @@ def _accuracy(confusion: np.ndarray) -> np.ndarray:
 
 
 def _macro_f1(confusion: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Return the macro-F1 of confusion matrices (m, k, k), over the classes that are present, bool (k,)."""
-    right = np.diagonal(confusion, axis1=1, axis2=2)
-    together = confusion.sum(axis=1) + confusion.sum(axis=2)
-    return (2 * right / np.maximum(together, 1))[:, present].mean(axis=1)
+    """Return the macro-F1 of confusion matrices (m, k, k), over the classes that are `present`, bool (k,)."""
+    correct = np.diagonal(confusion, axis1=1, axis2=2)
+    totals = confusion.sum(axis=1) + confusion.sum(axis=2)
+    return (2 * correct / np.maximum(totals, 1))[:, present].mean(axis=1)
 
 
 def _percentiles(values: np.ndarray, confidence: float) -> tuple[float, float]:
-    """Return the ends of the middle share of values."""
+    """Return the percentiles that limit the central fraction of values."""
     low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)

@@ -1,7 +1,6 @@
-"""How good predictions are: labels and probabilities in, numbers out."""
+"""Metrics of predictions, and tables of them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,10 +8,11 @@ import pandas as pd
 from ferlib.core.errors import DataError
 from ferlib.evaluation.calibration import brier_score, expected_calibration_error
 from ferlib.evaluation.intervals import bootstrap_macro_f1, wilson_interval
+from ferlib.runs.records import ClassMetrics, Metrics
 
 
-def evaluate_predictions(y_true: np.ndarray, y_proba: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
-    """Return the metrics of predictions, as JSON can hold them.
+def evaluate_predictions(y_true: np.ndarray, y_proba: np.ndarray, class_names: Sequence[str]) -> Metrics:
+    """Return the metrics of predictions.
 
     Parameters
     ----------
@@ -24,77 +24,68 @@ def evaluate_predictions(y_true: np.ndarray, y_proba: np.ndarray, class_names: S
 
     Returns
     -------
-    dict
-        ``n``, ``accuracy``, ``macro_f1``, ``weighted_f1``, ``balanced_accuracy``, ``top2_accuracy`` (fractions),
-        ``log_loss`` (natural logarithm), ``ece`` (expected calibration error, 15 bins), ``brier`` (0 to 2),
-        ``intervals`` (95 %: Wilson's for ``accuracy``, bootstrap for ``macro_f1``), ``per_class`` (for each class
-        ``precision``, ``recall``, ``f1`` and ``support``), ``confusion_matrix`` (counts, rows are true classes) and
-        ``class_names``. Macro-F1 and balanced accuracy are means over the classes that `y_true` holds; weighted F1
-        weighs them by their support.
+    Metrics
+        Macro-F1 and balanced accuracy are means over the classes in `y_true`; weighted F1 weights all classes by
+        support. The interval of accuracy is Wilson's, that of macro-F1 a bootstrap percentile interval.
 
     Raises
     ------
     DataError
-        There are no predictions, or the shapes do not fit together.
+        There are no predictions, or the shapes do not match.
     """
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-    n_classes = len(class_names)
-    if y_proba.shape != (len(y_true), n_classes) or len(y_true) == 0:
-        raise DataError(f"Expected probabilities of shape ({len(y_true)}, {n_classes}), got {y_proba.shape}.")
+    n, n_classes = len(y_true), len(class_names)
+    if y_proba.shape != (n, n_classes) or n == 0:
+        raise DataError(f"Expected probabilities of shape ({n}, {n_classes}), got {y_proba.shape}.")
     y_pred = y_proba.argmax(axis=1)
     codes = np.arange(n_classes)
-    precision, recall, f1, support = precision_recall_fscore_support(y_true, y_pred, labels=codes, zero_division=0)
+    per_class = np.array(precision_recall_fscore_support(y_true, y_pred, labels=codes, zero_division=0))
+    _, recall, f1, support = per_class
     matrix = confusion_matrix(y_true, y_pred, labels=codes)
     present = support > 0
-    return {
-        "n": len(y_true),
-        "accuracy": float((y_pred == y_true).mean()),
-        "macro_f1": float(f1[present].mean()),
-        "weighted_f1": float(np.average(f1, weights=support)),
-        "balanced_accuracy": float(recall[present].mean()),
-        "top2_accuracy": float((np.argsort(-y_proba, axis=1)[:, :2] == y_true[:, np.newaxis]).any(axis=1).mean()),
-        "log_loss": float(-np.log(np.maximum(y_proba[np.arange(len(y_true)), y_true], 1e-15)).mean()),
-        "ece": expected_calibration_error(y_true, y_proba),
-        "brier": brier_score(y_true, y_proba),
-        "intervals": {
-            "accuracy": list(wilson_interval(int((y_pred == y_true).sum()), len(y_true))),
-            "macro_f1": list(bootstrap_macro_f1(matrix)),
+    return Metrics(
+        n=n,
+        accuracy=float((y_pred == y_true).mean()),
+        macro_f1=float(f1[present].mean()),
+        weighted_f1=float(np.average(f1, weights=support)),
+        balanced_accuracy=float(recall[present].mean()),
+        top2_accuracy=float((np.argsort(-y_proba, axis=1)[:, :2] == y_true[:, np.newaxis]).any(axis=1).mean()),
+        log_loss=float(-np.log(np.maximum(y_proba[np.arange(n), y_true], 1e-15)).mean()),
+        ece=expected_calibration_error(y_true, y_proba),
+        brier=brier_score(y_true, y_proba),
+        intervals={
+            "accuracy": wilson_interval(int((y_pred == y_true).sum()), n),
+            "macro_f1": bootstrap_macro_f1(matrix),
         },
-        "per_class": {
-            name: {
-                "precision": float(precision[code]),
-                "recall": float(recall[code]),
-                "f1": float(f1[code]),
-                "support": int(support[code]),
-            }
-            for code, name in enumerate(class_names)
+        per_class={
+            name: ClassMetrics(precision=row[0], recall=row[1], f1=row[2], support=int(row[3]))
+            for name, row in zip(class_names, per_class.T.tolist(), strict=True)
         },
-        "confusion_matrix": matrix.tolist(),
-        "class_names": list(class_names),
-    }
+        confusion_matrix=tuple(map(tuple, matrix.tolist())),
+        class_names=tuple(class_names),
+    )
 
 
 def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
-    """Return the epoch, from 1, of the highest validation accuracy; of equals the one with the lower loss."""
+    """Return the epoch, from 1, with the highest validation accuracy; ties go to the lower validation loss."""
     return int(max(history, key=lambda row: (row["val_accuracy"], -row["val_loss"]))["epoch"])
 
 
 def selection_gain(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return what choosing an epoch by a split adds to that split's accuracy: the wrong way to report.
+    """Return by how much choosing the best epoch inflates validation accuracy.
 
-    Near its end a training goes up and down by chance; whoever reports the highest epoch on the split that chose it
-    reports that chance too.
+    Validation accuracy fluctuates from epoch to epoch, and the highest value includes this chance.
 
     Parameters
     ----------
     history : sequence of mapping
-        Rows as `ferlib.runs.folder.read_history` gives them.
+        Rows as in `ferlib.runs.folder.Run.history`.
 
     Returns
     -------
     dict
-        ``highest``, the best epoch's validation accuracy; ``typical``, the median of the last quarter's epochs;
+        ``highest``, the best epoch's validation accuracy; ``typical``, the median over the last quarter of the epochs;
         ``gain``, their difference; fractions.
     """
     accuracies = np.array([row["val_accuracy"] for row in history])
@@ -102,13 +93,13 @@ def selection_gain(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {"highest": float(accuracies.max()), "typical": typical, "gain": float(accuracies.max()) - typical}
 
 
-def tabulate_results(results: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Return the headline figures of several models, one row a model.
+def tabulate_results(results: Mapping[str, Metrics]) -> pd.DataFrame:
+    """Return the headline metrics of several models, one row per model.
 
     Parameters
     ----------
     results : mapping
-        Model names to metrics as `evaluate_predictions` returns them.
+        Model names to metrics.
 
     Returns
     -------
@@ -118,36 +109,40 @@ def tabulate_results(results: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """
     rows = {}
     for name, metrics in results.items():
-        low, high = metrics["intervals"]["accuracy"]
-        f1_low, f1_high = metrics["intervals"]["macro_f1"]
+        (low, high), (f1_low, f1_high) = metrics.intervals["accuracy"], metrics.intervals["macro_f1"]
         rows[name] = {
-            "n": metrics["n"],
-            "accuracy": metrics["accuracy"],
+            "n": metrics.n,
+            "accuracy": metrics.accuracy,
             "low": low,
             "high": high,
-            "balanced_accuracy": metrics["balanced_accuracy"],
-            "macro_f1": metrics["macro_f1"],
+            "balanced_accuracy": metrics.balanced_accuracy,
+            "macro_f1": metrics.macro_f1,
             "macro_f1_low": f1_low,
             "macro_f1_high": f1_high,
-            **{key: metrics[key] for key in ("weighted_f1", "top2_accuracy", "log_loss", "ece", "brier")},
+            "weighted_f1": metrics.weighted_f1,
+            "top2_accuracy": metrics.top2_accuracy,
+            "log_loss": metrics.log_loss,
+            "ece": metrics.ece,
+            "brier": metrics.brier,
         }
     return pd.DataFrame.from_dict(rows, orient="index").astype({"n": int})
 
 
-def tabulate_per_class(metrics: dict[str, Any]) -> pd.DataFrame:
-    """Return precision, recall, F1 and support, one row a class."""
-    return pd.DataFrame(metrics["per_class"]).T.astype({"support": int})
+def tabulate_per_class(metrics: Metrics) -> pd.DataFrame:
+    """Return precision, recall, F1 and support, one row per class."""
+    rows = {name: vars(values) for name, values in metrics.per_class.items()}
+    return pd.DataFrame.from_dict(rows, orient="index").astype({"support": int})
 
 
-def list_confusions(metrics: dict[str, Any]) -> pd.DataFrame:
-    """Return the pairs of classes that are taken for each other, most frequent first.
+def list_confusions(metrics: Metrics) -> pd.DataFrame:
+    """Return the pairs of true and wrongly predicted class, most frequent first.
 
     Returns
     -------
     DataFrame
-        Columns ``true``, ``predicted``, ``count`` and ``share`` (of the true class's images); no correct ones.
+        Columns ``true``, ``predicted``, ``count`` and ``share`` (of the true class's images).
     """
-    counts, names = np.array(metrics["confusion_matrix"]), metrics["class_names"]
+    counts, names = np.array(metrics.confusion_matrix), metrics.class_names
     rows = [
         (names[i], names[j], int(counts[i, j]), counts[i, j] / counts[i].sum())
         for i, j in zip(*np.nonzero(counts), strict=True)

@@ -1,7 +1,8 @@
-"""Figures in one style: each function draws on an axes, or makes a figure, and returns it."""
+"""Figures in one style; each function returns the axes or the figure that it draws."""
 
 from ferlib.plots.dataset import plot_brightness, plot_class_counts, plot_faces
 from ferlib.plots.explanations import plot_heatmaps, plot_words
+from ferlib.plots.report import save_report_figures
 from ferlib.plots.results import (
     plot_confusion_matrix,
     plot_corruptions,
@@ -32,5 +33,6 @@ __all__ = [
     "plot_treatments",
     "plot_words",
     "save_figure",
+    "save_report_figures",
     "use_style",
 ]

@@ -1,4 +1,4 @@
-"""Figures of a data set: how many images, what they look like, how bright they are."""
+"""Figures of a dataset: class counts, images, brightness and contrast."""
 
 from collections.abc import Sequence
 
@@ -9,15 +9,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ferlib.core.emotions import EMOTION_COLORS
+from ferlib.plots.style import styled
 
 
+@styled
 def plot_class_counts(counts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw how many images each class has in each split.
+    """Draw the number of images per class and split.
 
     Parameters
     ----------
     counts : DataFrame
-        Rows are classes, columns are splits, as `ImageDataset.counts` gives them.
+        Rows are classes, columns are splits, as in `ImageDataset.counts`.
     ax : Axes, optional
     """
     ax = ax or plt.subplots(figsize=(7.5, 3.2))[1]
@@ -29,23 +31,24 @@ def plot_class_counts(counts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         left += counts[split].to_numpy()
     for row, total in enumerate(left):
         ax.text(total + left.max() * 0.01, row, f"{total:,.0f} ({total / left.sum():.1%})", va="center", fontsize=9)
-    ax.set(xlabel="pictures", xlim=(0, left.max() * 1.18), title="Images per emotion: " + _shade_key(counts))
+    ax.set(xlabel="images", xlim=(0, left.max() * 1.18), title="Images per emotion: " + _shade_key(counts))
     ax.invert_yaxis()
     return ax
 
 
 def _shade_key(counts: pd.DataFrame) -> str:
-    """Say which split the shades of a bar stand for, from left to right."""
+    """Return which splits the shades of a bar show, from left to right."""
     return ", then ".join(counts.columns) + (", from dark to light" if counts.shape[1] > 1 else "")
 
 
+@styled
 def plot_faces(images: np.ndarray, titles: Sequence[str], *, columns: int = 7, size: float = 1.15) -> Figure:
-    """Draw images in a grid, each under its title.
+    """Draw a grid of images with titles.
 
     Parameters
     ----------
     images : ndarray of shape (n, H, W, C)
-        uint8, or floats of 0 to 255 such as means.
+        uint8, or floats from 0 to 255 such as means.
     titles : sequence of str
     columns : int
     size : float
@@ -63,8 +66,9 @@ def plot_faces(images: np.ndarray, titles: Sequence[str], *, columns: int = 7, s
     return figure
 
 
+@styled
 def plot_brightness(images: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> Figure:
-    """Draw how brightness (mean) and contrast (standard deviation) of the images are distributed per class.
+    """Draw the distributions of brightness (mean) and contrast (standard deviation) per class.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Figures of what a model goes by: visual words, and heat maps over mean faces."""
+"""Figures that explain a model: visual words, and heat maps over mean faces."""
 
 from collections.abc import Sequence
 
@@ -6,22 +6,25 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from ferlib.plots.style import styled
 
+
+@styled
 def plot_words(
     patches: np.ndarray, maps: np.ndarray, words: Sequence[Sequence[int]], titles: Sequence[str], *, size: float = 0.62
 ) -> Figure:
-    """Draw groups of visual words: of each word what it looks like, and under it where in the image it occurs.
+    """Draw groups of visual words: the mean patch of each word above a map of where it occurs.
 
     Parameters
     ----------
     patches : ndarray of shape (n_words, side, side)
-        Mean patches of 0 to 255.
+        Mean patches, 0 to 255.
     maps : ndarray of shape (n_words, cells, cells)
-        Shares of each word's occurrences.
+        Fractions of each word's occurrences.
     words : sequence of sequence of int
-        The words of each group, as many in each.
+        The words of each group; groups have equal sizes.
     titles : sequence of str
-        Of the groups.
+        One per group.
     size : float
         Side of a patch in inches.
     """
@@ -30,8 +33,8 @@ def plot_words(
         2, len(words) * per_group, figsize=(size * len(words) * per_group, 2 * size + 0.4), squeeze=False
     )
     for group, (numbers, title) in enumerate(zip(words, titles, strict=True)):
-        for place, word in enumerate(numbers):
-            column = group * per_group + place
+        for position, word in enumerate(numbers):
+            column = group * per_group + position
             axes[0, column].imshow(patches[word], cmap="gray", vmin=0, vmax=255)
             axes[1, column].imshow(maps[word], cmap="inferno")
         axes[0, group * per_group + per_group // 2].set_title(title, fontsize=9, loc="center")
@@ -41,15 +44,16 @@ def plot_words(
     return figure
 
 
+@styled
 def plot_heatmaps(means: np.ndarray, maps: np.ndarray, titles: Sequence[str], *, size: float = 1.25) -> Figure:
-    """Draw heat maps over the mean faces that they belong to.
+    """Draw heat maps over mean faces.
 
     Parameters
     ----------
     means : ndarray of shape (n, H, W) or (n, H, W, 1)
-        Mean faces, 0 to 255; data sets' single images have no place in a figure that is kept.
+        Mean faces, 0 to 255. Saved figures show no single images of a dataset.
     maps : ndarray of shape (n, H, W)
-        Warm where a class gains most.
+        Higher values are warmer.
     titles : sequence of str
     size : float
         Side of an image in inches.

@@ -1,8 +1,7 @@
-"""Figures of what models came to: confusions, recalls, intervals, calibration, robustness."""
+"""Figures of results: confusion matrix, recall, intervals, calibration, ROC and precision-recall, robustness."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,22 +12,24 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from ferlib.core.emotions import EMOTION_COLORS
+from ferlib.plots.style import styled
+from ferlib.runs.records import Metrics
 
 # Lines of several models, from the palette of Okabe and Ito.
 _LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
-def plot_confusion_matrix(metrics: Mapping[str, Any], *, title: str = "", ax: Axes | None = None) -> Axes:
-    """Draw a confusion matrix: the color is the share of the true class, the text that share and the count.
+@styled
+def plot_confusion_matrix(metrics: Metrics, *, title: str = "", ax: Axes | None = None) -> Axes:
+    """Draw a confusion matrix: color shows the fraction of the true class, text the fraction and the count.
 
     Parameters
     ----------
-    metrics : mapping
-        As `evaluate_predictions` returns them.
+    metrics : Metrics
     title : str
     ax : Axes, optional
     """
-    counts, names = np.array(metrics["confusion_matrix"]), metrics["class_names"]
+    counts, names = np.array(metrics.confusion_matrix), metrics.class_names
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     text = np.array([[f"{s:.0%}\n{c}" for s, c in zip(*row, strict=True)] for row in zip(shares, counts, strict=True)])
     ax = ax or plt.subplots(figsize=(5.2, 5.4))[1]
@@ -43,20 +44,21 @@ def plot_confusion_matrix(metrics: Mapping[str, Any], *, title: str = "", ax: Ax
     return ax
 
 
-def plot_recalls(results: Mapping[str, Mapping[str, Any]], *, ax: Axes | None = None) -> Axes:
-    """Draw the recall of each class for several models side by side.
+@styled
+def plot_recalls(results: Mapping[str, Metrics], *, ax: Axes | None = None) -> Axes:
+    """Draw the recall of each class for several models.
 
     Parameters
     ----------
     results : mapping
-        Model names to their metrics, as `evaluate_predictions` returns them.
+        Model names to metrics.
     ax : Axes, optional
     """
     rows = [
-        {"model": model, "emotion": name, "recall": values["recall"]}
+        {"model": model, "emotion": name, "recall": values.recall}
         for model, metrics in results.items()
-        for name, values in metrics["per_class"].items()
-        if values["support"]
+        for name, values in metrics.per_class.items()
+        if values.support
     ]
     ax = ax or plt.subplots(figsize=(8, 3.2))[1]
     sns.barplot(pd.DataFrame(rows), x="emotion", y="recall", hue="model", palette="cividis", ax=ax)
@@ -65,16 +67,17 @@ def plot_recalls(results: Mapping[str, Mapping[str, Any]], *, ax: Axes | None = 
     return ax
 
 
+@styled
 def plot_intervals(table: pd.DataFrame, *, label: str = "accuracy", ax: Axes | None = None) -> Axes:
-    """Draw each row's accuracy with its interval; chance hardly pulls two so far apart that theirs do not touch.
+    """Draw accuracies with their intervals, one row per model or group.
 
     Parameters
     ----------
     table : DataFrame
-        Columns ``accuracy``, ``low`` and ``high``, as from `tabulate_results` or `accuracy_by`; with a column ``n``
-        the number of images stands beside each row.
+        Columns ``accuracy``, ``low`` and ``high``, as from `tabulate_results` or `accuracy_by`; a column ``n`` adds
+        the number of images to each row's name.
     label : str
-        Of the axis.
+        The x axis label.
     ax : Axes, optional
     """
     ax = ax or plt.subplots(figsize=(7, 0.7 + 0.34 * len(table)))[1]
@@ -88,13 +91,14 @@ def plot_intervals(table: pd.DataFrame, *, label: str = "accuracy", ax: Axes | N
     )
     ax.set_yticks(rows, names, fontsize=9)
     ax.set(xlabel=label, ylim=(len(table) - 0.4, -0.7))
-    # Without steps of 2.5 %, which would be written as whole numbers.
+    # No steps of 2.5 %, because tick labels are rounded to whole numbers.
     ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10]))
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.grid(axis="x", alpha=0.3)
     return ax
 
 
+@styled
 def plot_treatments(summary: pd.DataFrame) -> Figure:
     """Draw what each treatment of class imbalance does: a row of panels a model, a panel a figure, with intervals.
 
@@ -131,14 +135,15 @@ def plot_treatments(summary: pd.DataFrame) -> Figure:
     return figure
 
 
+@styled
 def plot_reliability(tables: Mapping[str, pd.DataFrame], *, ax: Axes | None = None) -> Axes:
-    """Draw accuracy over confidence; on the diagonal probabilities mean what they say.
+    """Draw reliability curves: accuracy against confidence; the diagonal is perfect calibration.
 
     Parameters
     ----------
     tables : mapping
-        Names, as the legend shows them, to tables as `ferlib.evaluation.calibration.tabulate_reliability` returns them.
-        Bins with less than a hundredth of the images are left out: the accuracy of so few is chance.
+        Legend labels to tables from `ferlib.evaluation.calibration.tabulate_reliability`. Bins with under 1 % of the
+        images are not drawn.
     ax : Axes, optional
     """
     many = len(tables) > 4
@@ -148,21 +153,21 @@ def plot_reliability(tables: Mapping[str, pd.DataFrame], *, ax: Axes | None = No
         filled = table[table["n"] >= max(1, table["n"].sum() / 100)]
         ax.plot(filled["confidence"], filled["accuracy"], color=color, marker=marker, markersize=4, label=name)
     ax.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), aspect="equal", title="Reliability")
-    # Of many models the legend would lie on the lines.
+    # A long legend would cover the lines.
     ax.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1) if many else None)
     return ax
 
 
+@styled
 def plot_roc_pr(y_true: np.ndarray, y_proba: np.ndarray, class_names: Sequence[str]) -> Figure:
-    """Draw each class against the rest: ROC curves on the left, precision over recall on the right.
+    """Draw ROC (left) and precision-recall curves (right) of each class against the rest.
 
     Parameters
     ----------
     y_true : ndarray of shape (n,), dtype int
     y_proba : ndarray of shape (n, n_classes)
     class_names : sequence of str
-        In the legends beside each its area under the curve, and its average precision. A class without an image has no
-        curve.
+        The legends add the area under the curve and the average precision. A class without images has no curve.
     """
     from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
@@ -171,28 +176,27 @@ def plot_roc_pr(y_true: np.ndarray, y_proba: np.ndarray, class_names: Sequence[s
         truth, score = y_true == code, y_proba[:, code]
         if not 0 < truth.sum() < len(truth):
             continue
-        false_alarms, hits, _ = roc_curve(truth, score)
+        false_positives, true_positives, _ = roc_curve(truth, score)
         precision, recall, _ = precision_recall_curve(truth, score)
         look = {"color": EMOTION_COLORS[name], "linewidth": 1.4}
-        left.plot(false_alarms, hits, label=f"{name} {roc_auc_score(truth, score):.2f}", **look)
+        left.plot(false_positives, true_positives, label=f"{name} {roc_auc_score(truth, score):.2f}", **look)
         right.plot(recall, precision, label=f"{name} {average_precision_score(truth, score):.2f}", **look)
     left.plot([0, 1], [0, 1], color="#7F7F7F", linewidth=1, linestyle=":")
-    left.set(
-        xlabel="share of the others taken for it", ylabel="share found (recall)", title="ROC, area under the curve"
-    )
-    right.set(xlabel="recall", ylabel="precision", title="Precision over recall, average precision")
+    left.set(xlabel="false positive rate", ylabel="true positive rate (recall)", title="ROC, area under the curve")
+    right.set(xlabel="recall", ylabel="precision", title="Precision-recall, average precision")
     left.legend(frameon=False, fontsize=8, loc="lower right")
     right.legend(frameon=False, fontsize=8, loc="lower left")
     return figure
 
 
+@styled
 def plot_corruptions(table: pd.DataFrame) -> Figure:
-    """Draw how accuracy falls as images are spoiled.
+    """Draw accuracy against the strength of each corruption.
 
     Parameters
     ----------
     table : DataFrame
-        As `ferlib.evaluation.robustness.measure_corruptions` returns it.
+        From `ferlib.evaluation.robustness.measure_corruptions`.
     """
     names = list(dict.fromkeys(table["corruption"]))
     figure, axes = plt.subplots(2, -(-len(names) // 2), figsize=(9.5, 4), sharey=True, squeeze=False)

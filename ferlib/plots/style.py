@@ -1,14 +1,20 @@
-"""The look that all figures share, and how they are kept."""
+"""The style that all figures share, and saving them."""
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from ferlib.core.files import atomic_write
 
-_STYLE: dict[str, Any] = {
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Any, because Matplotlib types the keys as literals.
+_STYLE: Any = {
     "figure.dpi": 110,
     "savefig.dpi": 150,
     "figure.constrained_layout.use": True,
@@ -20,22 +26,34 @@ _STYLE: dict[str, Any] = {
 }
 
 
+def styled(plot: Callable[P, R]) -> Callable[P, R]:
+    """Return a plotting function that draws in the shared style and leaves Matplotlib's settings unchanged."""
+
+    @wraps(plot)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        with plt.rc_context(_STYLE):
+            return plot(*args, **kwargs)
+
+    return wrapper
+
+
 def use_style() -> None:
-    """Set the look that all figures share, for this process; a notebook calls it once, after its imports."""
+    """Use the shared style for all figures of this process; for notebooks that also draw figures of their own."""
     plt.rcParams.update(_STYLE)
 
 
-def save_figure(figure: Figure, folder: str | Path | None, name: str) -> Path | None:
-    """Write a figure as PNG into a folder, whole or not at all; with no folder nothing happens.
+@styled
+def save_figure(figure: Figure | SubFigure, folder: str | Path | None, name: str) -> Path | None:
+    """Write a figure as PNG into a folder, by an atomic write; without a folder nothing happens.
 
     Returns
     -------
     Path or None
-        What was written.
+        The file.
     """
     if not folder:
         return None
     path = Path(folder) / f"{name}.png"
     with atomic_write(path) as temporary:
-        figure.savefig(temporary)
+        figure.get_figure(root=True).savefig(temporary)
     return path

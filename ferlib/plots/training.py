@@ -1,4 +1,4 @@
-"""Figures of a training: its history, and curves that grow while it goes on."""
+"""Figures of a training: its history, also while it runs."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,15 +10,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ferlib.evaluation.metrics import best_epoch
+from ferlib.plots.style import styled
 
 
+@styled
 def plot_history(history: Sequence[Mapping[str, float]], *, title: str = "") -> Figure:
-    """Draw loss and accuracy over epochs, training and validation, with the chosen epoch marked.
+    """Draw training and validation loss and accuracy per epoch, and mark the best epoch.
 
     Parameters
     ----------
     history : sequence of mapping
-        Rows as `ferlib.runs.folder.read_history` gives them.
+        Rows as in `ferlib.runs.folder.Run.history`.
     title : str
     """
     table = pd.DataFrame(history)
@@ -29,7 +31,7 @@ def plot_history(history: Sequence[Mapping[str, float]], *, title: str = "") -> 
         marker = "o" if len(table) < 3 else None
         ax.plot(table["epoch"], table[metric], label="training (augmented)", color="#7F7F7F", marker=marker)
         ax.plot(table["epoch"], table[f"val_{metric}"], label="validation", color="#0072B2", marker=marker)
-        ax.axvline(best, color="#D55E00", linewidth=1, linestyle=":", label=f"chosen: epoch {best}")
+        ax.axvline(best, color="#D55E00", linewidth=1, linestyle=":", label=f"best: epoch {best}")
         ax.set(xlabel="epoch", ylabel=metric)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].set_title(title)
@@ -38,9 +40,9 @@ def plot_history(history: Sequence[Mapping[str, float]], *, title: str = "") -> 
 
 
 class LiveCurves:
-    """Curves that are drawn anew in a notebook after each epoch; for ``on_epoch`` of `ferlib.training.train_model`.
+    """Learning curves in a notebook, updated after each epoch; for ``on_epoch`` of `ferlib.training.train_model`.
 
-    Outside of a notebook, where nobody would see them, nothing is drawn.
+    Outside of a notebook nothing is drawn.
 
     Parameters
     ----------
@@ -52,13 +54,13 @@ class LiveCurves:
         self._display: Any = None
 
     def __call__(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Draw the history so far in the place of the last drawing."""
+        """Replace the figure by one of the history so far."""
         if "ipykernel" not in sys.modules:
             return
         from IPython.display import display
 
         figure = plot_history(history, title=self.title)
-        plt.close(figure)  # else the cell would show it a second time
+        plt.close(figure)  # or the cell shows it twice
         if self._display is None:
             self._display = display(figure, display_id=True)
         else:

@@ -1,4 +1,4 @@
-"""The figure of a video: each person's emotions over time."""
+"""The figure of a video: the emotions of each track over time."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,27 +7,29 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ferlib.core.emotions import EMOTION_COLORS
+from ferlib.plots.style import styled
 
 
+@styled
 def plot_timeline(
-    people: Mapping[str, tuple[np.ndarray, np.ndarray]], class_names: Sequence[str], *, title: str = ""
+    tracks: Mapping[str, tuple[np.ndarray, np.ndarray]], class_names: Sequence[str], *, title: str = ""
 ) -> Figure:
-    """Draw each person's emotions over the time of a video, as bands that fill the height by their probabilities.
+    """Draw the emotion probabilities of each track over time, as stacked bands.
 
     Parameters
     ----------
-    people : mapping
-        Names to times (n,) in seconds and probabilities (n, n_classes); a gap of over a second stays empty.
+    tracks : mapping
+        Names to times (n,) in seconds and probabilities (n, n_classes); gaps of over a second stay empty.
     class_names : sequence of str
     title : str
     """
-    rows = max(1, len(people))
+    rows = max(1, len(tracks))
     figure, axes = plt.subplots(
         rows, 1, figsize=(9, 0.9 + 1.25 * rows), sharex=True, squeeze=False, layout="constrained"
     )
     colors = [EMOTION_COLORS[name] for name in class_names]
-    for ax, (name, (times, probabilities)) in zip(axes[:, 0], people.items(), strict=False):
-        # One point more, so that a single frame has a width, and a break wherever the person was away.
+    for ax, (name, (times, probabilities)) in zip(axes[:, 0], tracks.items(), strict=False):
+        # One extra point gives a single frame a width; tracks break where no face was seen.
         step = np.median(np.diff(times)) if len(times) > 1 else 0.1
         for piece in np.split(np.arange(len(times)), np.flatnonzero(np.diff(times) > max(1.0, 3 * step)) + 1):
             ends = np.append(times[piece], times[piece[-1]] + step)
@@ -35,7 +37,7 @@ def plot_timeline(
                 ends, np.vstack([probabilities[piece], probabilities[piece[-1]]]).T, colors=colors, step="post"
             )
         ax.set(ylim=(0, 1), yticks=[0, 1], ylabel=name)
-    if not people:
+    if not tracks:
         axes[0, 0].set(ylim=(0, 1), yticks=[])
         axes[0, 0].text(0.5, 0.5, "no face was found", ha="center", transform=axes[0, 0].transAxes)
     axes[0, 0].set_title(title)

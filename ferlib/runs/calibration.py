@@ -1,4 +1,4 @@
-"""Probabilities and the logits that they stand for."""
+"""Scaling the logits of probabilities."""
 
 from collections.abc import Sequence
 
@@ -8,15 +8,14 @@ import numpy as np
 def scale_logits(
     probabilities: np.ndarray, scales: float | Sequence[float], biases: float | Sequence[float] = 0.0
 ) -> np.ndarray:
-    """Return what a softmax gives after its logits were multiplied by `scales` and `biases` were added.
+    """Return the softmax of scaled and shifted logits.
 
     Parameters
     ----------
     probabilities : ndarray of shape (n, n_classes)
-        Their logarithms, less the mean of each row, are the logits; below 1e-12 counts as 1e-12.
+        The logits are their logarithms minus the mean of each row; values are clipped at 1e-12.
     scales : float or sequence of n_classes floats
-        One number for all classes is 1 / temperature: below 1 the answers sound less sure, above 1 surer, and the
-        order of the classes stays.
+        One number for all classes is 1 / temperature: below 1 it lowers the confidence, above 1 it raises it.
     biases : float or sequence of n_classes floats
 
     Returns
@@ -30,6 +29,6 @@ def scale_logits(
 
 
 def to_logits(probabilities: np.ndarray) -> np.ndarray:
-    """Return the logarithms of probabilities, each row less its mean, float64 (n, n_classes); see `scale_logits`."""
+    """Return the logarithms of probabilities minus the mean of each row, float64 (n, n_classes)."""
     logits = np.log(np.maximum(probabilities.astype(float), 1e-12))
     return logits - logits.mean(axis=1, keepdims=True)

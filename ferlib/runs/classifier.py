@@ -1,25 +1,28 @@
 """Load a run's trained model: images in, calibrated probabilities out."""
 
-from collections.abc import Callable, Sequence
+import os
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from ferlib.core.backend import import_keras
-from ferlib.core.errors import ArtifactError
-from ferlib.core.images import fit_to_model, make_views
-from ferlib.runs.calibration import scale_logits
-from ferlib.runs.folder import (
-    KERAS_MODEL,
-    MEMBERS,
-    MODEL_FILES,
-    SKOPS_MODEL,
-    pretrained_run_dir,
-    read_config,
-)
+from ferlib.core.console import progress_bar
+from ferlib.core.errors import ArtifactError, OptionError
+from ferlib.core.images import fit_to_model
+from ferlib.runs.folder import KERAS_MODEL, MEMBERS, ONNX_MODEL, SKOPS_MODEL, Run, pretrained_run_dir
+from ferlib.runs.records import RunConfig, TestTimeAugmentation
+from ferlib.runs.views import VIEWS, make_views
 
-#: Classes that a scikit-learn pipeline of ours may hold; any other class that skops does not know is refused.
+if TYPE_CHECKING:
+    import keras
+    from sklearn.pipeline import Pipeline
+
+#: Classes that our scikit-learn pipelines may contain besides those that skops trusts.
 _TRUSTED = (
     "ferlib.models.bovw.kernel_ridge.KernelRidgeClassifier",
     "ferlib.models.bovw.transformer.BagOfVisualWords",
@@ -28,48 +31,47 @@ _TRUSTED = (
 )
 
 
-class Classifier:
-    """A trained model of any kind: images in, probabilities of the emotions out.
+class Classifier(Protocol):
+    """A trained model of any kind; several threads may use it.
 
     Attributes
     ----------
+    run : Run
+        The folder that it was loaded from.
+    config : RunConfig
+        The run's configuration, with the test-time augmentation that is in use.
+    name : str
+        The model's name in the registry.
     class_names : tuple of str
         The emotions, in the order of the probabilities' columns.
     image_size : tuple of int
         (height, width) of the model's input in pixels.
     channels : int
         1 for a model of gray images, 3 for RGB.
-    name : str
-        The model's name in the registry.
-    run_dir : Path
-        The folder it was loaded from.
-    config : dict
-        That folder's configuration.
     """
 
-    def __init__(self, run_dir: Path, config: dict[str, Any], predict: Callable[[np.ndarray], np.ndarray]) -> None:
-        self.run_dir = run_dir
-        self.config = config
-        self.name: str = config["model"]
-        self.class_names = tuple(config["class_names"])
-        self.image_size = tuple(config["image_size"])
-        self.channels: int = config["channels"]
-        self._predict = predict
+    run: Run
+    config: RunConfig
+    name: str
+    class_names: tuple[str, ...]
+    image_size: tuple[int, int]
+    channels: int
 
-    @property
-    def test_time_augmentation(self) -> str:
-        """Test-time augmentation: "none", "flip" or "ten_crop"; see `ferlib.core.images.make_views`."""
-        return self.config.get("test_time_augmentation", "none")
+    def calibrate(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return probabilities (n, n_classes) after the run's calibration, if it has one."""
+        ...
 
-    def predict_proba(self, images: np.ndarray, *, batch_size: int = 256) -> np.ndarray:
+    def predict_proba(self, images: np.ndarray, *, batch_size: int = 256, progress: bool = False) -> np.ndarray:
         """Return the probability of each emotion.
 
         Parameters
         ----------
         images : ndarray of shape (n, H, W, C), dtype uint8
-            Gray or RGB faces of any size, 0 to 255; color and size are brought to the model's own.
+            Gray or RGB faces of any size, 0 to 255; they are converted to the model's color and size.
         batch_size : int
-            How many images go through the model at a time.
+            Images per batch.
+        progress : bool
+            Show a progress bar.
 
         Returns
         -------
@@ -81,83 +83,173 @@ class Classifier:
         ValueError
             `images` has another shape or dtype.
         """
-        images = fit_to_model(images, image_size=self.image_size, channels=self.channels)
-        batches = [self._predict_batch(images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
-        return np.concatenate(batches) if batches else np.empty((0, len(self.class_names)), np.float32)
+        ...
 
-    def _predict_batch(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities float32 (n, n_classes) of images that already fit."""
-        views = make_views(images, self.test_time_augmentation)
-        return self.calibrate(np.mean([self._predict(view) for view in views], axis=0, dtype=np.float32))
+
+class _Base:
+    """What all classifiers share."""
+
+    def __init__(self, run: Run, config: RunConfig) -> None:
+        self.run = run
+        self.config = config
+        self.name = config.model
+        self.class_names = config.class_names
+        self.image_size = config.image_size
+        self.channels = config.channels
 
     def calibrate(self, probabilities: np.ndarray) -> np.ndarray:
-        """Probabilities as the run's calibration makes them; those of a run without one are left as they are."""
-        calibration = self.config.get("calibration")
-        return probabilities if calibration is None else scale_logits(probabilities, **calibration)
+        """Return probabilities (n, n_classes) after the run's calibration, if it has one."""
+        calibration = self.config.calibration
+        return probabilities if calibration is None else calibration.apply(probabilities)
 
 
-class Ensemble(Classifier):
-    """Several trained models whose probabilities are averaged; to its users a `Classifier` like any other.
+class _SingleModel(_Base, ABC):
+    """A classifier with one model file."""
+
+    def predict_proba(self, images: np.ndarray, *, batch_size: int = 256, progress: bool = False) -> np.ndarray:
+        """Return the probability of each emotion; see `Classifier.predict_proba`."""
+        images = fit_to_model(images, image_size=self.image_size, channels=self.channels)
+        probabilities = np.empty((len(images), len(self.class_names)), np.float32)
+        starts = range(0, len(images), batch_size)
+        for start in progress_bar(starts, desc="predict", unit="batch", delay=1, disable=not progress):
+            views = make_views(images[start : start + batch_size], self.config.test_time_augmentation)
+            probabilities[start : start + batch_size] = self.calibrate(_mean([self._predict(view) for view in views]))
+        return probabilities
+
+    @abstractmethod
+    def _predict(self, images: np.ndarray) -> np.ndarray:
+        """Return the model's own probabilities (n, n_classes) for uint8 images (n, H, W, C) of its size and color."""
+
+
+class OnnxClassifier(_SingleModel):
+    """A network on ONNX Runtime."""
+
+    def __init__(self, run: Run, config: RunConfig, n_threads: int = 0) -> None:
+        super().__init__(run, config)
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = n_threads
+        path = str(run.path / ONNX_MODEL)
+        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._input = self._session.get_inputs()[0].name
+
+    def _predict(self, images: np.ndarray) -> np.ndarray:
+        return np.asarray(self._session.run(None, {self._input: images.astype(np.float32)})[0])
+
+
+class KerasClassifier(_SingleModel):
+    """A network in Keras."""
+
+    def __init__(self, run: Run, config: RunConfig) -> None:
+        super().__init__(run, config)
+        self._model = load_keras_model(run)
+        # Keras builds its prediction function at the first call.
+        self._lock = threading.Lock()
+
+    def _predict(self, images: np.ndarray) -> np.ndarray:
+        with self._lock:
+            return np.asarray(self._model.predict_on_batch(images.astype(np.float32)))
+
+
+class SklearnClassifier(_SingleModel):
+    """A scikit-learn pipeline."""
+
+    def __init__(self, run: Run, config: RunConfig) -> None:
+        super().__init__(run, config)
+        self._pipeline = load_pipeline(run)
+
+    def _predict(self, images: np.ndarray) -> np.ndarray:
+        # scikit-learn has no column for a class without training images.
+        probabilities = np.zeros((len(images), len(self.class_names)), np.float32)
+        probabilities[:, self._pipeline.classes_] = self._pipeline.predict_proba(images)
+        return probabilities
+
+
+class Ensemble(_Base):
+    """The mean of several classifiers.
 
     Attributes
     ----------
     members : tuple of Classifier
-        Each brings images to its own size and makes its own views of them.
+        Each has its own image size, test-time augmentation and calibration.
     """
 
-    def __init__(self, run_dir: Path, config: dict[str, Any], members: Sequence[Classifier]) -> None:
-        super().__init__(run_dir, config, self.predict_proba)
+    def __init__(self, run: Run, config: RunConfig, members: Sequence[Classifier]) -> None:
+        super().__init__(run, config)
         self.members = tuple(members)
 
-    def predict_proba(self, images: np.ndarray, *, batch_size: int = 256) -> np.ndarray:
+    def predict_proba(self, images: np.ndarray, *, batch_size: int = 256, progress: bool = False) -> np.ndarray:
         """Return the mean of the members' probabilities; see `Classifier.predict_proba`."""
-        members = [member.predict_proba(images, batch_size=batch_size) for member in self.members]
-        return self.calibrate(np.mean(members, axis=0, dtype=np.float32))
+        parts = [member.predict_proba(images, batch_size=batch_size, progress=progress) for member in self.members]
+        return self.calibrate(_mean(parts))
+
+
+def _mean(probabilities: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the mean of several arrays of probabilities (n, n_classes), float32."""
+    return np.asarray(np.mean(probabilities, axis=0, dtype=np.float32))
 
 
 def load_classifier(
-    run_dir: str | Path | None = None, *, test_time_augmentation: str | None = None, n_threads: int = 0
+    run: str | os.PathLike[str] | None = None,
+    *,
+    calibrated: bool = True,
+    test_time_augmentation: TestTimeAugmentation | None = None,
+    n_threads: int = 0,
 ) -> Classifier:
     """Load a run's model for prediction.
 
     Parameters
     ----------
-    run_dir : path, optional
-        A run's folder; the delivered model's when None.
+    run : path or Run, optional
+        A run folder; the pretrained model when None.
+    calibrated : bool
+        Apply the run's calibration. Members of an ensemble always apply their own.
     test_time_augmentation : {"none", "flip", "ten_crop"}, optional
-        Views to average instead of those that the run's configuration names, for an ensemble in each member.
+        Used instead of the run's own, for an ensemble in each member.
     n_threads : int
-        Of ONNX Runtime; 0 leaves it the choice.
+        Threads of ONNX Runtime; 0 lets it choose.
 
     Raises
     ------
     ArtifactError
-        The folder is missing, incomplete or damaged, or holds what may not be loaded.
+        The folder is missing, incomplete or damaged, or contains something that must not be loaded.
+    OptionError
+        `test_time_augmentation` is unknown.
     """
-    run_dir = pretrained_run_dir() if run_dir is None else Path(run_dir)
-    config = read_config(run_dir)
+    run = Run(pretrained_run_dir() if run is None else run)
+    config = run.config
     if test_time_augmentation is not None:
-        config = {**config, "test_time_augmentation": test_time_augmentation}
-    if (run_dir / MEMBERS).is_dir():
-        if config.get("status") == "training":
-            raise ArtifactError(f"{run_dir} is not complete; is its training still to be finished (--resume)?")
-        # A hidden one is a copy that was interrupted.
-        folders = sorted((run_dir / MEMBERS).glob("[0-9]*"), key=lambda folder: int(folder.name.split("-")[0]))
-        options = {"test_time_augmentation": test_time_augmentation, "n_threads": n_threads}
-        members = [load_classifier(folder, **options) for folder in folders]
-        return Ensemble(run_dir, config, members)
-    for file_name, load in zip(MODEL_FILES, (_load_onnx, _load_keras, _load_skops), strict=True):
-        path = run_dir / file_name
-        if path.exists():
-            try:
-                return Classifier(run_dir, config, load(path, len(config["class_names"]), n_threads))
-            # Each library has its own kinds of error for a damaged file.
-            except Exception as error:
-                raise ArtifactError(f"{path} cannot be loaded ({error}).") from error
-    raise ArtifactError(f"{run_dir} holds no model; is its training still to be finished (--resume)?")
+        if test_time_augmentation not in VIEWS:
+            raise OptionError(
+                f"test_time_augmentation: expected one of {', '.join(VIEWS)}, got {test_time_augmentation!r}."
+            )
+        config = replace(config, test_time_augmentation=test_time_augmentation)
+    if not calibrated:
+        config = replace(config, calibration=None)
+    if (run.path / MEMBERS).is_dir():
+        if config.status == "training":
+            raise ArtifactError(f"{run.path} is not complete; finish its training with --resume.")
+        members = [
+            load_classifier(member, test_time_augmentation=test_time_augmentation, n_threads=n_threads)
+            for member in run.members
+        ]
+        return Ensemble(run, config, members)
+    path = run.model_file
+    if path is None:
+        raise ArtifactError(f"{run.path} contains no model; finish its training with --resume.")
+    try:
+        if path.name == ONNX_MODEL:
+            return OnnxClassifier(run, config, n_threads)
+        return KerasClassifier(run, config) if path.name == KERAS_MODEL else SklearnClassifier(run, config)
+    except ArtifactError:
+        raise
+    # Each library has its own errors for a damaged file.
+    except Exception as error:
+        raise ArtifactError(f"{path} cannot be loaded ({error}).") from error
 
 
-def load_keras_model(run_dir: str | Path) -> Any:
+def load_keras_model(run: str | os.PathLike[str]) -> "keras.Model":
     """Return a run's network as a Keras model, for further training or gradients.
 
     Raises
@@ -165,53 +257,33 @@ def load_keras_model(run_dir: str | Path) -> Any:
     ArtifactError
         The run has none.
     """
-    path = Path(run_dir) / KERAS_MODEL
-    if not path.exists():
-        raise ArtifactError(f"{run_dir} has no Keras network ({KERAS_MODEL}).")
+    path = _require(run, KERAS_MODEL, "Keras network")
     return import_keras().saving.load_model(path, compile=False, safe_mode=True)
 
 
-def load_pipeline(run_dir: str | Path) -> Any:
-    """Return a run's scikit-learn pipeline, to look into its steps.
+def load_pipeline(run: str | os.PathLike[str]) -> "Pipeline":
+    """Return a run's scikit-learn pipeline.
 
     Raises
     ------
     ArtifactError
-        The run has none.
+        The run has none, or it was trained by a version of ferlib whose classes have moved.
     """
-    path = Path(run_dir) / SKOPS_MODEL
-    if not path.exists():
-        raise ArtifactError(f"{run_dir} has no scikit-learn pipeline ({SKOPS_MODEL}).")
+    path = _require(run, SKOPS_MODEL, "scikit-learn pipeline")
     import skops.io
 
-    return skops.io.load(path, trusted=list(_TRUSTED))
+    moved = [
+        name for name in skops.io.get_untrusted_types(file=path) if name.startswith("ferlib.") and name not in _TRUSTED
+    ]
+    if moved:
+        raise ArtifactError(f"{path} was trained by another version of ferlib ({moved[0]}); train the model again.")
+    pipeline: Any = skops.io.load(path, trusted=list(_TRUSTED))
+    return pipeline
 
 
-def _load_onnx(path: Path, n_classes: int, n_threads: int) -> Callable[[np.ndarray], np.ndarray]:  # noqa: ARG001
-    """Return the prediction of an ONNX network: uint8 (n, H, W, C) to (n, n_classes)."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = n_threads
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda images: session.run(None, {name: images.astype(np.float32)})[0]
-
-
-def _load_keras(path: Path, n_classes: int, n_threads: int) -> Callable[[np.ndarray], np.ndarray]:  # noqa: ARG001
-    """Return the prediction of a Keras network: uint8 (n, H, W, C) to (n, n_classes)."""
-    model = load_keras_model(path.parent)
-    return lambda images: np.asarray(model.predict_on_batch(images.astype(np.float32)))
-
-
-def _load_skops(path: Path, n_classes: int, n_threads: int) -> Callable[[np.ndarray], np.ndarray]:  # noqa: ARG001
-    """Return the prediction of a scikit-learn pipeline: uint8 (n, H, W, C) to (n, n_classes)."""
-    pipeline = load_pipeline(path.parent)
-
-    def predict(images: np.ndarray) -> np.ndarray:
-        # A class without a training image has no column in scikit-learn; here its probability is 0.
-        probabilities = np.zeros((len(images), n_classes), np.float32)
-        probabilities[:, pipeline.classes_] = pipeline.predict_proba(images)
-        return probabilities
-
-    return predict
+def _require(run: str | os.PathLike[str], file_name: str, what: str) -> Path:
+    """Return the path of a run's file, which must exist."""
+    path = Run(run).path / file_name
+    if not path.exists():
+        raise ArtifactError(f"{path.parent} has no {what} ({file_name}).")
+    return path

@@ -287,7 +287,7 @@ def _upgrade(record: dict[str, Any]) -> dict[str, Any]:
         "model_options": _rename(record.get("model_options", {}), _OLD_MODEL_OPTIONS),
         "training": _rename(record.get("training", {}), _OLD_TRAINING_OPTIONS),
         "image_counts": data.get("pictures", {}),
-        "init_from": record.get("start"),
+        "init_from": record.get("init_from") or record.get("start"),
         "votes": votes and votes["sha256"],
     }
 

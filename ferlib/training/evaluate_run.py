@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ferlib.core.errors import DataError
-from ferlib.core.files import write_json, write_text
+from ferlib.core.files import write_json
 from ferlib.data import ImageDataset
 from ferlib.evaluation import best_epoch, evaluate_predictions, measure_robustness
 from ferlib.evaluation.calibration import fit_calibration
@@ -19,14 +20,14 @@ from ferlib.runs.classifier import load_classifier
 from ferlib.runs.folder import (
     CONFIG,
     MEMBERS,
-    METRICS,
-    MODEL_CARD,
     MODEL_FILES,
+    Run,
     pretrained_run_dir,
     read_config,
     read_history,
     read_metrics,
 )
+from ferlib.runs.records import Metrics
 from ferlib.training.recipes import default_options
 
 #: What the project has tried, and what came of it.
@@ -40,9 +41,7 @@ _MEASURES = ("MB", "seconds", "s/epoch", *(name for name in _COLUMNS if name.sta
 _COUNTS = ("parameters", "epochs", "best epoch")
 
 
-def record_metrics(
-    run_dir: str | Path, dataset: ImageDataset, *, robustness: bool = False
-) -> dict[str, dict[str, Any]]:
+def record_metrics(run_dir: str | Path, dataset: ImageDataset, *, robustness: bool = False) -> dict[str, Metrics]:
     """Calibrate a finished run on val, measure it on val and test, and write what was found into its folder.
 
     That is the calibration in ``config.json``, ``metrics.json`` and ``model_card.md``.
@@ -69,9 +68,11 @@ def record_metrics(
             y_proba = classifier.predict_proba(part.images)
             metrics[split] = evaluate_predictions(part.labels, y_proba, classifier.class_names)
             if robustness and split == "test":
-                metrics[split]["robustness"] = measure_robustness(classifier.predict_proba, part.images, part.labels)
-    write_json(Path(run_dir) / METRICS, metrics)
-    write_text(Path(run_dir) / MODEL_CARD, write_model_card(classifier.config, metrics, read_history(run_dir)))
+                accuracies = measure_robustness(classifier.predict_proba, part.images, part.labels)
+                metrics[split] = replace(metrics[split], robustness=accuracies)
+    run = Run(run_dir)
+    run.write_metrics(metrics)
+    run.write_card(write_model_card(classifier.config, metrics, run.history))
     return metrics
 
 
@@ -90,9 +91,8 @@ def _calibrate(run_dir: Path, dataset: ImageDataset) -> None:
     training = config.get("training", {})
     treated = training.get("resample", "none") != "none" or training.get("class_weight", "none") != "none"
     y_proba = load_classifier(run_dir).predict_proba(val.images)
-    scales, biases = fit_calibration(val.labels, y_proba, per_class=not treated)
-    calibration = {"scales": scales.round(4).tolist(), "biases": biases.round(4).tolist()}
-    write_json(run_dir / CONFIG, {**config, "calibration": calibration})
+    calibration = fit_calibration(val.labels, y_proba, per_class=not treated)
+    write_json(run_dir / CONFIG, {**config, "calibration": asdict(calibration)})
 
 
 def find_runs(folder: str | Path, class_names: Sequence[str]) -> list[Path]:

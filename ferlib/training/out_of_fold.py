@@ -42,7 +42,7 @@ def predict_out_of_fold(classifier: Classifier, images: np.ndarray) -> np.ndarra
         return classifier.calibrate(np.mean(members, axis=0, dtype=np.float32))
     probabilities = np.empty((len(images), len(classifier.class_names)), np.float32)
     unknown = np.ones(len(images), bool)
-    path = classifier.run_dir / OUT_OF_FOLD
+    path = classifier.run.path / OUT_OF_FOLD
     if path.exists():
         with np.load(path) as kept:
             rows = {digest: row for row, digest in enumerate(kept["digests"])}

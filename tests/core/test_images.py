@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from ferlib.core.errors import ImageError
-from ferlib.core.images import crop, decode_image, fit_to_model, make_views, read_image, resize, to_gray, to_rgb
+from ferlib.core.images import crop, decode_image, fit_to_model, read_image, resize, to_gray, to_rgb
 
 
 def encode(image, kind="PNG", **options):
@@ -147,20 +147,3 @@ def test_crop_clips_at_the_edge_and_adds_the_margin():
 def test_rgb_of_gray_repeats_it():
     gray = np.array([[[7]]], np.uint8)
     np.testing.assert_array_equal(to_rgb(gray), [[[7, 7, 7]]])
-
-
-def test_views_are_the_image_its_mirror_and_ten_crops():
-    images = np.random.default_rng(0).integers(0, 256, (3, 48, 48, 1), dtype=np.uint8)
-    (same,) = make_views(images, "none")
-    np.testing.assert_array_equal(same, images)
-    _, mirror = make_views(images, "flip")
-    np.testing.assert_array_equal(mirror, images[:, :, ::-1])
-    crops = make_views(images, "ten_crop")
-    assert [view.shape for view in crops] == [images.shape] * 10
-    # 44 of 48 pixels: the corners of the crops are the corners of the image.
-    for view, (y, x) in zip(crops[:4], [(0, 0), (0, -1), (-1, 0), (-1, -1)], strict=True):
-        np.testing.assert_array_equal(view[:, y, x], images[:, y, x])
-    np.testing.assert_array_equal(crops[5], crops[0][:, :, ::-1])
-    assert [len(view) for view in make_views(images[:0], "ten_crop")] == [0] * 10
-    with pytest.raises(ValueError, match="none, flip, ten_crop"):
-        make_views(images, "twenty_crop")

@@ -1,9 +1,12 @@
+"""Error analysis."""
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from ferlib.evaluation import evaluate_predictions, selection_gain, tabulate_results
 from ferlib.evaluation.errors import (
+    VoteComparison,
     accuracy_by,
     compare_with_votes,
     label_issue_agreement,
@@ -15,21 +18,21 @@ from ferlib.evaluation.errors import (
 NAMES = ("a", "b", "c")
 
 
-def one_hot(codes, sure=0.8):
-    return np.where(np.eye(3)[codes] == 1, sure, (1 - sure) / 2)
+def one_hot(codes, p=0.8):
+    return np.where(np.eye(3)[codes] == 1, p, (1 - p) / 2)
 
 
-def test_answers_say_what_is_right_and_how_sure():
+def test_predictions_table():
     y_proba = np.array([[0.7, 0.2, 0.1], [0.5, 0.4, 0.1]])
     table = tabulate_predictions(["x.png", "y.png"], np.array([0, 1]), y_proba, NAMES)
-    assert table["right"].tolist() == [True, False]
+    assert table["correct"].tolist() == [True, False]
     assert table.loc[1].to_dict() == {
         **{"file": "y.png", "true": "b", "predicted": "a", "probability": 0.5},
-        **{"probability_of_true": 0.4, "right": False},
+        **{"probability_of_true": 0.4, "correct": False},
     }
 
 
-def test_images_are_measured_in_gray_levels():
+def test_image_quality_is_measured_in_gray_levels():
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (48, 48, 1), dtype=np.uint8)
     ramp = np.tile(np.linspace(0, 255, 48, dtype=np.uint8)[:, np.newaxis, np.newaxis], (1, 48, 1))
@@ -39,37 +42,36 @@ def test_images_are_measured_in_gray_levels():
     assert table["contrast"].tolist() == pytest.approx([noise.std(), ramp.std(), 0])
     assert table["sharpness"][0] > 100 * table["sharpness"][1] > 0
     assert table["sharpness"][2] == 0
-    # Contrast alone does not make an image sharper.
+    # Sharpness does not depend on contrast.
     paler = (noise // 4 + 90).astype(np.uint8)
     assert measure_image_quality(paler[np.newaxis])["sharpness"][0] == pytest.approx(table["sharpness"][0], rel=0.05)
 
 
 def test_accuracy_by_group_has_intervals():
-    right = np.array([True] * 60 + [False] * 40 + [True] * 2)
+    correct = np.array([True] * 60 + [False] * 40 + [True] * 2)
     groups = pd.Series(pd.Categorical(["low"] * 100 + ["high"] * 2, ["low", "middle", "high"]))
-    table = accuracy_by(right, groups)
+    table = accuracy_by(correct, groups)
     assert table.index.tolist() == ["low", "high"]
     assert table.loc["low", ["n", "accuracy"]].tolist() == [100, 0.6]
-    # Wilson's interval of 60 of 100, from Brown, Cai and DasGupta's formula by hand.
+    # Wilson's interval for 60 of 100, by hand.
     assert table.loc["low", ["low", "high"]].tolist() == pytest.approx([0.5020, 0.6906], abs=1e-4)
     assert table.loc["high", "low"] < 0.4
     groups[:100] = np.nan
-    assert accuracy_by(right, groups).index.tolist() == ["high"]
+    assert accuracy_by(correct, groups).index.tolist() == ["high"]
 
 
-def test_raters_side_with_model_label_or_neither():
+def test_votes_agree_with_model_label_or_neither():
     y_true = np.array([0, 0, 0, 1, 1])
-    answers = tabulate_predictions("vwxyz", y_true, one_hot([1, 1, 1, 1, 0]), NAMES)
+    predictions = tabulate_predictions("vwxyz", y_true, one_hot([1, 1, 1, 1, 0]), NAMES)
     votes = pd.DataFrame({"majority": ["b", "a", "c", "b", ""]})
-    assert compare_with_votes(answers, votes) == {
-        **{"n": 4, "model_accuracy": 0.5, "label_accuracy": 0.5},
-        **{"errors": 3, "model": 1, "label": 1, "neither": 1},
-    }
-    nobody = compare_with_votes(answers, pd.DataFrame({"majority": [""] * 5}))
-    assert (nobody["n"], nobody["model_accuracy"]) == (0, None)
+    assert compare_with_votes(predictions, votes) == VoteComparison(
+        n=4, model_accuracy=0.5, label_accuracy=0.5, errors=3, model=1, label=1, neither=1
+    )
+    empty = compare_with_votes(predictions, pd.DataFrame({"majority": [""] * 5}))
+    assert (empty.n, empty.model_accuracy) == (0, None)
 
 
-def test_wrong_labels_are_found_and_ranked():
+def test_wrong_labels_are_found():
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 3, 600)
     y_proba = rng.dirichlet([0.5] * 3, 600) * 0.4 + one_hot(truth, 0.9) * 0.6
@@ -78,12 +80,11 @@ def test_wrong_labels_are_found_and_ranked():
     labels[flipped] = (truth[flipped] + 1) % 3
     found = rank_label_issues(labels, y_proba)
     assert set(found) <= set(flipped)
-    # Half of them lie above the average that a class has to exceed.
     assert len(found) >= 10
     assert len(rank_label_issues(truth, one_hot(truth))) == 0
 
 
-def test_suspects_are_checked_by_raters():
+def test_label_issues_are_compared_with_votes():
     labels = np.array(["a"] * 10)
     majority = np.array(["b", "b", "a", ""] + ["a"] * 6)
     table = label_issue_agreement(np.array([0, 3, 1, 2]), labels, majority)
@@ -92,18 +93,18 @@ def test_suspects_are_checked_by_raters():
     assert np.isnan(label_issue_agreement(np.array([3]), labels, majority)["contradicted"].iloc[0])
 
 
-def test_a_class_without_an_image_is_never_suggested():
+def test_class_without_images_is_never_suggested():
     y_proba = np.array([[0.1, 0.1, 0.8], [0.2, 0.7, 0.1], [0.9, 0.1, 0.0]])
     assert rank_label_issues(np.array([0, 1, 0]), y_proba).tolist() == []
 
 
-def test_choosing_by_a_split_flatters_it():
+def test_selection_gain():
     history = [{"val_accuracy": value} for value in (0.2, 0.5, 0.6, 0.61, 0.66, 0.60, 0.61, 0.62)]
     assert selection_gain(history) == pytest.approx({"highest": 0.66, "typical": 0.615, "gain": 0.045})
     assert selection_gain(history[:1])["gain"] == 0
 
 
-def test_results_stand_in_one_table():
+def test_results_table_has_intervals():
     y_true = np.tile([0, 1, 2], 50)
     results = {
         "good": evaluate_predictions(y_true, one_hot(y_true), NAMES),

@@ -1,4 +1,4 @@
-"""Explanations point at what decides, for networks by gradients and for any model by covering."""
+"""Grad-CAM and occlusion maps find the decisive region."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from ferlib.evaluation.explain import average_maps, grad_cam, occlusion_maps
 
 
 def spots():
-    """Images with one bright square, in a corner each, and the corner's number."""
+    """Return images with one bright square in a corner, and the squares' positions."""
     images = np.full((8, 48, 48, 1), 60, np.uint8)
     corners = [(4, 4), (4, 32), (32, 4), (32, 32)] * 2
     for image, (y, x) in zip(images, corners, strict=True):
@@ -22,7 +22,7 @@ def spots():
 
 @pytest.fixture(scope="module")
 def network():
-    """A network whose class 1 is how bright the brightest places are: convolution, pooling, dropout, dense."""
+    """Return a network whose class 1 responds to bright regions: convolution, pooling, dropout, dense."""
     keras = import_keras()
     inputs = keras.Input((48, 48, 1))
     x = keras.layers.Rescaling(1 / 255)(inputs)
@@ -38,7 +38,7 @@ def network():
     return model
 
 
-def test_the_gradient_points_at_what_speaks_for_the_class(network):
+def test_grad_cam_finds_the_decisive_region(network):
     images, corners = spots()
     before = network.get_weights()
     maps = grad_cam(network, images, np.ones(8, int), batch_size=3)
@@ -50,28 +50,13 @@ def test_the_gradient_points_at_what_speaks_for_the_class(network):
         assert cam.max() == 1
     for ours, theirs in zip(before, network.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    # Nothing bright speaks for the other class: its weights are zero.
+    # The other class has zero weights.
     assert grad_cam(network, images, np.zeros(8, int)).max() == 0
-    by_threes = grad_cam(network, images, np.ones(8, int), batch_size=3)
-    np.testing.assert_allclose(by_threes, grad_cam(network, images, np.ones(8, int)), atol=1e-5)
+    np.testing.assert_allclose(maps, grad_cam(network, images, np.ones(8, int)), atol=1e-5)
     assert grad_cam(network, images[:0], np.ones(0, int)).shape[0] == 0
 
 
-def test_the_gradient_is_that_of_the_logit(network):
-    from ferlib.evaluation.explain import _cut, _prepare_gradients
-
-    images, _ = spots()
-    features, head = _cut(network, "conv")
-    activations = np.asarray(features.predict_on_batch(images.astype(np.float32)))
-    find_gradients = _prepare_gradients(head, activations.shape)
-    find_gradients(activations, np.zeros(8, int))  # what was asked before leaves nothing behind
-    gradients = find_gradients(activations, np.ones(8, int))
-    # The mean over 12 x 12 places, times the weights of the dense layer.
-    expected = np.broadcast_to(np.float32([30 / 144, 0]), gradients.shape)
-    np.testing.assert_allclose(gradients, expected, rtol=1e-4, atol=1e-6)
-
-
-def test_covering_finds_the_same_without_a_gradient(network):
+def test_occlusion_maps_find_the_decisive_region(network):
     images, corners = spots()
     predict = lambda images: np.asarray(network.predict_on_batch(images.astype(np.float32)))  # noqa: E731
     maps = occlusion_maps(predict, images, np.ones(8, int), progress=False)
@@ -79,22 +64,24 @@ def test_covering_finds_the_same_without_a_gradient(network):
         assert lost[y : y + 12, x : x + 12].mean() > 5 * np.abs(np.delete(lost, np.s_[y - 4 : y + 16], axis=0)).mean()
 
 
-def test_maps_are_averaged_by_class():
+def test_maps_are_averaged_per_class():
     maps = np.stack([np.full((2, 2), value, np.float32) for value in (1, 3, 10)])
     means = average_maps(maps, np.array([0, 0, 2]), 3)
     assert means[:, 0, 0].tolist() == [2, 0, 10]
 
 
 @pytest.mark.slow
-def test_gradients_are_the_same_on_jax(tmp_path, network):
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_grad_cam_agrees_between_backends(backend, tmp_path, network):
+    pytest.importorskip(backend)
     images, _ = spots()
     network.save(tmp_path / "model.keras")
     np.save(tmp_path / "images.npy", images)
     code = (
-        "import numpy as np, sys; from ferlib.runs.folder import load_keras_model; "
+        "import numpy as np, sys; from ferlib.runs.classifier import load_keras_model; "
         "from ferlib.evaluation.explain import grad_cam; folder = sys.argv[1]; "
         "maps = grad_cam(load_keras_model(folder), np.load(folder + '/images.npy'), np.ones(8, int)); "
         "np.save(folder + '/maps.npy', maps)"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=os.environ | {"KERAS_BACKEND": "jax"}, check=True)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=os.environ | {"KERAS_BACKEND": backend}, check=True)
     np.testing.assert_allclose(np.load(tmp_path / "maps.npy"), grad_cam(network, images, np.ones(8, int)), atol=1e-3)

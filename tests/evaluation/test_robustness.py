@@ -1,13 +1,14 @@
-"""Images are moved as the names say, and accuracies are those of the moved images."""
+"""Transforms and corruptions of images, and accuracy under them."""
 
 import numpy as np
 import pytest
 
+from ferlib.evaluation.markdown import robustness_rows
 from ferlib.evaluation.robustness import (
     CORRUPTIONS,
     TRANSFORMS,
+    Transform,
     corrupt_images,
-    describe_robustness,
     measure_corruptions,
     measure_robustness,
     transform_images,
@@ -15,14 +16,14 @@ from ferlib.evaluation.robustness import (
 
 
 def spot(row, column):
-    """An image of 48 x 48 with one bright spot."""
+    """Return an image of 48 x 48 pixels with one bright spot."""
     image = np.zeros((1, 48, 48, 1), np.uint8)
     image[0, row - 1 : row + 2, column - 1 : column + 2] = 255
     return image
 
 
-def centre(image):
-    """The spot's row and column."""
+def center(image):
+    """Return the spot's row and column."""
     rows, columns = np.indices((48, 48))
     weight = image[0, ..., 0].astype(float)
     return (weight * rows).sum() / weight.sum(), (weight * columns).sum() / weight.sum()
@@ -35,42 +36,42 @@ def centre(image):
         ("shift 4 px down", (17.5, 23.5)),
         ("scale 0.85", (15.0, 23.5)),
         ("scale 1.15", (12.0, 23.5)),
-        # A spot ten pixels above the centre goes to the left when the image turns to the left.
+        # A spot 10 pixels above the center moves to the left when the image is rotated to the left.
         ("rotate 12° left", (23.5 - 10 * np.cos(np.deg2rad(12)), 23.5 - 10 * np.sin(np.deg2rad(12)))),
         ("rotate 12° right", (23.5 - 10 * np.cos(np.deg2rad(12)), 23.5 + 10 * np.sin(np.deg2rad(12)))),
     ],
 )
-def test_a_spot_goes_where_the_name_says(name, expected):
-    # Between rows 13 and 14, columns 23 and 24: ten pixels above the centre of the image.
+def test_transforms_move_a_spot(name, expected):
+    # Between rows 13 and 14, columns 23 and 24: 10 pixels above the center of the image.
     image = np.maximum(np.maximum(spot(13, 23), spot(14, 24)), np.maximum(spot(13, 24), spot(14, 23)))
-    assert centre(image) == pytest.approx((13.5, 23.5))
-    assert centre(transform_images(image, TRANSFORMS[name])) == pytest.approx(expected, abs=0.15)
+    assert center(image) == pytest.approx((13.5, 23.5))
+    assert center(transform_images(image, TRANSFORMS[name])) == pytest.approx(expected, abs=0.15)
 
 
-def test_the_edge_is_repeated_and_color_stays():
+def test_transforms_repeat_the_edge():
     image = np.full((2, 48, 48, 3), (10, 20, 30), np.uint8)
-    for change in TRANSFORMS.values():
-        np.testing.assert_array_equal(transform_images(image, change), image)
-    assert transform_images(image[:0], (4, 0, 1, 0)).shape == (0, 48, 48, 3)
+    for transform in TRANSFORMS.values():
+        np.testing.assert_array_equal(transform_images(image, transform), image)
+    assert transform_images(image[:0], Transform(right=4)).shape == (0, 48, 48, 3)
 
 
-def test_a_model_that_looks_at_one_place_is_found_out():
+def test_robustness_of_model_that_uses_one_pixel():
     images = np.concatenate([spot(24, 24), np.zeros((1, 48, 48, 1), np.uint8)] * 5)
     labels = np.array([1, 0] * 5)
 
-    def looks_at_the_centre(images):
+    def uses_the_center(images):
         bright = images[:, 24, 24, 0] > 127
         return np.stack([~bright, bright], axis=1).astype(float)
 
-    accuracies = measure_robustness(looks_at_the_centre, images, labels)
+    accuracies = measure_robustness(uses_the_center, images, labels)
     assert accuracies["upright"] == 1
     assert accuracies["shift 4 px left"] == 0.5
     assert accuracies["scale 1.15"] == 1
-    assert ("shift 4 px left", "50.00%", "-50.00 points") in describe_robustness(accuracies)
+    assert ("shift 4 px left", "50.00%", "-50.00 points") in robustness_rows(accuracies)
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_images_are_spoiled_the_more_the_stronger(name, drawn_faces):
+def test_stronger_corruptions_change_more(name, drawn_faces):
     images = drawn_faces.images[:20]
     distances = [
         np.abs(corrupt_images(images, name, strength).astype(int) - images).mean() for strength in CORRUPTIONS[name]
@@ -82,14 +83,14 @@ def test_images_are_spoiled_the_more_the_stronger(name, drawn_faces):
     assert corrupt_images(color, name, CORRUPTIONS[name][0]).shape == color.shape
 
 
-def test_corruptions_do_what_they_say():
+def test_corruptions_by_hand():
     gray = np.full((50, 40, 40, 1), 100, np.uint8)
     assert (corrupt_images(gray, "darker", 0.5) == 50).all()
     assert corrupt_images(gray, "noise", 10).std() == pytest.approx(10, rel=0.03)
     covered = corrupt_images(gray, "occlusion", 0.25)
     assert ((covered == 128).sum(axis=(1, 2, 3)) == 100).all()
     assert (corrupt_images(gray, "blur", 2) == 100).all()
-    # Of stripes as wide as a pixel, half the pixels keep nothing.
+    # Stripes of one pixel vanish at half the size.
     stripes = np.tile(np.array([0, 200], np.uint8), (1, 48, 24))[..., np.newaxis]
     assert (corrupt_images(stripes, "small face", 0.5) == 100).all()
     assert corrupt_images(gray, "small face", 0.01).shape == gray.shape
@@ -97,15 +98,15 @@ def test_corruptions_do_what_they_say():
         corrupt_images(gray, "rain", 1)
 
 
-def test_accuracies_fall_where_images_are_spoiled(drawn_faces):
+def test_accuracy_falls_with_corruption():
     images = np.concatenate([spot(24, 24), np.zeros((1, 48, 48, 1), np.uint8)] * 20)
     labels = np.array([1, 0] * 20)
 
-    def looks_for_light(images):
+    def uses_brightness(images):
         bright = images.max(axis=(1, 2, 3)) > 160
         return np.stack([~bright, bright], axis=1).astype(float)
 
-    table = measure_corruptions(looks_for_light, images, labels).set_index(["corruption", "level"])["accuracy"]
+    table = measure_corruptions(uses_brightness, images, labels).set_index(["corruption", "level"])["accuracy"]
     assert len(table) == 6 * len(CORRUPTIONS)
     assert table["darker"].tolist() == [1, 1, 1, 0.5, 0.5, 0.5]
     assert table["rotation"].tolist() == [1] * 6

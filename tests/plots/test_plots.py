@@ -1,4 +1,4 @@
-"""Figures show what they are given."""
+"""Figures show their data, in a style that does not leak."""
 
 import sys
 import types
@@ -28,7 +28,7 @@ def metrics():
     return evaluate_predictions(rng.integers(0, 7, 90), rng.dirichlet(np.ones(7), 90), EMOTIONS)
 
 
-def test_treatments_have_a_row_of_panels_a_model():
+def test_treatments_have_a_row_of_panels_per_model():
     rows = [
         {"model": model, "treatment": name, "seeds": 3, "rarest": "disgust"}
         | {key: value for figure in FIGURES for key, value in ((figure, 0.1 * number), (f"± {figure}", 0.02))}
@@ -36,16 +36,16 @@ def test_treatments_have_a_row_of_panels_a_model():
         for number, name in enumerate(TREATMENTS, 1)
     ]
     axes = plots.plot_treatments(pd.DataFrame(rows)).axes
-    assert [ax.get_title() for ax in axes[:4]] == [
+    assert [ax.get_title(loc="left") for ax in axes[:4]] == [
         "accuracy", "macro-F1", "recall of disgust", "precision of disgust",
     ]  # fmt: skip
     assert [axes[0].get_ylabel(), axes[4].get_ylabel()] == ["compact_cnn", "bovw"]
     assert [label.get_text() for label in axes[0].get_yticklabels()] == list(TREATMENTS)
-    # The dotted line stands where nothing was done.
+    # The dotted line marks the baseline.
     assert axes[0].lines[0].get_xdata()[0] == pytest.approx(0.1)
 
 
-def test_class_counts_are_written_at_the_bars():
+def test_class_counts_label_the_bars():
     counts = pd.DataFrame({"train": range(10, 80, 10), "test": range(1, 8)}, index=EMOTIONS)
     ax = plots.plot_class_counts(counts)
     assert [label.get_text() for label in ax.get_yticklabels()] == list(EMOTIONS)
@@ -57,31 +57,31 @@ def test_confusion_matrix_shows_counts_and_shares(metrics):
     texts = [text.get_text() for text in ax.texts]
     assert len(texts) == 49
     counts = [int(text.split("\n")[1]) for text in texts]
-    np.testing.assert_array_equal(np.reshape(counts, (7, 7)), metrics["confusion_matrix"])
+    np.testing.assert_array_equal(np.reshape(counts, (7, 7)), metrics.confusion_matrix)
 
 
-def test_history_marks_the_chosen_epoch():
+def test_history_marks_the_best_epoch():
     rows = [
         {"epoch": e, "loss": 2 - a, "accuracy": a, "val_loss": 2 - a, "val_accuracy": a}
         for e, a in ((1, 0.3), (2, 0.6), (3, 0.5))
     ]
     figure = plots.plot_history(rows, title="a model")
-    assert "chosen: epoch 2" in [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
+    assert "best: epoch 2" in [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
 
 
-def test_faces_have_a_title_each():
+def test_each_face_has_a_title():
     figure = plots.plot_faces(np.zeros((3, 8, 8, 1), np.uint8), ["a", "b", "c"], columns=2)
     assert [ax.get_title() for ax in figure.axes] == ["a", "b", "c", ""]
 
 
-def test_recalls_and_light_draw_every_class(metrics, tmp_path):
+def test_recalls_and_brightness_show_every_class(metrics, tmp_path):
     ax = plots.plot_recalls({"one": metrics, "two": metrics})
     assert [label.get_text() for label in ax.get_xticklabels()] == list(EMOTIONS)
     images = np.random.default_rng(0).integers(0, 256, (70, 8, 8, 1), dtype=np.uint8)
     figure = plots.plot_brightness(images, np.arange(70) % 7, EMOTIONS)
-    path = plots.save_figure(figure, tmp_path, "light")
+    path = plots.save_figure(figure, tmp_path, "brightness")
     assert path.read_bytes().startswith(b"\x89PNG")
-    assert plots.save_figure(figure, "", "light") is None
+    assert plots.save_figure(figure, "", "brightness") is None
 
 
 def test_reliability_shows_filled_bins_only():
@@ -94,13 +94,13 @@ def test_reliability_shows_filled_bins_only():
     assert set(accuracy) <= {0, 1}
 
 
-def test_reliability_leaves_out_bins_of_hardly_any_images():
+def test_reliability_omits_nearly_empty_bins():
     y_proba = np.repeat([[0.9, 0.1], [0.6, 0.4]], [300, 2], axis=0)
     ax = plots.plot_reliability({"a model": tabulate_reliability(np.zeros(302, int), y_proba)})
     np.testing.assert_allclose(ax.lines[1].get_xdata(), [0.9])
 
 
-def test_reliability_of_many_models_leaves_none_out():
+def test_reliability_shows_many_models():
     table = tabulate_reliability(np.zeros(300, int), np.repeat([[0.9, 0.1], [0.6, 0.4]], 150, axis=0))
     names = [f"model {number}" for number in range(9)]
     ax = plots.plot_reliability(dict.fromkeys(names, table))
@@ -109,7 +109,7 @@ def test_reliability_of_many_models_leaves_none_out():
     assert len(styles) == len(names)
 
 
-def test_curves_leave_out_a_class_without_images():
+def test_curves_omit_a_class_without_images():
     rng = np.random.default_rng(0)
     y_true = rng.integers(1, 7, 200)
     y_proba = rng.dirichlet(np.ones(7), 200)
@@ -120,7 +120,7 @@ def test_curves_leave_out_a_class_without_images():
         assert names == list(EMOTIONS[1:])
 
 
-def test_corruptions_have_a_panel_each():
+def test_each_corruption_has_a_panel():
     table = pd.DataFrame(
         [
             {"corruption": name, "level": level, "strength": level or np.nan, "accuracy": 0.7 - 0.1 * level}
@@ -129,11 +129,11 @@ def test_corruptions_have_a_panel_each():
         ]
     )
     panels = [ax for ax in plots.plot_corruptions(table).axes if ax.axison]
-    assert [ax.get_title() for ax in panels] == ["blur", "noise", "rotation"]
+    assert [ax.get_title(loc="left") for ax in panels] == ["blur", "noise", "rotation"]
     assert [label.get_text() for label in panels[0].get_xticklabels()] == ["none", "1", "2", "3", "4", "5"]
 
 
-def test_maps_lie_over_faces():
+def test_heatmaps_cover_faces():
     figure = plots.plot_heatmaps(np.zeros((3, 8, 8, 1)), np.random.default_rng(0).random((3, 8, 8)), ["a", "b", "c"])
     assert [len(ax.images) for ax in figure.axes] == [2, 2, 2]
     assert [ax.get_title() for ax in figure.axes] == ["a", "b", "c"]
@@ -144,7 +144,7 @@ HISTORY = [
 ]
 
 
-def test_curves_grow_in_a_notebook(monkeypatch):
+def test_live_curves_update_in_a_notebook(monkeypatch):
     shown = []
 
     class Handle:
@@ -165,8 +165,16 @@ def test_curves_grow_in_a_notebook(monkeypatch):
     assert plt.get_fignums() == []
 
 
-def test_no_curves_where_nobody_would_see_them(monkeypatch):
+def test_live_curves_draw_nothing_outside_notebooks(monkeypatch):
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
     monkeypatch.setattr("IPython.display.display", lambda *_, **__: pytest.fail("drawn"))
     plots.LiveCurves()(HISTORY)
     assert plt.get_fignums() == []
+
+
+def test_style_does_not_leak(metrics):
+    before = dict(plt.rcParams)
+    ax = plots.plot_confusion_matrix(metrics, title="a model")
+    assert not ax.spines["top"].get_visible()
+    assert ax.get_title(loc="left") == "a model"
+    assert dict(plt.rcParams) == before

@@ -44,7 +44,7 @@ def test_probabilities_are_calibrated_on_val(words_run, drawn_faces, tmp_path):
     for name, values in read_config(words_run)["calibration"].items():
         assert values == pytest.approx(calibration[name], abs=1e-3)
     assert read_metrics(words_run)["val"]["log_loss"] == pytest.approx(before["val"]["log_loss"], abs=1e-3)
-    assert "calibrated by a scale and a bias a class, fitted on val" in (words_run / "model_card.md").read_text()
+    assert "calibrated by a scale and a bias per class, fitted on val" in (words_run / "model_card.md").read_text()
 
 
 def test_calibration_does_not_undo_a_treatment_of_imbalance(drawn_faces, tmp_path):
@@ -56,7 +56,7 @@ def test_calibration_does_not_undo_a_treatment_of_imbalance(drawn_faces, tmp_pat
     after = load_classifier(run_dir).predict_proba(images)
     np.testing.assert_array_equal(after.argmax(axis=1), before.argmax(axis=1))
     assert np.abs(after - before).max() > 1e-3
-    assert "calibrated by a temperature, fitted on val" in (run_dir / "model_card.md").read_text()
+    assert "calibrated by one temperature, fitted on val" in (run_dir / "model_card.md").read_text()
 
 
 def without_calibration(run_dir, folder):

@@ -92,7 +92,7 @@ def test_the_same_data_under_another_name_resume(cnn_run, drawn_faces):
     renamed = dataclasses.replace(drawn_faces, info=dataclasses.replace(drawn_faces.info, path="renamed.zip"))
     options = TrainingOptions.from_config(read_config(cnn_run)["training"])
     resumed = train_model("compact_cnn", renamed, cnn_run, options, model_options=SMALL, resume=True)
-    assert load_classifier(resumed).config["data"]["path"] == "drawn"
+    assert load_classifier(resumed).config.data.path == "drawn"
 
 
 def test_a_run_is_not_resumed_with_other_options(cnn_run, drawn_faces):
