@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ferlib.core.console import progress_bar
-from ferlib.data.layouts.expw import read_labelled_photos
+from ferlib.data.layouts.expw import read_labeled_photos
 from ferlib.evaluation.intervals import wilson_interval
 from ferlib.faces import DETECTORS, Face, match_box
 from ferlib.inference import EmotionRecognizer, write_image
@@ -61,21 +61,22 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
     n_faces = n_found = 0
     labels: list[int] = []
     for_peer = []
-    for photo, faces in progress_bar(read_labelled_photos(args.data, sample_size=args.photos), unit="photo"):
-        found = finder.detector.detect(photo)
-        matches = [match_box(found, box) for box, _ in faces]
+    for photo in progress_bar(read_labeled_photos(args.data, sample_size=args.photos), unit="photo"):
+        image, faces = photo.image, photo.faces
+        found = finder.detector.detect(image)
+        matches = [match_box(found, face.box) for face in faces]
         n_faces += len(faces)
         n_found += sum(match is not None for match in matches)
-        labels += [label for _, label in faces]
+        labels += [face.label for face in faces]
         if args.peer:
-            for_peer.append({"file": f"{len(for_peer)}.png", "boxes": [list(map(int, box)) for box, _ in faces]})
-            write_image(folder / for_peer[-1]["file"], photo)
+            for_peer.append({"file": f"{len(for_peer)}.png", "boxes": [list(map(int, face.box)) for face in faces]})
+            write_image(folder / for_peer[-1]["file"], image)
         for margin, recognizer in zip(MARGINS, recognizers, strict=True):
-            own = recognizer.predict_faces(photo, [Face(box, 1.0) for box, _ in faces]).argmax(axis=1)
-            right[margin, "own"] += [bool(code == label) for code, (_, label) in zip(own, faces, strict=True)]
-            for match, (_, label) in zip(matches, faces, strict=True):
-                answer = None if match is None else int(recognizer.predict_faces(photo, [match])[0].argmax())
-                right[margin, "found"].append(answer == label)
+            own = recognizer.predict_faces(image, [Face(face.box, 1.0) for face in faces]).argmax(axis=1)
+            right[margin, "own"] += [bool(code == face.label) for code, face in zip(own, faces, strict=True)]
+            for match, face in zip(matches, faces, strict=True):
+                answer = None if match is None else int(recognizer.predict_faces(image, [match])[0].argmax())
+                right[margin, "found"].append(answer == face.label)
     print(f"{n_faces:,} faces, {n_found:,} of them found by {args.detector} ({n_found / n_faces:.1%})")
     print("margin   own box (95 %)           found box, missed ones wrong   found ones alone")
     for margin in MARGINS:

@@ -80,7 +80,6 @@ def drawn_faces() -> ImageDataset:
         labels=labels,
         class_names=EMOTIONS,
         splits=np.repeat(["train", "val", "test"], [300, 60, 60]),
-        usages=np.full(n, ""),
         names=np.array([f"face_{i:03d}.png" for i in range(n)]),
         info=DataInfo(title="synthetic faces", layout="folders", path="drawn", sha256="0" * 64, synthetic=True),
     )

@@ -1,10 +1,10 @@
-"""Files to arrays: load any layout, split without leaks, audit, record, and keep."""
+"""Datasets: load any layout, split without leaks, audit, record counts, and cache."""
 
 from ferlib.core.data_info import DataInfo, SplitInfo
 from ferlib.data.audit import BLANK_CONTRAST, Audit, audit_dataset
 from ferlib.data.cache import prepare_dataset
-from ferlib.data.dataset import SPLITS, USAGES, ImageDataset, pixel_ids
-from ferlib.data.layouts.fer2013 import FER2013_COUNTS
+from ferlib.data.dataset import SPLITS, ImageDataset, pixel_ids
+from ferlib.data.layouts.fer2013 import FER2013_COUNTS, FER2013_USAGES
 from ferlib.data.load import load_images
 from ferlib.data.manifest import build_manifest, compare_with_fer2013
 from ferlib.data.splits import split_dataset
@@ -12,8 +12,8 @@ from ferlib.data.splits import split_dataset
 __all__ = [
     "BLANK_CONTRAST",
     "FER2013_COUNTS",
+    "FER2013_USAGES",
     "SPLITS",
-    "USAGES",
     "Audit",
     "DataInfo",
     "ImageDataset",

@@ -1,4 +1,4 @@
-"""Count what is wrong with a data set: duplicates, contradicting labels, blank images."""
+"""Find duplicates, conflicting labels and blank images in a dataset."""
 
 from dataclasses import dataclass
 
@@ -7,27 +7,27 @@ import pandas as pd
 
 from ferlib.data.dataset import SPLITS, ImageDataset, pixel_ids, rows_by_id
 
-#: An image whose values have a smaller standard deviation than this, in gray levels, counts as blank.
+#: An image whose standard deviation is below this, in gray levels, counts as blank.
 BLANK_CONTRAST = 2.0
 
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """What `audit_dataset` found; every group is an array of row numbers of the data set.
+    """The findings of `audit_dataset`; each group is an array of row numbers of the dataset.
 
     Attributes
     ----------
     n_images : int
     identical : tuple of ndarray
-        Groups of two or more images that are alike in every pixel.
+        Groups of two or more images with identical pixels.
     within : dict of str to tuple of ndarray
-        For each split that is present, the groups of two or more inside it (those members only).
+        For each split, the groups of two or more identical images inside it.
     across : tuple of ndarray
         The groups of `identical` with members in more than one split.
     conflicting : tuple of ndarray
         The groups of `identical` whose members have different labels.
     blank : ndarray of shape (k,)
-        Images of a single color, or nearly: their standard deviation is below `BLANK_CONTRAST`.
+        Images with a standard deviation below `BLANK_CONTRAST`.
     """
 
     n_images: int
@@ -39,22 +39,22 @@ class Audit:
 
     @property
     def n_redundant(self) -> int:
-        """How many images would go if one of each identical group stayed."""
+        """The number of images to remove so that one of each identical group is left."""
         return sum(len(rows) - 1 for rows in self.identical)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a table: what was looked for (rows), in how many groups and how many images it was found."""
+        """Return the number of groups and of images (columns) of each kind of finding (rows)."""
         found = {"identical images": self.identical}
         found |= {f"identical inside {split}": groups for split, groups in self.within.items()}
         found |= {"identical across splits": self.across, "identical with conflicting labels": self.conflicting}
-        # A blank image is a finding of its own: it stands as a group of one.
+        # Each blank image is a group of one.
         found["blank"] = tuple(self.blank[:, np.newaxis])
         table = {name: (len(groups), sum(map(len, groups))) for name, groups in found.items()}
-        return pd.DataFrame.from_dict(table, orient="index", columns=["groups", "pictures"])
+        return pd.DataFrame.from_dict(table, orient="index", columns=["groups", "images"])
 
 
 def audit_dataset(dataset: ImageDataset) -> Audit:
-    """Look for images that are alike in every pixel, for labels that contradict each other, and for blank images.
+    """Find images with identical pixels, conflicting labels of such images, and blank images.
 
     Parameters
     ----------
@@ -63,11 +63,11 @@ def audit_dataset(dataset: ImageDataset) -> Audit:
     Returns
     -------
     Audit
-        Counts by `Audit.to_frame`, and the row numbers behind them.
+        Row numbers of the findings; `Audit.to_frame` counts them.
 
     Notes
     -----
-    Only exact copies count. The same photo at another size or with other compression is not found.
+    Only exact copies are found, not the same photo at another size or with other compression.
     """
     ids = pixel_ids(dataset.images)
     identical = _repeated(ids, np.arange(len(dataset)))

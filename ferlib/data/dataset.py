@@ -1,4 +1,4 @@
-"""The one form that every data set is brought to: images as one array, and beside it what is known of each."""
+"""The common form of every dataset: an array of images with one label, split and name per image."""
 
 import dataclasses
 import hashlib
@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,13 +16,10 @@ from ferlib.core.data_info import DataInfo
 from ferlib.core.errors import DataError
 from ferlib.core.files import atomic_write
 
-#: The splits of every data set, in the order of tables.
+#: The splits of every dataset, in the order of tables.
 SPLITS = ("train", "val", "test")
 
-#: FER2013's own names for its three parts.
-USAGES = ("Training", "PublicTest", "PrivateTest")
-
-# What zipfile, NumPy and JSON raise on files that are damaged, or that something else wrote.
+# Raised by zipfile, NumPy and JSON for files that are damaged or come from another program.
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -34,12 +32,10 @@ _DAMAGE = (
     MemoryError,
 )
 
-_FIELDS = ("images", "labels", "splits", "usages", "names")
-
 
 @dataclass(frozen=True, eq=False)
 class ImageDataset:
-    """Labelled images of one size, made by `load_images`.
+    """Labeled images of one size, as `load_images` returns them.
 
     Attributes
     ----------
@@ -51,36 +47,35 @@ class ImageDataset:
         The emotions, in the order of their codes.
     splits : ndarray of shape (n,), dtype str
         ``"train"``, ``"val"`` or ``"test"``.
-    usages : ndarray of shape (n,), dtype str
-        FER2013's ``"Training"``, ``"PublicTest"`` or ``"PrivateTest"`` where the source tells it, else ``""``.
     names : ndarray of shape (n,), dtype str
         Each image's name within its source.
     info : DataInfo
         The source of the images, and how they were split.
     groups : ndarray of shape (n,), dtype str, optional
-        Images of one group belong together (faces of one photo) and never part in a split.
+        Images of the same group (faces of one photo) always stay in the same split.
+    source_splits : ndarray of shape (n,), dtype str, optional
+        The source's own names of finer splits, such as FER2013's ``"PublicTest"``; ``""`` where it gives none.
     """
 
     images: np.ndarray
     labels: np.ndarray
     class_names: tuple[str, ...]
     splits: np.ndarray
-    usages: np.ndarray
     names: np.ndarray
     info: DataInfo
     groups: np.ndarray | None = None
+    source_splits: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        """Refuse parts that do not belong together."""
+        """Check that the fields fit together."""
         images, n = self.images, len(self.images)
         if images.ndim != 4 or images.shape[-1] not in (1, 3) or images.dtype != np.uint8:
             raise DataError(f"Images must be uint8 of shape (n, H, W, 1 or 3), got {images.dtype} {images.shape}.")
-        columns = {name: getattr(self, name) for name in (*_FIELDS[1:], "groups")}
-        wrong = [name for name, column in columns.items() if column is not None and column.shape != (n,)]
-        if wrong:
-            raise DataError(f"There are {n} images, but {wrong[0]} has shape {columns[wrong[0]].shape}.")
+        for name, column in self._columns().items():
+            if len(column) != n or (name != "images" and column.ndim != 1):
+                raise DataError(f"There are {n} images, but {name} has shape {column.shape}.")
         if not np.issubdtype(self.labels.dtype, np.integer) or not np.isin(self.labels, range(self.n_classes)).all():
-            raise DataError(f"Labels must be whole numbers from 0 to {self.n_classes - 1}.")
+            raise DataError(f"Labels must be integers from 0 to {self.n_classes - 1}.")
         if not np.isin(self.splits, SPLITS).all():
             raise DataError(f"Splits must be {', '.join(SPLITS)}, got {', '.join(np.unique(self.splits))}.")
 
@@ -90,40 +85,42 @@ class ImageDataset:
 
     @property
     def n_classes(self) -> int:
-        """The number of classes, those without an image included."""
+        """The number of classes, including those without images."""
         return len(self.class_names)
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """The images' (height, width) in pixels."""
-        return self.images.shape[1:3]
+        """The (height, width) of the images in pixels."""
+        _, height, width, _ = self.images.shape
+        return height, width
 
     def select(self, indices: np.ndarray) -> "ImageDataset":
-        """Return the images at `indices` (row numbers, or a boolean mask), in that order."""
-        columns = {name: getattr(self, name)[indices] for name in _FIELDS}
-        groups = None if self.groups is None else self.groups[indices]
-        return dataclasses.replace(self, **columns, groups=groups)
+        """Return the images at `indices` (row numbers or a boolean mask), in that order."""
+        selected = {name: column[indices] for name, column in self._columns().items()}
+        return dataclasses.replace(self, **selected)
 
     def split(self, name: str) -> "ImageDataset":
-        """Return one split (train, val, test), or one of FER2013's parts (Training, PublicTest, PrivateTest).
+        """Return the images of one split.
+
+        Parameters
+        ----------
+        name : str
+            train, val or test, or one of `source_splits`.
 
         Raises
         ------
         DataError
-            `name` is neither, or the data set has no image there.
+            The dataset has no images in this split.
         """
-        if name not in (*SPLITS, *USAGES):
-            raise DataError(f"'{name}' is no split; expected one of {', '.join((*SPLITS, *USAGES))}.")
-        members = (self.splits if name in SPLITS else self.usages) == name
+        sources = np.full(len(self), "") if self.source_splits is None else self.source_splits
+        members = (self.splits if name in SPLITS else sources) == name
         if not members.any():
-            present = [part for part in SPLITS if part in self.splits] + [
-                part for part in USAGES if part in self.usages
-            ]
+            present = [split for split in SPLITS if split in self.splits] + sorted(set(sources) - {""})
             raise DataError(f"{self.info.path} has no images for '{name}'; it has {', '.join(present) or 'none'}.")
         return self.select(members)
 
     def counts(self) -> pd.DataFrame:
-        """Return the number of images per class (rows) and split (columns, those that are present)."""
+        """Return the number of images per class (rows) and split (columns); splits without images are left out."""
         table = pd.crosstab(np.asarray(self.class_names)[self.labels], self.splits)
         columns = [name for name in SPLITS if name in self.splits]
         return table.reindex(index=self.class_names, columns=columns, fill_value=0).rename_axis(
@@ -131,50 +128,61 @@ class ImageDataset:
         )
 
     def describe(self) -> str:
-        """Return one sentence: which data these are, how many, how large."""
+        """Return one sentence with the dataset's name, number and size of images, and splits."""
         height, width = self.image_size
         title = "SYNTHETIC faces" if self.info.synthetic else self.info.title
         color = "gray" if self.images.shape[-1] == 1 else "RGB"
-        parts = ", ".join(f"{name} {(self.splits == name).sum():,}" for name in SPLITS if name in self.splits)
+        splits = ", ".join(f"{name} {(self.splits == name).sum():,}" for name in SPLITS if name in self.splits)
         return (
             f"{title} ({self.info.path}): {len(self):,} images of {height} x {width} pixels, {color}, "
-            f"{self.n_classes} classes; {parts or 'empty'}."
+            f"{self.n_classes} classes; {splits or 'empty'}."
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the data set as an uncompressed NPZ without pickles, whole or not at all; `load_images` reads it."""
-        columns = {name: getattr(self, name) for name in _FIELDS}
-        if self.groups is not None:
-            columns["groups"] = self.groups
+        """Write the dataset atomically to an uncompressed NPZ without pickles, which `load_images` reads."""
         info = np.array(json.dumps(self.info.to_json()))
         with atomic_write(path) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, class_names=np.array(self.class_names), info=info, **columns)
+            np.savez(stream, class_names=np.array(self.class_names), info=info, **self._columns())
+
+    def _columns(self) -> dict[str, Any]:
+        """Return the arrays with one entry per image, by field name; missing optional ones are left out."""
+        columns = {
+            "images": self.images,
+            "labels": self.labels,
+            "splits": self.splits,
+            "names": self.names,
+            "groups": self.groups,
+            "source_splits": self.source_splits,
+        }
+        return {name: column for name, column in columns.items() if column is not None}
 
 
 def read_saved(path: Path) -> ImageDataset:
-    """Return the data set that `ImageDataset.save` wrote.
+    """Return the dataset that `ImageDataset.save` wrote.
 
     Raises
     ------
     DataError
-        The file is damaged, or another kind of NPZ.
+        The file is damaged or is another kind of NPZ.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            # What is stored as it is cannot swell, whatever the headers claim.
+            # Uncompressed entries cannot expand beyond the file's own size.
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-                raise DataError(f"{path} is not a data set that ferlib saved: its arrays are compressed.")
+                raise DataError(f"{path} is not a dataset saved by ferlib: its arrays are compressed.")
         with np.load(path, allow_pickle=False) as arrays:
             columns = {name: arrays[name] for name in arrays.files}
         class_names = tuple(str(name) for name in columns.pop("class_names"))
         info = DataInfo.from_json(json.loads(str(columns.pop("info"))))
+        if "usages" in columns:  # files written by earlier versions
+            columns["source_splits"] = columns.pop("usages")
         return ImageDataset(class_names=class_names, info=info, **columns)
     except _DAMAGE as error:
-        raise DataError(f"{path} is damaged, or no data set that ferlib saved ({error}).") from error
+        raise DataError(f"{path} is damaged or is not a dataset saved by ferlib ({error}).") from error
 
 
 def pixel_ids(images: np.ndarray) -> np.ndarray:
-    """Return a number for each image, the same for images that are alike in every pixel.
+    """Return one number per image, equal for images with identical pixels.
 
     Parameters
     ----------
@@ -183,7 +191,7 @@ def pixel_ids(images: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of shape (n,), dtype int64
-        Numbered from 0 in the order of first sight.
+        Numbered from 0 in order of first occurrence.
     """
     seen: dict[bytes, int] = {}
     digests = (hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images)
@@ -191,6 +199,6 @@ def pixel_ids(images: np.ndarray) -> np.ndarray:
 
 
 def rows_by_id(ids: np.ndarray) -> list[np.ndarray]:
-    """Return the rows of each id, (k,) int arrays, by ascending id; `ids` has shape (n,)."""
+    """Return the row numbers of each id, by ascending id; `ids` has shape (n,)."""
     order = np.argsort(ids, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(ids[order])) + 1) if len(ids) else []

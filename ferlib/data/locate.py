@@ -1,4 +1,4 @@
-"""Decide which data a notebook or a command works on, and say which it is."""
+"""Choose the data that a notebook or a command works on."""
 
 import os
 from pathlib import Path
@@ -6,21 +6,19 @@ from pathlib import Path
 from ferlib.core.errors import DataError
 from ferlib.data.archive import open_tree
 from ferlib.data.kaggle import DEFAULT_DATASET, dataset_path, fetch_dataset, has_credentials
+from ferlib.synthetic import is_synthetic
 
-#: The environment variable that names an archive, a folder or a CSV file of FER2013.
+#: The environment variable with the path of FER2013: a zip, a folder or a CSV file.
 ARCHIVE_VARIABLE = "FER2013_ARCHIVE"
 
-#: The environment variable that names a zip or folder of ExpW.
+#: The environment variable with the path of ExpW: a zip or a folder.
 EXPW_VARIABLE = "EXPW_ARCHIVE"
-
-#: The file in an archive of drawn faces that tells that they are drawn.
-SYNTHETIC_NOTE = "SYNTHETIC.txt"
 
 
 def default_data_dir(here: str | Path | None = None) -> Path:
-    """Return the folder ``data`` of the project that a folder lies in, else of the current folder.
+    """Return the folder ``data`` of the project that contains a folder, or else of the current folder.
 
-    The project is the nearest folder, upwards from `here` (the current folder when None), that holds a ``Pipfile``.
+    The project is the nearest folder, upwards from `here` (the current folder by default), with a ``Pipfile``.
     """
     here = Path(here).resolve() if here else Path.cwd()
     for folder in (here, *here.parents):
@@ -30,27 +28,27 @@ def default_data_dir(here: str | Path | None = None) -> Path:
 
 
 def manifest_path(path: Path) -> Path:
-    """Return where the manifest of a raw data file is: ``fer2013.manifest.json`` beside ``fer2013.zip``."""
+    """Return the path of the manifest of a raw data file: ``fer2013.manifest.json`` for ``fer2013.zip``."""
     return path.with_suffix(".manifest.json")
 
 
 def locate_data(
     data: str | Path | None = None, *, data_dir: str | Path | None = None, allow_download: bool = True
 ) -> Path:
-    """Return the path of the data to work on, making it available first where need be.
+    """Return the path of the data to work on, after downloading or drawing them if necessary.
 
-    In this order: `data`; the environment variable ``FER2013_ARCHIVE``; what ``python -m ferlib.download`` put last
-    into ``data_dir/raw``; Kaggle's FER2013, if credentials are present; a sample of synthetic faces, which is drawn
-    into ``data_dir/raw/synthetic.zip``.
+    The first of these that exists: `data`; the path in the environment variable ``FER2013_ARCHIVE``; what ``ferlib
+    download`` put last into ``data_dir/raw``; FER2013 from Kaggle, if there are credentials; drawn faces, which are
+    written to ``data_dir/raw/synthetic.zip``.
 
     Parameters
     ----------
     data : str, Path or None
         A zip, a folder, a CSV or an NPZ file; None or an empty string leaves the choice to the order above.
     data_dir : str, Path or None
-        None means `default_data_dir`.
+        `default_data_dir` by default.
     allow_download : bool
-        Whether Kaggle may be asked.
+        Whether to download from Kaggle.
 
     Returns
     -------
@@ -60,16 +58,12 @@ def locate_data(
     Raises
     ------
     DataError
-        `data`, or what ``FER2013_ARCHIVE`` names, does not exist.
+        `data`, or the path in ``FER2013_ARCHIVE``, does not exist.
     DownloadError
-        Kaggle's credentials are present but the download failed.
+        There are Kaggle credentials, but the download failed.
     """
-    named, origin = (data, "") if data else (os.environ.get(ARCHIVE_VARIABLE), f"{ARCHIVE_VARIABLE} names ")
-    if named:
-        path = Path(named).expanduser()
-        if not path.exists():
-            raise DataError(f"{origin}{path}: there is no such file or folder.")
-        return path
+    if named := _existing(data, ARCHIVE_VARIABLE):
+        return named
     data_dir = Path(data_dir) if data_dir else default_data_dir()
     latest = _latest_raw(data_dir)
     if latest is not None:
@@ -80,25 +74,19 @@ def locate_data(
 
 
 def locate_expw(data: str | Path | None = None) -> Path | None:
-    """Return the path of ExpW's zip or folder: `data`, or what ``EXPW_ARCHIVE`` names, or None if neither is set.
+    """Return the path of ExpW: `data`, or the path in the environment variable ``EXPW_ARCHIVE``, or None.
 
     Raises
     ------
     DataError
-        What is named does not exist.
+        The path does not exist.
     """
-    named = data or os.environ.get(EXPW_VARIABLE)
-    if not named:
-        return None
-    path = Path(named).expanduser()
-    if not path.exists():
-        raise DataError(f"{path}: there is no such file or folder.")
-    return path
+    return _existing(data, EXPW_VARIABLE)
 
 
 def synthetic_sample(data_dir: str | Path, *, force: bool = False) -> Path:
-    """Return the zip of synthetic faces in ``data_dir/raw``, which is drawn if it is not there or `force` is set."""
-    # The drawing needs OpenCV, which nothing else here does.
+    """Return the zip of drawn faces in ``data_dir/raw``; draw them if it does not exist or `force` is set."""
+    # Drawing needs OpenCV, which nothing else here does.
     from ferlib.synthetic.generate import write_synthetic
 
     path = Path(data_dir) / "raw" / "synthetic.zip"
@@ -106,12 +94,12 @@ def synthetic_sample(data_dir: str | Path, *, force: bool = False) -> Path:
 
 
 def describe_source(path: str | Path) -> str:
-    """Return one sentence that says which data a path holds; it begins with SYNTHETIC where faces are drawn.
+    """Return one sentence on the data at a path, starting with SYNTHETIC if the faces are drawn.
 
     Raises
     ------
     DataError
-        The path is missing or holds no data set.
+        The path is missing or not a dataset.
     """
     with open_tree(path) as tree:
         count = f"{len(tree.names):,} file{'s' if len(tree.names) > 1 else ''}"
@@ -120,13 +108,19 @@ def describe_source(path: str | Path) -> str:
         return f"Data of {tree.path.name} ({tree.kind}, {count})."
 
 
-def is_synthetic(names: tuple[str, ...]) -> bool:
-    """Return whether the names of a data set's files hold the note that marks drawn faces."""
-    return any(name.split("/")[-1] == SYNTHETIC_NOTE for name in names)
+def _existing(path: str | Path | None, variable: str) -> Path | None:
+    """Return `path`, or the path in an environment variable, or None; raise if it does not exist."""
+    named, origin = (path, "") if path else (os.environ.get(variable), f"{variable}: ")
+    if not named:
+        return None
+    found = Path(named).expanduser()
+    if not found.exists():
+        raise DataError(f"{origin}{found}: no such file or folder.")
+    return found
 
 
 def _latest_raw(data_dir: Path) -> Path | None:
-    """Return the file that came last into ``raw`` by `python -m ferlib.download`, or from Kaggle by `locate_data`."""
+    """Return the newest file in ``raw`` that `ferlib download`, or `locate_data` from Kaggle, put there."""
     manifests = (data_dir / "raw").glob("*.manifest.json")
     names = [manifest.name.removesuffix(".manifest.json") for manifest in manifests]
     files = {data_dir / "raw" / f"{name}{suffix}" for name in names for suffix in (".zip", ".csv")}
@@ -135,6 +129,6 @@ def _latest_raw(data_dir: Path) -> Path | None:
 
 
 def _arrival(file: Path) -> tuple[int, str]:
-    """Return a key to sort raw files by the time when they, or their manifests, were written."""
+    """Return a key that sorts raw files by when they, or their manifests, were written."""
     newest = max(part.stat().st_mtime_ns for part in (file, manifest_path(file)) if part.is_file())
     return newest, file.name

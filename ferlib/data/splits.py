@@ -1,12 +1,12 @@
-"""Cut a data set into train, val and test: stratified, seeded, and with no duplicate on two sides."""
+"""Split a dataset into train, val and test: stratified, seeded, and without duplicates across splits."""
 
 import dataclasses
-import math
 from collections import Counter
 from itertools import accumulate
 
 import numpy as np
 
+from ferlib.core.apportion import apportion
 from ferlib.core.data_info import SplitInfo
 from ferlib.core.errors import DataError
 from ferlib.data.dataset import SPLITS, ImageDataset, pixel_ids, rows_by_id
@@ -15,38 +15,38 @@ from ferlib.data.dataset import SPLITS, ImageDataset, pixel_ids, rows_by_id
 def split_dataset(
     dataset: ImageDataset, scheme: str = "official", *, val_fraction: float = 0.1, seed: int = 0
 ) -> ImageDataset:
-    """Return the data set with its images dealt anew to train, val and test.
+    """Split a dataset into train, val and test.
 
-    Every class is dealt in the wanted proportions; images that are alike in every pixel, and images of one group
-    (faces of one photo), stay on one side. Where such a bundle does not fit, a class may miss its share by as many
-    images as the bundle has. A class too small for its shares goes to train first, and a note says what it lacks.
+    The split is stratified by class. Images with identical pixels, and images of one group (faces of one photo), stay
+    in the same split. A class may therefore miss its exact share by the size of such a group. A class too small for
+    its shares goes to train first, and a note says which splits lack it.
 
     Parameters
     ----------
     dataset : ImageDataset
     scheme : str
-        ``"official"`` keeps test as the source has it and cuts val from train; a val that came with the source stays
-        as well. ``"90/10"`` deals all images to train and test and cuts val from train, ``"70/15/15"`` to train,
-        val and test; other percentages go the same way.
+        ``"official"`` keeps the source's test split and takes val from train, unless the source has its own val.
+        ``"90/10"`` assigns all images to train and test and takes val from train. ``"70/15/15"`` assigns them to
+        train, val and test. Other percentages work the same way.
     val_fraction : float
-        The share of train that becomes val, 0 to below 1; ``"70/15/15"`` does not ask it.
+        The fraction of train that becomes val, from 0 to below 1; unused by ``"70/15/15"``.
     seed : int
-        The same seed deals the same way.
+        The same seed gives the same split.
 
     Returns
     -------
     ImageDataset
-        The same images in the same order; only `splits` and `info` are new.
+        The same images in the same order, with new `splits` and `info`.
 
     Raises
     ------
     DataError
-        The scheme or the fraction cannot be read, or the official split is gone because a re-split replaced it.
+        The scheme or the fraction is invalid, or the official split was replaced by an earlier call.
 
     Notes
     -----
-    The official test is left as published: a training image that is also in test stays in train, and a note counts
-    such images.
+    The official test split is left as published: a training image that is also in test stays in train, and a note
+    counts such images.
     """
     if not 0 <= val_fraction < 1:
         raise DataError(f"val_fraction must be from 0 to below 1, got {val_fraction}.")
@@ -55,9 +55,9 @@ def split_dataset(
     ids = pixel_ids(dataset.images)
     splits = dataset.splits.astype("U5")
     if len(rows):
-        bundles = _group(ids[rows], None if dataset.groups is None else dataset.groups[rows])
-        splits[rows] = _assign(dataset.labels[rows], bundles, fractions, np.random.default_rng(seed))
-    notes = (*_notes_on_lacks(dataset, rows, splits, fractions), *_notes_on_test(ids, splits, scheme))
+        group_ids = _merge_groups(ids[rows], None if dataset.groups is None else dataset.groups[rows])
+        splits[rows] = _assign(dataset.labels[rows], group_ids, fractions, np.random.default_rng(seed))
+    notes = (*_notes_on_missing(dataset, rows, splits, fractions), *_notes_on_test(ids, splits, scheme))
     earlier = dataset.info
     info = dataclasses.replace(
         earlier,
@@ -68,109 +68,96 @@ def split_dataset(
     return dataclasses.replace(dataset, splits=splits, info=info)
 
 
-def apportion(total: int, weights: list[float]) -> list[int]:
-    """Return whole numbers that sum to `total`, in proportion to `weights`, by the largest remainders.
-
-    Examples
-    --------
-    >>> apportion(10, [0.7, 0.15, 0.15])
-    [7, 2, 1]
-    """
-    shares = [total * weight / sum(weights) for weight in weights]
-    counts = [math.floor(share) for share in shares]
-    by_remainder = sorted(range(len(shares)), key=lambda part: counts[part] - shares[part])
-    for part in by_remainder[: total - sum(counts)]:
-        counts[part] += 1
-    return counts
-
-
 def _parse_scheme(scheme: str, val_fraction: float) -> dict[str, float]:
-    """Return the share of each split that is dealt; shares of zero are left out."""
+    """Return the fraction of each split to assign; fractions of zero are left out."""
     if scheme == "official":
-        shares = (1 - val_fraction, val_fraction, 0)
+        fractions = (1 - val_fraction, val_fraction, 0.0)
     else:
         parts = scheme.split("/")
         percents = [int(part) for part in parts if part.strip().isdecimal()]
         if len(percents) != len(parts) or len(parts) not in (2, 3) or sum(percents) != 100:
-            raise DataError(f"'{scheme}' is no split; expected official, 90/10, 70/15/15 or other shares of 100.")
+            raise DataError(
+                f"'{scheme}' is not a split scheme; expected official, 90/10, 70/15/15 or other percentages "
+                "that sum to 100."
+            )
         train, *val, test = (percent / 100 for percent in percents)
-        shares = (train, val[0], test) if val else (train * (1 - val_fraction), train * val_fraction, test)
-    return {split: share for split, share in zip(SPLITS, shares, strict=True) if share > 0}
+        fractions = (train, val[0], test) if val else (train * (1 - val_fraction), train * val_fraction, test)
+    return {split: fraction for split, fraction in zip(SPLITS, fractions, strict=True) if fraction > 0}
 
 
 def _official_rows(dataset: ImageDataset) -> np.ndarray:
-    """Return the rows that the official scheme deals to train and val: none where the source has a val of its own."""
+    """Return the rows to assign to train and val: none where the source has its own val."""
     earlier = dataset.info.split
     if earlier and earlier.scheme != "official":
-        raise DataError(f"The data set was split {earlier.scheme}; load it again to use its official split.")
+        raise DataError(f"The dataset was split {earlier.scheme}; load it again to use its official split.")
     if "val" in dataset.splits and not earlier:
         return np.array([], dtype=np.int64)
     return np.flatnonzero(dataset.splits != "test")
 
 
-def _group(ids: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
-    """Return bundle numbers (n,): rows that share a pixel id or a group, also by way of other rows, share a bundle."""
+def _merge_groups(ids: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    """Return group numbers (n,): rows linked by pixel ids or groups, directly or through other rows, share one."""
     if groups is None:
         return ids
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     _, group_ids = np.unique(groups, return_inverse=True)
-    size = ids.max() + 1
-    nodes = size + group_ids.max() + 1
-    links = coo_array((np.ones(len(ids), dtype=np.int8), (ids, size + group_ids)), shape=(nodes, nodes))
+    n_ids = ids.max() + 1
+    n_nodes = n_ids + group_ids.max() + 1
+    links = coo_array((np.ones(len(ids), dtype=np.int8), (ids, n_ids + group_ids)), shape=(n_nodes, n_nodes))
     _, components = connected_components(links, directed=False)
     return components[ids].astype(np.int64)
 
 
 def _assign(
-    labels: np.ndarray, bundles: np.ndarray, fractions: dict[str, float], rng: np.random.Generator
+    labels: np.ndarray, group_ids: np.ndarray, fractions: dict[str, float], rng: np.random.Generator
 ) -> np.ndarray:
-    """Return a split for each row (n,), the rows of a bundle together, each class near its `fractions`."""
-    parts = list(fractions)
+    """Return the split of each row (n,): one per group, with each class close to its `fractions`."""
+    names = list(fractions)
     left = {label: apportion(count, list(fractions.values())) for label, count in Counter(labels.tolist()).items()}
-    rows = rows_by_id(bundles)
-    rng.shuffle(rows)
-    dealt = np.empty(len(labels), dtype="U5")
-    # Large bundles first: the single images that come after them make the counts exact again.
-    for members in sorted(rows, key=len, reverse=True):
+    groups = rows_by_id(group_ids)
+    rng.shuffle(groups)
+    splits = np.empty(len(labels), dtype="U5")
+    # Large groups first: the single images that follow make the counts exact again.
+    for members in sorted(groups, key=len, reverse=True):
         need = Counter(labels[members].tolist())
-        part = _choose_part(left, need, rng)
+        chosen = _choose_split(left, need, rng)
         for label, count in need.items():
-            left[label][part] -= count
-        dealt[members] = parts[part]
-    return dealt
+            left[label][chosen] -= count
+        splits[members] = names[chosen]
+    return splits
 
 
-def _choose_part(left: dict[int, list[int]], need: Counter, rng: np.random.Generator) -> int:
-    """Return a part by chance, in proportion to the room it has left, or the roomiest if the bundle fits nowhere."""
-    room = [min(spaces) for spaces in zip(*([n - need[c] for n in left[c]] for c in need), strict=True)]
-    fitting = [part for part, space in enumerate(room) if space >= 0]
+def _choose_split(left: dict[int, list[int]], need: Counter[int], rng: np.random.Generator) -> int:
+    """Return a random split, weighted by the places it has left, or the one with the most if the group fits nowhere."""
+    places = [min(values) for values in zip(*([n - need[c] for n in left[c]] for c in need), strict=True)]
+    fitting = [split for split, place in enumerate(places) if place >= 0]
     if not fitting:
-        return room.index(max(room))
-    bounds = list(accumulate(sum(left[label][part] for label in need) for part in fitting))
+        return places.index(max(places))
+    bounds = list(accumulate(sum(left[label][split] for label in need) for split in fitting))
     draw = rng.random() * bounds[-1]
-    return next(part for part, bound in zip(fitting, bounds, strict=True) if draw < bound)
+    return next(split for split, bound in zip(fitting, bounds, strict=True) if draw < bound)
 
 
-def _notes_on_lacks(
+def _notes_on_missing(
     dataset: ImageDataset, rows: np.ndarray, splits: np.ndarray, fractions: dict[str, float]
 ) -> list[str]:
-    """Return a sentence for each class that was too small to reach every split, and one when test is missing."""
+    """Return a sentence for each class that is missing in a split, and one when there is no test split."""
     notes = []
     for code, name in enumerate(dataset.class_names):
-        dealt = splits[rows[dataset.labels[rows] == code]]
-        lacking = [split for split in fractions if split not in dealt]
-        if len(dealt) and lacking:
-            notes.append(f"Of {len(dealt)} images of {name}, none is in {' or '.join(lacking)}.")
+        assigned = splits[rows[dataset.labels[rows] == code]]
+        missing = [split for split in fractions if split not in assigned]
+        if len(assigned) and missing:
+            notes.append(f"Of {len(assigned)} images of {name}, none is in {' or '.join(missing)}.")
     if len(dataset) and "test" not in splits:
-        notes.append("There is no test split: split 90/10 or 70/15/15 to make one.")
+        notes.append("There is no test split: use the split scheme 90/10 or 70/15/15 to make one.")
     return notes
 
 
 def _notes_on_test(ids: np.ndarray, splits: np.ndarray, scheme: str) -> list[str]:
-    """Return a sentence on images outside the official test that are also in it; ids and splits (n,)."""
+    """Return a sentence on images outside the official test split that are also in it; ids and splits (n,)."""
     shared = int(np.isin(ids[splits != "test"], ids[splits == "test"]).sum())
     if scheme != "official" or not shared:
         return []
-    return [f"{shared} images of train or val are alike in every pixel with one of test, which stays as published."]
+    return [f"{shared} images of train or val have an identical copy in test, which is left as published."]

@@ -1,4 +1,4 @@
-"""FER+: what ten raters said about each image of FER2013."""
+"""FER+: the votes of ten raters for each image of FER2013."""
 
 import os
 from pathlib import Path, PurePosixPath
@@ -8,7 +8,7 @@ import pandas as pd
 
 from ferlib.core.errors import DataError
 
-#: FER+'s columns that are emotions of FER2013, to the names of these.
+#: FER+'s columns for the emotions of FER2013, mapped to our names.
 FERPLUS_EMOTIONS = {
     "anger": "angry",
     "disgust": "disgust",
@@ -19,39 +19,39 @@ FERPLUS_EMOTIONS = {
     "neutral": "neutral",
 }
 
-#: The columns that are none of them: contempt, "unknown", and "NF" for no face.
+#: The other columns: contempt, unknown, and "NF" for no face.
 FERPLUS_OTHERS = ("contempt", "unknown", "NF")
 
 
 def find_votes(path: str | Path | None = None) -> Path | None:
-    """Return the file of FER+ votes: the one named, or what the environment's ``FERPLUS_VOTES`` names, or None."""
+    """Return the file of FER+ votes: `path`, or the one in the environment variable ``FERPLUS_VOTES``, or None."""
     chosen = path or os.environ.get("FERPLUS_VOTES") or None
     return None if chosen is None else Path(chosen)
 
 
 def read_votes(path: str | Path, names: np.ndarray) -> pd.DataFrame:
-    """Read the raters' votes for images.
+    """Read the FER+ votes for images.
 
     Parameters
     ----------
     path : path
-        FER+'s own ``fer2013new.csv``, whose rows are those of ``fer2013.csv``; or a CSV file with the columns
+        FER+'s own ``fer2013new.csv``, whose rows correspond to those of ``fer2013.csv``; or a CSV with the columns
         ``file_stem``, FER+'s eight emotions, ``unknown`` and ``NF``.
     names : ndarray of shape (n,), dtype str
-        The images' names, as `ImageDataset.names` has them; their file stems are looked up, in ``fer2013new.csv`` the
-        rows' numbers that they end with, as in ``Training_0000042``.
+        The images' names, as in `ImageDataset.names`. Their file stems are looked up; in ``fer2013new.csv``, the row
+        numbers at their ends, as in ``Training_0000042``.
 
     Returns
     -------
     DataFrame
-        One row an image, by position: votes for each of FER2013's emotions and of `FERPLUS_OTHERS`; ``n`` votes in
-        all; ``majority``, the answer with the most votes, or ``""`` where two have as many or nobody voted;
-        ``agreement``, its share of the votes. Not-a-number where FER+ left the image out.
+        One row per image. The columns are the votes for each of FER2013's emotions and `FERPLUS_OTHERS`; ``n``, their
+        sum; ``majority``, the answer with the most votes, ``""`` for a tie or without votes; ``agreement``, the
+        fraction of votes for the most frequent answer. NaN where FER+ left the image out.
 
     Raises
     ------
     DataError
-        The file is missing or is no table of votes, or none of the images is in it.
+        The file is missing or is not a table of votes, or it has none of the images.
 
     References
     ----------
@@ -61,20 +61,20 @@ def read_votes(path: str | Path, names: np.ndarray) -> pd.DataFrame:
     wanted = [*FERPLUS_EMOTIONS, *FERPLUS_OTHERS]
     try:
         table = pd.read_csv(path, dtype={"file_stem": str})
-        keys, table = _key_rows(table), table[wanted].astype(float)
+        keys, table = _row_keys(table), table[wanted].astype(float)
     except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file of FER+ votes.") from None
+        raise DataError(f"{path}: no such file of FER+ votes.") from None
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path} is no table of FER+ votes ({error}).") from None
+        raise DataError(f"{path} is not a table of FER+ votes ({error}).") from None
     table.index = keys
-    # A row may stand there twice, with the same votes.
+    # Rows may be repeated, with the same votes.
     table = table[keys.notna() & ~keys.duplicated()]
     stems = pd.Index([PurePosixPath(name).stem for name in names])
     if not pd.api.types.is_string_dtype(keys.dtype):
         stems = pd.Index(pd.to_numeric(stems.str.extract(r"_(\d+)$", expand=False)))
     votes = table.rename(columns=FERPLUS_EMOTIONS).reindex(stems).reset_index(drop=True)
     if len(votes) and votes.isna().all(axis=None):
-        raise DataError(f"{path} has no votes for these images; their names are like {names[0]}.")
+        raise DataError(f"{path} has no votes for these images, which have names such as {names[0]}.")
     answers = list(votes.columns)
     counts = votes.to_numpy()
     total, top = counts.sum(axis=1), counts.max(axis=1)
@@ -87,8 +87,8 @@ def read_votes(path: str | Path, names: np.ndarray) -> pd.DataFrame:
     return votes
 
 
-def _key_rows(table: pd.DataFrame) -> pd.Index:
-    """Return what tells the rows of a table of votes apart: file stems, or numbers, not-a-number for one without votes.
+def _row_keys(table: pd.DataFrame) -> pd.Index:
+    """Return the keys of the rows of a table of votes: file stems, or row numbers (NaN for one without votes).
 
     Raises
     ------
@@ -97,38 +97,6 @@ def _key_rows(table: pd.DataFrame) -> pd.Index:
     """
     if "file_stem" in table:
         return pd.Index(table["file_stem"])
-    # FER+'s own table: an image that it left out has no name, but keeps its row.
+    # FER+'s own table: an image that was left out has a row without a name.
     numbers = np.arange(len(table), dtype=float)
     return pd.Index(np.where(table["Image name"].notna(), numbers, np.nan))
-
-
-def group_by_agreement(votes: pd.DataFrame) -> pd.Series:
-    """Return in words how many raters agree on each image, as ordered categories.
-
-    Parameters
-    ----------
-    votes : DataFrame
-        As from `read_votes`. An image that FER+ left out, or that half the raters call no face, is a group of its own.
-    """
-    labels = ["half or fewer agree", "to 70 % agree", "to 90 % agree", "over 90 % agree"]
-    groups = pd.cut(votes["agreement"], [0, 0.5, 0.7, 0.9, 1], labels=labels)
-    groups = groups.cat.add_categories(["no face, or left out"])
-    groups[votes["n"].isna() | (votes["NF"] >= votes["n"] / 2)] = "no face, or left out"
-    return groups
-
-
-def label_ceiling(votes: pd.DataFrame, class_names: tuple[str, ...]) -> float:
-    """Return the best accuracy that any model could reach if the label of an image were one rater's draw.
-
-    That is the mean share of the most frequent emotion among the votes for emotions that are told apart: even who knew
-    what the ten raters say could not foresee which of them is asked.
-
-    Parameters
-    ----------
-    votes : DataFrame
-        As from `read_votes`.
-    class_names : tuple of str
-    """
-    counts = votes[list(class_names)].dropna().to_numpy()
-    counts = counts[counts.sum(axis=1) > 0]
-    return float((counts.max(axis=1) / counts.sum(axis=1)).mean())

@@ -198,3 +198,35 @@ def rank_label_issues(y_true: np.ndarray, y_proba: np.ndarray) -> np.ndarray:
     candidates = np.flatnonzero(np.isfinite(confident.max(axis=1)) & (suggested != y_true))
     margins = y_proba[candidates, suggested[candidates]] - y_proba[candidates, y_true[candidates]]
     return candidates[np.argsort(-margins, kind="stable")]
+
+
+def group_by_agreement(votes: pd.DataFrame) -> pd.Series:
+    """Return how many raters agree on each image, as ordered categories.
+
+    Parameters
+    ----------
+    votes : DataFrame
+        As from `ferlib.data.votes.read_votes`. Images that FER+ left out, or that at least half of the raters call
+        "no face", are a group of their own.
+    """
+    labels = ["half or fewer agree", "to 70 % agree", "to 90 % agree", "over 90 % agree"]
+    groups = pd.cut(votes["agreement"], [0, 0.5, 0.7, 0.9, 1], labels=labels)
+    groups = groups.cat.add_categories(["no face, or left out"])
+    groups[votes["n"].isna() | (votes["NF"] >= votes["n"] / 2)] = "no face, or left out"
+    return groups
+
+
+def label_ceiling(votes: pd.DataFrame, class_names: Sequence[str]) -> float:
+    """Return the best accuracy that any model could reach if the label were the vote of one random rater.
+
+    This is the mean fraction of votes for each image's most frequent emotion, among the votes for `class_names`.
+
+    Parameters
+    ----------
+    votes : DataFrame
+        As from `ferlib.data.votes.read_votes`.
+    class_names : sequence of str
+    """
+    counts = votes[list(class_names)].dropna().to_numpy()
+    counts = counts[counts.sum(axis=1) > 0]
+    return float((counts.max(axis=1) / counts.sum(axis=1)).mean())

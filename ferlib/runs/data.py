@@ -7,8 +7,7 @@ from pathlib import Path
 
 from ferlib.core.data_info import SplitInfo
 from ferlib.core.emotions import EMOTIONS
-from ferlib.data import ImageDataset, load_images, split_dataset
-from ferlib.data.dataset import USAGES
+from ferlib.data import SPLITS, ImageDataset, load_images, split_dataset
 from ferlib.runs.records import RunConfig
 
 logger = logging.getLogger(__name__)
@@ -45,7 +44,7 @@ def load_run_data(path: str | Path, config: RunConfig, split: str) -> ImageDatas
     path : path
     config : RunConfig
     split : str
-        The split that will be used: train, val, test, Training, PublicTest or PrivateTest.
+        The split that will be used: train, val, test, or the source's own name, such as PublicTest.
     """
     trained_on = config.data
     options = trained_on.split if trained_on and trained_on.split else SplitInfo()
@@ -53,7 +52,7 @@ def load_run_data(path: str | Path, config: RunConfig, split: str) -> ImageDatas
     dataset = load_images(path, emotions=emotions)
     is_training_data = trained_on is not None and dataset.info.sha256 == trained_on.sha256
     resplit = is_training_data and options.scheme != "official"
-    if split in USAGES or (split == "test" and not resplit):
+    if split not in SPLITS or (split == "test" and not resplit):
         return dataset
     if not is_training_data:
         logger.warning("re-splitting %s, because this is not the dataset that %s was trained on", split, config.model)

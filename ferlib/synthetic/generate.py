@@ -9,6 +9,7 @@ import numpy as np
 from ferlib.core.console import progress_bar
 from ferlib.core.emotions import EMOTIONS
 from ferlib.core.files import atomic_write
+from ferlib.synthetic import SYNTHETIC_NOTE
 from ferlib.synthetic.drawing import draw_face
 
 # Shares of the emotions in the order of their codes, close to FER2013's: happy leads, disgust is rare.
@@ -122,7 +123,7 @@ def write_synthetic(path: str | Path, *, train_size: int = 2800, test_size: int 
     lines = [f"  {what}: {len(which)}\n    {' '.join(names[i] for i in which)}" for what, which in faults.items()]
     note = _NOTE.format(train=train_size, test=test_size, seed=seed, faults="\n".join(lines))
     with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        _add_entry(archive, "SYNTHETIC.txt", note.encode())
+        _add_entry(archive, SYNTHETIC_NOTE, note.encode())
         for name, image in sorted(zip(names, images, strict=True), key=lambda pair: pair[0]):
             _add_entry(archive, name, cv2.imencode(".png", image)[1].tobytes())
     return Path(path)

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of data sets and downloads."""
+"""Fixtures for tests of datasets and downloads."""
 
 import io
 import os
@@ -17,7 +17,7 @@ from ferlib.data import DataInfo, ImageDataset, load_images
 
 @pytest.fixture
 def encode() -> Callable[..., bytes]:
-    """Encode a random image, another one for each seed."""
+    """Encode a random image, a different one per seed."""
 
     def encode(seed: int, *, size=(48, 48), channels=1, kind="PNG") -> bytes:
         shape = size if channels == 1 else (*size, 3)
@@ -31,7 +31,7 @@ def encode() -> Callable[..., bytes]:
 
 @pytest.fixture(params=["zip", "folder"])
 def pack(request, tmp_path) -> Callable[[dict[str, bytes]], Path]:
-    """Write named contents as a zip, and in another run of the test as a folder."""
+    """Write files as a zip in one run of the test, as a folder in another."""
 
     def pack(contents: dict[str, bytes]) -> Path:
         if request.param == "zip":
@@ -51,7 +51,7 @@ def pack(request, tmp_path) -> Callable[[dict[str, bytes]], Path]:
 
 @pytest.fixture
 def make_dataset() -> Callable[..., ImageDataset]:
-    """Make a data set of images that are alike where their numbers are."""
+    """Make a dataset in which images of the same number are identical."""
 
     def make_dataset(pixels, labels, *, splits=None, groups=None, class_names=EMOTIONS) -> ImageDataset:
         n = len(pixels)
@@ -61,7 +61,6 @@ def make_dataset() -> Callable[..., ImageDataset]:
             labels=np.array(labels, dtype=np.int64),
             class_names=tuple(class_names),
             splits=np.array(["train"] * n if splits is None else splits, dtype=str),
-            usages=np.full(n, "", dtype="U1"),
             names=np.array([f"image_{row}" for row in range(n)], dtype=str),
             info=DataInfo(title="folder", layout="folders", path="made", sha256="0"),
             groups=None if groups is None else np.array(groups, dtype=str),
@@ -72,7 +71,7 @@ def make_dataset() -> Callable[..., ImageDataset]:
 
 @pytest.fixture(scope="session")
 def fer2013(fer2013_archive) -> ImageDataset:
-    """All of the real FER2013, loaded once; not to be written to."""
+    """The real FER2013, loaded once; tests must not change it."""
     return load_images(fer2013_archive)
 
 
@@ -86,7 +85,7 @@ def home(tmp_path):
 
 @pytest.fixture
 def kaggle_server():
-    """A running server that speaks Kaggle's API."""
+    """A running server with Kaggle's API."""
     kaggle = KaggleServer()
     server = serve(kaggle)
     yield kaggle
@@ -96,10 +95,10 @@ def kaggle_server():
 
 @pytest.fixture
 def environment(home, kaggle_server):
-    """The environment of a process that takes the server for Kaggle and has an access token.
+    """The environment of a process with an access token, which uses the server as Kaggle.
 
-    ``KAGGLE_API_ENVIRONMENT=LOCALHOST`` sends the client to port 80 of this machine, which only an administrator may
-    serve; named as the client's HTTP proxy, a server on any port gets the same requests.
+    ``KAGGLE_API_ENVIRONMENT=LOCALHOST`` sends the client to port 80 of this machine, which only an administrator can
+    serve. As the client's HTTP proxy, a server on any port receives the same requests.
     """
     foreign = ("KAGGLE", "FER2013", "XDG", "NO_PROXY", "ALL_PROXY")
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(foreign)}

@@ -26,22 +26,22 @@ _CHUNK = 64 << 10
 
 @dataclass
 class KaggleServer:
-    """What the server has, how it misbehaves, and what it was asked."""
+    """The files of the server, its faults, and the requests that it received."""
 
-    files: dict[str, bytes] = field(default_factory=dict)  # data set -> zip
-    refused: dict[str, int] = field(default_factory=dict)  # data set -> HTTP status
-    ranges: bool = True  # whether a download can be continued
-    redirect: bool = True  # Kaggle sends the client on to a store of files
-    declared_size: int | None = None  # a Content-Length that is not true
+    files: dict[str, bytes] = field(default_factory=dict)  # dataset -> zip
+    refused: dict[str, int] = field(default_factory=dict)  # dataset -> HTTP status
+    ranges: bool = True  # whether a download can be resumed
+    redirect: bool = True  # Kaggle redirects the client to a file store
+    declared_size: int | None = None  # a wrong Content-Length
     content_type: str = "application/zip"
     cut_after: list[int] = field(default_factory=list)  # bytes after which the next downloads break
-    hold_after: int | None = None  # bytes after which a download stands still until it is given up
+    hold_after: int | None = None  # bytes after which a download stalls
     version: int = 1  # changes the ETag
     requests: list[tuple[str, str]] = field(default_factory=list)  # (path, Range or "")
     url: str = ""
 
     def downloads(self) -> list[str]:
-        """Return the Range header ("" where there was none) of each request for the bytes of a file."""
+        """Return the Range header ("" for none) of each request for a file."""
         place = "/store/" if self.redirect else "/DownloadDataset"
         return [span for path, span in self.requests if place in path]
 
@@ -57,7 +57,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Stay quiet."""
 
     def do_POST(self) -> None:
-        """Answer a call of the API; a request through a proxy names the whole address."""
+        """Answer an API call; a request through a proxy contains the full address."""
         path = urllib.parse.urlsplit(self.path).path
         self.kaggle.requests.append((path, self.headers.get("Range", "")))
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
@@ -75,7 +75,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._json(404, {"code": 404, "message": f"Not found: {path}"})
 
     def do_GET(self) -> None:
-        """Send a file from the store that downloads are sent on to."""
+        """Send a file from the file store."""
         path = urllib.parse.urlsplit(self.path).path
         self.kaggle.requests.append((path, self.headers.get("Range", "")))
         self._send(self.kaggle.files[path.removeprefix("/store/")])
@@ -132,7 +132,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                     self.close_connection = True
                     return
                 if hold is not None and position >= hold:
-                    # Nothing more comes until the other side has gone.
+                    # Send nothing more until the client disconnects.
                     self.rfile.read(1)
                     return
                 self.wfile.write(data[position : position + _CHUNK])
@@ -144,13 +144,13 @@ class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request, client_address) -> None:
-        """Tell errors, but for those of a client that has gone: some tests kill it."""
+        """Report errors, except for clients that disconnected: some tests kill them."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
 
 def serve(kaggle: KaggleServer) -> http.server.ThreadingHTTPServer:
-    """Start serving on a free port in a thread of its own."""
+    """Start serving on a free port in a new thread."""
     server = _Server(("127.0.0.1", 0), _Handler)
     server.kaggle = kaggle
     kaggle.url = f"http://127.0.0.1:{server.server_port}"
@@ -159,14 +159,14 @@ def serve(kaggle: KaggleServer) -> http.server.ThreadingHTTPServer:
 
 
 def start_python(command: list[str], environment: dict[str, str]) -> subprocess.Popen:
-    """Start Python with ferlib at hand, and with an environment of its own."""
+    """Start Python with ferlib importable and the given environment."""
     folder = Path(ferlib.__file__).parents[1]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([sys.executable, *command], cwd=folder, env=environment, **pipes)
 
 
 def zip_bytes(size: int = 3 << 20, seed: int = 0) -> bytes:
-    """Return a zip of about `size` bytes that do not shrink."""
+    """Return a zip of about `size` incompressible bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("train/happy/a.png", random.Random(seed).randbytes(size // 2))

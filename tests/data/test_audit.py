@@ -4,7 +4,7 @@ import pytest
 from ferlib.data import audit_dataset
 
 
-def test_duplicates_are_found_inside_and_across_splits_and_with_conflicting_labels(make_dataset):
+def test_duplicates_are_found_within_and_across_splits(make_dataset):
     dataset = make_dataset(
         [0, 0, 1, 1, 1, 2, 3, 3],
         [0, 0, 1, 2, 1, 3, 4, 4],
@@ -22,7 +22,7 @@ def test_duplicates_are_found_inside_and_across_splits_and_with_conflicting_labe
     assert table.loc["identical across splits"].tolist() == [1, 3]
 
 
-def test_blank_images_are_those_without_contrast(make_dataset):
+def test_images_without_contrast_are_blank(make_dataset):
     dataset = make_dataset(range(4), [0] * 4)
     dataset.images[1] = 255
     dataset.images[2] = 7
@@ -32,16 +32,16 @@ def test_blank_images_are_those_without_contrast(make_dataset):
     assert audit.to_frame().loc["blank"].tolist() == [2, 2]
 
 
-def test_nothing_is_found_in_nothing(make_dataset):
+def test_empty_dataset_has_no_findings(make_dataset):
     audit = audit_dataset(make_dataset([0], [0]).select(np.array([], dtype=int)))
     assert audit.to_frame().to_numpy().sum() == 0
 
 
 @pytest.mark.real_data
-def test_real_fer2013_has_the_faults_that_were_counted_by_hand(fer2013):
+def test_fer2013_has_the_known_faults(fer2013):
     # By its checksum, because a copy that lost images in loading must fail here.
     if fer2013.info.sha256 != "9a9dfd79a0fc40fefde9cd11dc80ac9a600f22db9613b69007a3e080359ee366":
-        pytest.skip("another copy of FER2013 than the one that was counted")
+        pytest.skip("not the copy of FER2013 whose faults were counted")
     audit = audit_dataset(fer2013)
     assert audit.n_images == 32298
     # Counted once with numpy.unique over whole images, apart from the audit's own code.
@@ -49,4 +49,4 @@ def test_real_fer2013_has_the_faults_that_were_counted_by_hand(fer2013):
     assert table.loc["identical images"].tolist() == [1271, 2801]
     assert table.loc["identical across splits"].tolist() == [270, 631]
     assert table.loc["identical with conflicting labels", "groups"] == 47
-    assert table.loc["blank", "pictures"] == 13
+    assert table.loc["blank", "images"] == 13

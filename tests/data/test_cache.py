@@ -15,51 +15,51 @@ def source(pack, encode):
     )
 
 
-def kept(data_dir):
+def cached(data_dir):
     return sorted((data_dir / "processed").iterdir())
 
 
-def test_the_second_call_reads_what_the_first_kept(source, tmp_path):
+def test_second_call_reads_the_cache(source, tmp_path):
     first = prepare_dataset(source, tmp_path, val_fraction=0.2, seed=4)
-    written = kept(tmp_path)[0].stat().st_mtime_ns
+    written = cached(tmp_path)[0].stat().st_mtime_ns
     again = prepare_dataset(source, tmp_path, val_fraction=0.2, seed=4)
-    assert [path.stat().st_mtime_ns for path in kept(tmp_path)] == [written]
+    assert [path.stat().st_mtime_ns for path in cached(tmp_path)] == [written]
     assert np.array_equal(first.images, again.images)
     assert first.splits.tolist() == again.splits.tolist()
     assert first.info == again.info
     assert (first.splits == "val").sum() == 8
-    assert kept(tmp_path)[0].name.startswith("source-")
+    assert cached(tmp_path)[0].name.startswith("source-")
 
 
 @pytest.mark.parametrize(
     "options",
     [
         {"seed": 1},
-        {"split": "90/10"},
+        {"split_scheme": "90/10"},
         {"emotions": "sad,happy"},
         {"image_size": (5, 5)},
         {"channels": 3},
         {"sample_size": 9},
     ],
 )
-def test_other_options_are_kept_apart(source, tmp_path, options):
+def test_other_options_are_cached_separately(source, tmp_path, options):
     prepare_dataset(source, tmp_path)
     prepare_dataset(source, tmp_path, **options)
-    assert len(kept(tmp_path)) == 2
+    assert len(cached(tmp_path)) == 2
 
 
-def test_a_changed_source_is_read_again(source, tmp_path):
+def test_changed_source_is_read_again(source, tmp_path):
     prepare_dataset(source, tmp_path)
     changed = source if source.is_file() else source / "train/sad/3.png"
     os.utime(changed, ns=(1, 1))
     prepare_dataset(source, tmp_path)
-    assert len(kept(tmp_path)) == 2
+    assert len(cached(tmp_path)) == 2
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", None])
-def test_what_was_kept_and_is_damaged_is_made_again(source, tmp_path, content):
+def test_damaged_cache_is_written_again(source, tmp_path, content):
     first = prepare_dataset(source, tmp_path)
-    path = kept(tmp_path)[0]
+    path = cached(tmp_path)[0]
     whole = path.read_bytes()
     path.write_bytes(whole[:-100] if content is None else content)
     assert np.array_equal(prepare_dataset(source, tmp_path).images, first.images)
@@ -67,7 +67,7 @@ def test_what_was_kept_and_is_damaged_is_made_again(source, tmp_path, content):
     assert len(path.read_bytes()) == len(whole)
 
 
-def test_a_missing_source_is_an_error_and_leaves_nothing(tmp_path):
+def test_missing_source_is_an_error(tmp_path):
     with pytest.raises(DataError, match="nowhere"):
         prepare_dataset(tmp_path / "nowhere.zip", tmp_path)
     assert list(tmp_path.iterdir()) == []

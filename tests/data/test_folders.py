@@ -13,7 +13,7 @@ from ferlib.data import load_images
 
 @pytest.fixture
 def fill(encode):
-    """Return contents with one image for each class in each of some folders."""
+    """Return contents with one image per class in each of some folders."""
 
     def fill(*folders, classes=EMOTIONS, suffix="png", stem=""):
         names = [f"{folder}/{name}/{stem}{name}.{suffix}".lstrip("/") for folder in folders for name in classes]
@@ -36,13 +36,13 @@ def test_train_and_test_folders(pack, fill, suffix):
     assert dataset.info.synthetic is False
 
 
-def test_validation_stands_for_test_only_where_there_is_no_test(pack, fill):
+def test_validation_is_used_as_test_if_there_is_none(pack, fill):
     dataset = load_images(pack(fill("images/train", "images/validation")))
     assert set(dataset.splits) == {"train", "test"}
-    assert "There is no test folder: validation is taken for test." in dataset.info.notes
+    assert "There is no test folder: validation is used as test." in dataset.info.notes
 
 
-def test_validation_beside_test_is_val(pack, fill):
+def test_validation_next_to_test_is_val(pack, fill):
     dataset = load_images(pack(fill("train", "valid", "test")))
     assert list(dataset.counts().columns) == ["train", "val", "test"]
     assert dataset.info.notes == ()
@@ -54,13 +54,13 @@ def test_test_alone_is_enough(pack, fill):
     assert len(dataset.split("test")) == 7
 
 
-def test_class_folders_alone_are_train(pack, fill):
+def test_class_folders_without_split_are_train(pack, fill):
     dataset = load_images(pack(fill("faces")))
     assert set(dataset.splits) == {"train"}
-    assert "No folder tells the split: all images are train." in dataset.info.notes
+    assert "No folder names a split: all images are train." in dataset.info.notes
 
 
-def test_a_folder_that_is_itself_called_test_is_test(tmp_path, fill):
+def test_path_of_a_test_folder_is_test(tmp_path, fill):
     for name, content in fill("test").items():
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -68,23 +68,24 @@ def test_a_folder_that_is_itself_called_test_is_test(tmp_path, fill):
     assert set(load_images(tmp_path / "test").splits) == {"test"}
 
 
-def test_file_names_tell_the_usage_and_without_folders_the_split(pack, fill):
+def test_file_names_give_usage_and_split(pack, fill):
     contents = fill("a", stem="Training_") | fill("b", stem="PublicTest_") | fill("c", stem="PrivateTest_")
     dataset = load_images(pack(contents))
     assert dataset.info.title == "FER2013"
-    assert len(dataset.split("PublicTest")) == len(dataset.split("PrivateTest")) == len(dataset.split("train")) == 7
+    assert len(dataset.split("PublicTest")) == len(dataset.split("PrivateTest")) == 7
+    assert len(dataset.split("train")) == 7
     assert len(dataset.split("test")) == 14
 
 
-def test_the_same_files_under_two_prefixes_are_taken_once(pack, fill):
+def test_copies_in_two_folders_are_used_once(pack, fill):
     contents = fill("images/train", "images/validation")
     twice = contents | {f"images/{name}": content for name, content in contents.items()}
     dataset = load_images(pack(twice))
     assert sorted(dataset.names) == sorted(contents)
-    assert "14 files stand twice, under two folders; one of each was taken." in dataset.info.notes
+    assert "14 files are in two folders; one copy of each was used." in dataset.info.notes
 
 
-def test_other_files_of_the_same_name_are_all_taken(pack, fill):
+def test_different_files_of_one_name_are_all_used(pack, fill):
     assert len(load_images(pack(fill("one/train", "two/train")))) == 14
 
 
@@ -96,41 +97,41 @@ def test_other_spellings_of_the_classes(pack, encode):
     assert set(dataset.splits) == {"train"}
 
 
-def test_class_folders_by_code_are_read_as_fer2013_with_a_note(pack, encode):
+def test_folders_named_by_code_are_read_with_a_note(pack, encode):
     dataset = load_images(pack({f"train/{code}/a.png": encode(code) for code in range(7)}))
     assert dataset.labels.tolist() == list(range(7))
     assert "Class folders named 0 to 6 were read as FER2013's codes." in dataset.info.notes
 
 
 @pytest.mark.parametrize("place", ["train/contempt", "test/contempt"])
-def test_a_class_that_is_no_emotion_is_refused_by_name(pack, fill, encode, place):
+def test_folder_that_is_not_an_emotion_is_an_error(pack, fill, encode, place):
     path = pack(fill("train") | {f"{place}/x.png": encode(99)})
     with pytest.raises(DataError, match="folder 'contempt'"):
         load_images(path)
     dataset = load_images(path, emotions=EMOTIONS)
     assert len(dataset) == 7
-    assert "The folder 'contempt' is no emotion: 1 images left out." in dataset.info.notes
+    assert "The folder 'contempt' is not an emotion: 1 images left out." in dataset.info.notes
 
 
-def test_images_that_are_clearly_no_class_are_left_out_with_a_note(pack, fill, encode):
+def test_images_outside_class_folders_are_left_out(pack, fill, encode):
     others = {"cover.png": encode(90), "docs/figures/flow.png": encode(91), "test/7.png": encode(92), "README.md": b"#"}
     dataset = load_images(pack(fill("train") | others))
     assert len(dataset) == 7
     assert "3 images outside class folders were left out, the first cover.png." in dataset.info.notes
 
 
-def test_no_known_layout_is_a_sentence(pack, encode):
-    with pytest.raises(DataError, match="no layout that is known"):
+def test_unknown_layout_is_an_error(pack, encode):
+    with pytest.raises(DataError, match="not in a known layout"):
         load_images(pack({"cats/1.png": encode(1), "dogs/2.png": encode(2)}))
 
 
-def test_images_that_cannot_be_read_are_told_together(pack, fill):
+def test_unreadable_images_are_reported_together(pack, fill):
     contents = fill("train") | {"train/sad/broken.png": b"no image", "train/sad/empty.jpg": b""}
     with pytest.raises(DataError, match=r"2 of 9 images cannot be read.*train/sad/broken\.png.*train/sad/empty\.jpg"):
         load_images(pack(contents))
 
 
-def test_a_zip_member_that_is_damaged_is_told(tmp_path, fill):
+def test_damaged_file_in_a_zip_is_named(tmp_path, fill):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for name, content in fill("train").items():
             archive.writestr(name, content)
@@ -141,20 +142,20 @@ def test_a_zip_member_that_is_damaged_is_told(tmp_path, fill):
         load_images(tmp_path / "a.zip")
 
 
-def test_mixed_sizes_become_48_by_48_with_a_note_unless_another_size_is_named(pack, encode):
+def test_images_of_different_sizes_are_resized(pack, encode):
     path = pack({"train/sad/a.png": encode(0, size=(30, 60)), "train/happy/b.png": encode(1, size=(100, 80))})
     dataset = load_images(path)
     assert dataset.images.shape == (2, 48, 48, 1)
-    assert "Images of several sizes were brought to 48 x 48 pixels." in dataset.info.notes
+    assert "Images of different sizes were resized to 48 x 48 pixels." in dataset.info.notes
     assert load_images(path, image_size=(20, 24)).images.shape == (2, 20, 24, 1)
 
 
-def test_one_size_stays(pack, encode):
+def test_images_of_one_size_keep_it(pack, encode):
     path = pack({f"train/{name}/a.png": encode(i, size=(31, 40)) for i, name in enumerate(("sad", "happy"))})
     assert load_images(path).images.shape == (2, 31, 40, 1)
 
 
-def test_color_is_kept_where_there_is_any(pack, encode):
+def test_color_images_make_all_rgb(pack, encode):
     path = pack({"train/sad/a.png": encode(0), "train/happy/b.png": encode(1, channels=3)})
     assert load_images(path).images.shape[-1] == 3
     assert load_images(path, channels=1).images.shape[-1] == 1
@@ -162,7 +163,7 @@ def test_color_is_kept_where_there_is_any(pack, encode):
         load_images(path, channels=2)
 
 
-def test_gray_images_that_are_stored_as_rgb_are_gray(pack, encode):
+def test_gray_images_stored_as_rgb_become_gray(pack, encode):
     gray = decode_image(encode(5))
     stream = io.BytesIO()
     Image.fromarray(np.repeat(gray, 3, axis=2)).save(stream, "PNG")
@@ -172,13 +173,13 @@ def test_gray_images_that_are_stored_as_rgb_are_gray(pack, encode):
     assert any(np.array_equal(image, gray) for image in dataset.images)
 
 
-def test_the_synthetic_sample_is_known_by_its_note(pack, fill):
+def test_synthetic_faces_are_recognized_by_their_note(pack, fill):
     dataset = load_images(pack(fill("train") | {"SYNTHETIC.txt": b"These faces are drawn."}))
     assert dataset.info.synthetic is True
     assert dataset.describe().startswith("SYNTHETIC faces")
 
 
-def test_a_sample_keeps_the_proportions_and_the_seed_chooses(pack, encode):
+def test_sample_is_stratified_and_seeded(pack, encode):
     contents = {f"train/happy/{i}.png": encode(i, size=(4, 4)) for i in range(60)}
     contents |= {f"train/sad/{i}.png": encode(100 + i, size=(4, 4)) for i in range(20)}
     contents |= {f"test/sad/{i}.png": encode(200 + i, size=(4, 4)) for i in range(20)}
@@ -195,7 +196,7 @@ def test_a_sample_keeps_the_proportions_and_the_seed_chooses(pack, encode):
         load_images(path, sample_size=0)
 
 
-def test_wanted_emotions_that_are_absent_are_told(pack, encode):
+def test_emotions_without_images_are_noted(pack, encode):
     path = pack({"train/happy/1.png": encode(1), "train/sad/2.png": encode(2)})
     dataset = load_images(path, emotions="happy,sad,fear")
     assert dataset.class_names == ("fear", "happy", "sad")

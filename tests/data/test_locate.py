@@ -13,7 +13,7 @@ from ferlib.synthetic.generate import write_synthetic
 
 @pytest.fixture(autouse=True)
 def _nothing_set(monkeypatch, home):
-    """No archive and no credentials, whatever this machine has."""
+    """Remove archives and credentials from the environment."""
     for name in [name for name in os.environ if name.startswith(("KAGGLE", "XDG", "FER2013"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
@@ -21,12 +21,12 @@ def _nothing_set(monkeypatch, home):
 
 @pytest.fixture
 def faces(tmp_path):
-    """A small zip of synthetic faces."""
+    """A small zip of drawn faces."""
     return write_synthetic(tmp_path / "faces.zip", train_size=14, test_size=7)
 
 
 def _put(faces, data_dir, name, *, manifest=True, age=0):
-    """Put a file into raw as the download command does, some seconds ago."""
+    """Put a file into raw as the download command does, with an older date."""
     path = data_dir / "raw" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(faces, path)
@@ -37,7 +37,7 @@ def _put(faces, data_dir, name, *, manifest=True, age=0):
     return path
 
 
-def test_each_way_goes_before_the_next(faces, tmp_path, monkeypatch):
+def test_sources_are_tried_in_order(faces, tmp_path, monkeypatch):
     data_dir = tmp_path / "data"
     kept = _put(faces, data_dir, "expw.zip")
     monkeypatch.setenv("KAGGLE_API_TOKEN", "never sent: what is in raw comes before")
@@ -49,7 +49,7 @@ def test_each_way_goes_before_the_next(faces, tmp_path, monkeypatch):
     assert locate_data(str(faces), data_dir=data_dir) == faces
 
 
-def test_what_was_put_there_last_is_taken(faces, tmp_path):
+def test_newest_file_in_raw_is_used(faces, tmp_path):
     _put(faces, tmp_path, "fer2013.zip", age=60)
     table = _put(faces, tmp_path, "other.csv", age=30)
     _put(faces, tmp_path, "synthetic.zip", age=40)
@@ -59,7 +59,7 @@ def test_what_was_put_there_last_is_taken(faces, tmp_path):
     assert locate_data(data_dir=tmp_path) == tmp_path / "raw" / "fer2013.zip"
 
 
-def test_half_written_files_do_not_count(faces, tmp_path):
+def test_unfinished_files_are_ignored(faces, tmp_path):
     for name in ("fer2013.zip.partial", ".fer2013-x1y2.zip", "notes.zip"):
         _put(faces, tmp_path, name, manifest=False)
     sample = _put(faces, tmp_path, "synthetic.zip", manifest=False)
@@ -70,7 +70,7 @@ def test_half_written_files_do_not_count(faces, tmp_path):
 
 
 @pytest.mark.slow
-def test_without_anything_a_synthetic_sample_is_drawn(tmp_path):
+def test_faces_are_drawn_if_there_are_no_data(tmp_path):
     path = locate_data(data_dir=tmp_path / "data")
     assert path == tmp_path / "data" / "raw" / "synthetic.zip"
     assert describe_source(path).startswith("SYNTHETIC")
@@ -79,7 +79,7 @@ def test_without_anything_a_synthetic_sample_is_drawn(tmp_path):
     assert path.stat().st_mtime_ns == drawn
 
 
-def test_kaggle_is_asked_where_credentials_are_present(kaggle_server, environment, tmp_path):
+def test_fer2013_is_downloaded_if_there_are_credentials(kaggle_server, environment, tmp_path):
     kaggle_server.files[DEFAULT_DATASET] = zip_bytes(1000)
     code = "import sys; from ferlib.data.locate import locate_data; print(locate_data(data_dir=sys.argv[1]))"
     process = start_python(["-c", code, str(tmp_path / "data")], environment)
@@ -87,21 +87,21 @@ def test_kaggle_is_asked_where_credentials_are_present(kaggle_server, environmen
     assert output.strip() == str(tmp_path / "data" / "raw" / "fer2013.zip"), errors
 
 
-def test_kaggle_is_not_asked_when_downloads_are_not_allowed(faces, tmp_path, monkeypatch):
+def test_kaggle_is_not_used_if_downloads_are_forbidden(faces, tmp_path, monkeypatch):
     monkeypatch.setenv("KAGGLE_API_TOKEN", "never sent")
     sample = _put(faces, tmp_path, "synthetic.zip", manifest=False)
     assert locate_data(data_dir=tmp_path, allow_download=False) == sample
 
 
-def test_missing_data_are_told_with_who_named_them(tmp_path, monkeypatch):
-    with pytest.raises(DataError, match=r"^/nowhere/fer2013\.zip: there is no such file"):
+def test_missing_path_is_an_error_that_names_the_variable(tmp_path, monkeypatch):
+    with pytest.raises(DataError, match=r"^/nowhere/fer2013\.zip: no such file"):
         locate_data("/nowhere/fer2013.zip", data_dir=tmp_path)
     monkeypatch.setenv("FER2013_ARCHIVE", "/nowhere/fer2013.zip")
-    with pytest.raises(DataError, match=r"^FER2013_ARCHIVE names /nowhere/fer2013\.zip"):
+    with pytest.raises(DataError, match=r"^FER2013_ARCHIVE: /nowhere/fer2013\.zip"):
         locate_data(data_dir=tmp_path)
 
 
-def test_data_folder_is_the_projects_from_anywhere_in_it(tmp_path, monkeypatch):
+def test_data_folder_is_that_of_the_project(tmp_path, monkeypatch):
     (tmp_path / "project" / "notebooks").mkdir(parents=True)
     (tmp_path / "project" / "Pipfile").touch()
     monkeypatch.chdir(tmp_path / "project" / "notebooks")
@@ -110,7 +110,7 @@ def test_data_folder_is_the_projects_from_anywhere_in_it(tmp_path, monkeypatch):
     assert default_data_dir() == Path("data")
 
 
-def test_sources_are_described_and_synthetic_ones_never_pass_for_real(faces, tmp_path):
+def test_drawn_faces_are_described_as_synthetic(faces, tmp_path):
     shutil.unpack_archive(faces, tmp_path / "unpacked" / "deeper")
     for path in (faces, tmp_path / "unpacked"):
         assert describe_source(path).startswith("SYNTHETIC faces, drawn by ferlib")
@@ -121,5 +121,5 @@ def test_sources_are_described_and_synthetic_ones_never_pass_for_real(faces, tmp
 
 
 @pytest.mark.real_data
-def test_real_data_are_not_called_synthetic(fer2013_archive):
+def test_real_data_are_not_described_as_synthetic(fer2013_archive):
     assert "SYNTHETIC" not in describe_source(fer2013_archive)

@@ -9,6 +9,8 @@ from ferlib.evaluation.errors import (
     VoteComparison,
     accuracy_by,
     compare_with_votes,
+    group_by_agreement,
+    label_ceiling,
     label_issue_agreement,
     measure_image_quality,
     rank_label_issues,
@@ -114,3 +116,17 @@ def test_results_table_has_intervals():
     assert table.loc["good", ["n", "accuracy", "high"]].tolist() == [150, 1, 1]
     assert table["accuracy"]["chance"] < table["high"]["chance"] < table["low"]["good"]
     assert (table["macro_f1_low"] <= table["macro_f1"]).all()
+
+
+def test_agreement_and_ceiling_are_fractions_of_votes():
+    votes = pd.DataFrame({"a": [8, 5, 1, 3, np.nan], "b": [0, 5, 0, 1, np.nan], "NF": [0, 0, 9, 0, np.nan]})
+    votes["n"] = votes.sum(axis=1, min_count=1)
+    votes["agreement"] = votes[["a", "b", "NF"]].max(axis=1) / votes["n"]
+    assert label_ceiling(votes, ("a", "b")) == pytest.approx((1 + 0.5 + 1 + 0.75) / 4)
+    assert group_by_agreement(votes).tolist() == [
+        "over 90 % agree",
+        "half or fewer agree",
+        "no face, or left out",
+        "to 90 % agree",
+        "no face, or left out",
+    ]

@@ -1,4 +1,4 @@
-"""FER2013's own CSV files, and the counts that were published with it."""
+"""FER2013's own CSV files, and its published counts."""
 
 import csv
 import io
@@ -9,10 +9,12 @@ from ferlib.core.console import progress_bar
 from ferlib.core.emotions import EMOTIONS, parse_emotion
 from ferlib.core.errors import DataError
 from ferlib.data.archive import FileTree
-from ferlib.data.dataset import USAGES
-from ferlib.data.index import ImageIndex
+from ferlib.data.index import ImageIndex, describe_tree
 
-#: The published number of images of each part, in the order of `EMOTIONS`.
+#: FER2013's own names of its splits, the values of the column ``Usage``.
+FER2013_USAGES = ("Training", "PublicTest", "PrivateTest")
+
+#: The published number of images of each usage, in the order of `EMOTIONS`.
 FER2013_COUNTS = {
     "Training": (3995, 436, 4097, 7215, 4830, 3171, 4965),
     "PublicTest": (467, 56, 496, 895, 653, 415, 607),
@@ -24,38 +26,31 @@ _HEADER_BYTES = 4096
 
 
 def split_of_usage(usage: str) -> str:
-    """Return the split that one of FER2013's parts belongs to: ``"train"`` or ``"test"``."""
+    """Return the split of one of FER2013's usages: ``"train"`` or ``"test"``."""
     return "train" if usage == "Training" else "test"
 
 
-def find_csv(tree: FileTree) -> str | None:
-    """Return the name of the file that holds images as ``pixels``, one with a ``Usage`` first; None if none does."""
-    headers = {name: _read_header(tree, name) for name in tree.names if name.lower().endswith(".csv")}
-    found = [name for name, header in headers.items() if "pixels" in header]
-    return min(
-        found, key=lambda name: ("emotion" not in headers[name], "usage" not in headers[name], name), default=None
-    )
+def matches(tree: FileTree) -> bool:
+    """Return whether there is a CSV file with a column ``pixels``."""
+    return _find_csv(tree) is not None
 
 
-def list_csv(tree: FileTree, name: str) -> ImageIndex:
-    """Read ``fer2013.csv``, ``icml_face_data.csv`` or another file with the columns emotion, pixels and, maybe, Usage.
+def index_images(tree: FileTree, *, crop_margin: float, skip_unknown: bool) -> ImageIndex:  # noqa: ARG001
+    """Index ``fer2013.csv``, ``icml_face_data.csv`` or another CSV with columns emotion, pixels and optionally Usage.
 
-    Parameters
-    ----------
-    tree : FileTree
-    name : str
-        The file within `tree`; its header may have blanks and any case.
+    Column names may have spaces around them and any case.
 
     Returns
     -------
     ImageIndex
-        Gray images of 48 x 48 pixels; without a Usage column all are train.
+        Gray images of 48 x 48 pixels. Without a Usage column all are train.
 
     Raises
     ------
     DataError
-        A column is missing, the file is cut short, or a line does not hold what it should; the message names the line.
+        A column is missing, the file is truncated, or a line cannot be parsed (the message names it).
     """
+    name = _find_csv(tree) or ""
     pixels, usages, labels = bytearray(), [], []
     try:
         with tree.open(name) as stream:
@@ -74,41 +69,49 @@ def list_csv(tree: FileTree, name: str) -> ImageIndex:
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{name} cannot be read as a CSV ({error}).") from error
     images = np.frombuffer(pixels, dtype=np.uint8).reshape(-1, _SIDE, _SIDE, 1)
-    notes = [] if "usage" in columns else [f"{name} has no Usage column: all its images are train."]
     return ImageIndex(
         names=np.array([f"{usage or 'row'}_{row:07d}" for row, usage in enumerate(usages)], dtype=str),
         labels=np.array(labels, dtype=np.int64),
         splits=np.array([split_of_usage(usage or "Training") for usage in usages], dtype=str),
-        usages=np.array(usages, dtype=str),
+        source_splits=np.array(usages, dtype=str) if "usage" in columns else None,
         read=images.__getitem__,
-        title="FER2013",
-        layout="csv",
-        notes=notes,
+        info=describe_tree(tree, title="FER2013", layout="csv"),
+        notes=[] if "usage" in columns else [f"{name} has no Usage column: all images are train."],
     )
 
 
 def is_fer2013(labels: np.ndarray, usages: np.ndarray) -> bool:
-    """Return whether images are FER2013's: they carry its parts' names, or their counts per class are its own.
+    """Return whether images are FER2013's: all have a usage, or the counts per class are the published totals.
 
     Parameters
     ----------
     labels : ndarray of shape (n,)
         Codes into `EMOTIONS`.
     usages : ndarray of shape (n,), dtype str
+        One of `FER2013_USAGES`, or ``""``.
     """
     totals = np.sum(list(FER2013_COUNTS.values()), axis=0)
     return bool((usages != "").all() or np.array_equal(np.bincount(labels, minlength=len(EMOTIONS)), totals))
 
 
+def _find_csv(tree: FileTree) -> str | None:
+    """Return the CSV file with a column ``pixels``, preferably one with ``emotion`` and ``Usage`` too, or None."""
+    headers = {name: _read_header(tree, name) for name in tree.names if name.lower().endswith(".csv")}
+    found = [name for name, header in headers.items() if "pixels" in header]
+    return min(
+        found, key=lambda name: ("emotion" not in headers[name], "usage" not in headers[name], name), default=None
+    )
+
+
 def _read_header(tree: FileTree, name: str) -> list[str]:
-    """Return the column names of a CSV, in lower case and without blanks around them."""
+    """Return the column names of a CSV, in lower case and without spaces around them."""
     with tree.open(name) as stream:
         line = stream.readline(_HEADER_BYTES).decode("utf-8-sig", errors="replace")
     return [cell.strip(' \t\r\n"').lower() for cell in line.split(",")]
 
 
 def _find_columns(name: str, header: list[str]) -> dict[str, int]:
-    """Return the position of each column that matters."""
+    """Return the position of each column that is used."""
     columns = {cell.strip().lower(): position for position, cell in enumerate(header)}
     missing = [column for column in ("emotion", "pixels") if column not in columns]
     if missing:
@@ -117,24 +120,24 @@ def _find_columns(name: str, header: list[str]) -> dict[str, int]:
 
 
 def _parse_line(cells: list[str], columns: dict[str, int]) -> tuple[str, str, bytes]:
-    """Return a line's emotion, usage ("" without that column) and pixels."""
+    """Return the emotion, usage ("" without that column) and pixels of a line."""
     if len(cells) <= max(columns.values()):
         raise DataError(f"{len(cells)} columns, expected at least {max(columns.values()) + 1}.")
     usage = cells[columns["usage"]].strip() if "usage" in columns else ""
-    if "usage" in columns and usage not in USAGES:
-        raise DataError(f"'{usage}' is no Usage; expected {', '.join(USAGES)}.")
+    if "usage" in columns and usage not in FER2013_USAGES:
+        raise DataError(f"'{usage}' is not a Usage; expected one of {', '.join(FER2013_USAGES)}.")
     return parse_emotion(cells[columns["emotion"]]), usage, _parse_pixels(cells[columns["pixels"]])
 
 
 def _parse_pixels(text: str) -> bytes:
-    """Return the 2,304 gray values that a text lists, parted by blanks."""
+    """Return the 2,304 gray values in a text of numbers separated by spaces."""
     try:
-        # NumPy's text mode (a `sep`) is current; only its binary mode is deprecated.
+        # NumPy's text mode (with `sep`) is current; only its binary mode is deprecated.
         values = np.fromstring(text, dtype=np.int64, sep=" ")
     except (ValueError, DeprecationWarning):
-        raise DataError("the pixels are not whole numbers parted by blanks.") from None
+        raise DataError("pixels must be integers separated by spaces.") from None
     if values.size != _SIDE * _SIDE:
         raise DataError(f"{values.size:,} pixels, expected {_SIDE * _SIDE:,} ({_SIDE} x {_SIDE}).")
     if values.min() < 0 or values.max() > 255:
-        raise DataError("a pixel is outside 0 to 255.")
+        raise DataError("pixels must be from 0 to 255.")
     return values.astype(np.uint8).tobytes()

@@ -1,8 +1,8 @@
-"""Data sets with a folder for each class, alone or under folders for train, validation and test."""
+"""Class folders: one folder per emotion, optionally inside folders for train, validation and test."""
 
 import posixpath
 from collections import defaultdict
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,9 +10,9 @@ from ferlib.core.emotions import EMOTIONS, is_emotion, parse_emotion
 from ferlib.core.errors import DataError
 from ferlib.core.images import IMAGE_SUFFIXES, decode_image
 from ferlib.data.archive import FileTree
-from ferlib.data.dataset import USAGES
-from ferlib.data.index import ImageIndex
-from ferlib.data.layouts.fer2013 import is_fer2013, split_of_usage
+from ferlib.data.index import ImageIndex, describe_tree
+from ferlib.data.layouts.fer2013 import FER2013_USAGES, is_fer2013, split_of_usage
+from ferlib.synthetic import is_synthetic
 
 _SPLIT_FOLDERS = {
     "train": "train",
@@ -28,97 +28,106 @@ _SPLIT_FOLDERS = {
 _CODES = frozenset(str(code) for code in range(len(EMOTIONS)))
 
 
-class _File(NamedTuple):
-    """A image in a class folder; `split` is "" where no folder tells it."""
+@dataclass(frozen=True)
+class _ImageFile:
+    """An image file, the name of its folder, and the split that its folders name ("" for none)."""
 
     name: str
-    split: str
     folder: str
+    split: str
+
+    @property
+    def is_classified(self) -> bool:
+        """Whether the folder stands for an emotion."""
+        return is_emotion(self.folder) or self.folder in _CODES
+
+    @property
+    def parent(self) -> str:
+        """The folder above the file's folder."""
+        return posixpath.dirname(posixpath.dirname(self.name))
+
+    @property
+    def usage(self) -> str:
+        """The FER2013 usage that the file's name begins with, or ""."""
+        start = posixpath.basename(self.name).split("_")[0]
+        return start if start in FER2013_USAGES else ""
 
 
-def list_folders(tree: FileTree, *, skip_unknown: bool = False) -> ImageIndex:
-    """List the images of class folders: ``train/happy/1.jpg``, ``images/validation/sad/2.png``, ``fear/3.png``.
+def matches(tree: FileTree) -> bool:
+    """Return whether any image is in a class folder."""
+    return any(file.is_classified for file in _find_images(tree))
 
-    A class folder is named as an emotion in any of its spellings, or by its FER2013 code; what stands above it says
-    which split it is in, if anything does. Images elsewhere are left out, with a note. Where an archive holds the
-    same files twice under two prefixes, the first is taken.
 
-    Parameters
-    ----------
-    tree : FileTree
-        Must stay open while the listing is read.
-    skip_unknown : bool
-        Leave out class folders that are none of the seven emotions, with a note, instead of refusing them.
+def index_images(tree: FileTree, *, crop_margin: float, skip_unknown: bool) -> ImageIndex:  # noqa: ARG001
+    """Index the images of class folders: ``train/happy/1.jpg``, ``images/validation/sad/2.png``, ``fear/3.png``.
+
+    A class folder is named by any spelling of an emotion or by its FER2013 code. The nearest folder above it with the
+    name of a split gives the split. Images elsewhere are left out, with a note. If an archive has the same files
+    twice under different folders, one of each is used.
 
     Returns
     -------
     ImageIndex
-        Without a test split, validation is taken for it; without any, all are train.
+        Without a test split, validation is used as test; without any split, all images are train.
 
     Raises
     ------
     DataError
-        There are no class folders, or one beside them is no emotion.
+        A folder next to class folders is not an emotion and `skip_unknown` is not set.
     """
-    images = [name for name in tree.names if posixpath.splitext(name)[1].lower() in IMAGE_SUFFIXES]
-    # A person may have named the folder train or test itself.
-    above = [tree.path.resolve().name] if tree.kind == "folder" else []
     notes: list[str] = []
-    files = _keep_classes(tree, [_place(name, above) for name in images], notes, skip_unknown=skip_unknown)
+    files = _keep_classes(tree, _find_images(tree), notes, skip_unknown=skip_unknown)
     files = _drop_copies(tree, files, notes)
     labels = np.array([EMOTIONS.index(parse_emotion(file.folder)) for file in files], dtype=np.int64)
-    usages = np.array([_usage_of(file.name) for file in files], dtype=str)
-    synthetic = any(posixpath.basename(name) == "SYNTHETIC.txt" for name in tree.names)
+    usages = np.array([file.usage for file in files], dtype=str)
+    synthetic = is_synthetic(tree.names)
     title = "synthetic faces" if synthetic else "FER2013" if is_fer2013(labels, usages) else "folder"
     return ImageIndex(
         names=np.array([file.name for file in files], dtype=str),
         labels=labels,
-        splits=_settle_splits([file.split for file in files], usages, notes),
-        usages=usages,
+        splits=_settle_splits(files, notes),
+        source_splits=usages if usages.any() else None,
         read=lambda row: decode_image(tree.read(files[row].name), name=files[row].name),
-        title=title,
-        layout="folders",
-        synthetic=synthetic,
+        info=describe_tree(tree, title=title, layout="folders", synthetic=synthetic),
         notes=notes,
     )
 
 
-def _place(name: str, above: list[str]) -> _File:
-    """Return where an image stands: its class folder, and the split that the nearest folder above that tells."""
-    *parents, folder = ["", *name.split("/")[:-1]]
-    splits = [part.lower() for part in reversed(above + parents) if part.lower() in _SPLIT_FOLDERS]
-    return _File(name, _SPLIT_FOLDERS[splits[0]] if splits else "", folder)
+def _find_images(tree: FileTree) -> list[_ImageFile]:
+    """Return the image files of a tree."""
+    # The user may have given the path of the folder "train" or "test" itself.
+    above = [tree.path.resolve().name] if tree.kind == "folder" else []
+    files = []
+    for name in tree.names:
+        if posixpath.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+            *parents, folder = ["", *name.split("/")[:-1]]
+            splits = [part.lower() for part in reversed(above + parents) if part.lower() in _SPLIT_FOLDERS]
+            files.append(_ImageFile(name, folder, _SPLIT_FOLDERS[splits[0]] if splits else ""))
+    return files
 
 
-def _keep_classes(tree: FileTree, files: list[_File], notes: list[str], *, skip_unknown: bool) -> list[_File]:
-    """Return the images in class folders; refuse, or note, folders that stand where only classes should."""
-    kept = [file for file in files if _is_class(file.folder)]
-    if not kept:
-        raise DataError(
-            f"{tree.path} is in no layout that is known: there is no folder named as an emotion with images in it, "
-            "no CSV with a column 'pixels', and no ExpW label.lst."
-        )
-    class_parents = {_grandparent(file.name) for file in kept}
-    strangers, outside = defaultdict(list), []
+def _keep_classes(tree: FileTree, files: list[_ImageFile], notes: list[str], *, skip_unknown: bool) -> list[_ImageFile]:
+    """Return the images in class folders; raise, or add a note, for other folders next to them."""
+    kept = [file for file in files if file.is_classified]
+    class_parents = {file.parent for file in kept}
+    unknown, outside = defaultdict(list), []
     for file in files:
-        if _is_class(file.folder):
+        if file.is_classified:
             continue
-        parent = _grandparent(file.name)
-        is_beside = file.folder and (parent in class_parents or posixpath.basename(parent).lower() in _SPLIT_FOLDERS)
-        # Images right in a folder such as test have no class; they are no reason to refuse the others.
-        if is_beside and file.folder.lower() not in _SPLIT_FOLDERS:
-            strangers[file.folder].append(file.name)
+        is_class_level = file.parent in class_parents or posixpath.basename(file.parent).lower() in _SPLIT_FOLDERS
+        # Images directly in a folder such as "test" have no class; that is no reason to refuse the others.
+        if file.folder and is_class_level and file.folder.lower() not in _SPLIT_FOLDERS:
+            unknown[file.folder].append(file.name)
         else:
             outside.append(file.name)
-    if strangers and not skip_unknown:
-        folder, names = next(iter(strangers.items()))
+    if unknown and not skip_unknown:
+        folder, names = next(iter(unknown.items()))
         raise DataError(
-            f"{tree.path}: the folder '{folder}' ({len(names):,} images, such as {names[0]}) is none of the emotions "
-            f"{', '.join(EMOTIONS)}; take it out, or name the emotions to use."
+            f"{tree.path}: the folder '{folder}' ({len(names):,} images, such as {names[0]}) is not one of the "
+            f"emotions {', '.join(EMOTIONS)}; remove it, or name the emotions to use."
         )
-    notes += [
-        f"The folder '{folder}' is no emotion: {len(names):,} images left out." for folder, names in strangers.items()
-    ]
+    for folder, names in unknown.items():
+        notes.append(f"The folder '{folder}' is not an emotion: {len(names):,} images left out.")
     if outside:
         notes.append(f"{len(outside):,} images outside class folders were left out, the first {outside[0]}.")
     if any(file.folder in _CODES for file in kept):
@@ -126,49 +135,26 @@ def _keep_classes(tree: FileTree, files: list[_File], notes: list[str], *, skip_
     return kept
 
 
-def _drop_copies(tree: FileTree, files: list[_File], notes: list[str]) -> list[_File]:
-    """Return the images, each file once that stands under two prefixes with the same bytes."""
-    first: dict[tuple, str] = {}
+def _drop_copies(tree: FileTree, files: list[_ImageFile], notes: list[str]) -> list[_ImageFile]:
+    """Return the images without those whose bytes are also in another folder under the same name."""
+    first: dict[tuple[str, str, str], str] = {}
     kept = []
     for file in sorted(files, key=lambda file: (file.name.count("/"), file.name)):
-        key = (file.split, file.folder, posixpath.basename(file.name))
-        earlier = first.setdefault(key, file.name)
-        if earlier == file.name or not _is_same_file(tree, earlier, file.name):
+        earlier = first.setdefault((file.split, file.folder, posixpath.basename(file.name)), file.name)
+        is_copy = earlier != file.name and tree.size(earlier) == tree.size(file.name)
+        if not (is_copy and tree.read(earlier) == tree.read(file.name)):
             kept.append(file)
     if len(kept) < len(files):
-        notes.append(f"{len(files) - len(kept):,} files stand twice, under two folders; one of each was taken.")
-    return sorted(kept)
+        notes.append(f"{len(files) - len(kept):,} files are in two folders; one copy of each was used.")
+    return sorted(kept, key=lambda file: file.name)
 
 
-def _is_same_file(tree: FileTree, one: str, other: str) -> bool:
-    """Return whether two files have the same bytes."""
-    return tree.size(one) == tree.size(other) and tree.read(one) == tree.read(other)
-
-
-def _settle_splits(splits: list[str], usages: np.ndarray, notes: list[str]) -> np.ndarray:
-    """Return a split for each image (n,): by its folder, else by the usage in its name, else train."""
-    settled = [
-        split or (split_of_usage(usage) if usage else "train") for split, usage in zip(splits, usages, strict=True)
-    ]
-    if not any(splits) and not usages.any():
-        notes.append("No folder tells the split: all images are train.")
-    if "val" in settled and "test" not in settled:
-        notes.append("There is no test folder: validation is taken for test.")
-        settled = ["test" if split == "val" else split for split in settled]
-    return np.array(settled, dtype=str)
-
-
-def _is_class(folder: str) -> bool:
-    """Return whether a folder's name stands for an emotion."""
-    return is_emotion(folder) or folder in _CODES
-
-
-def _grandparent(name: str) -> str:
-    """Return the folder above a file's folder."""
-    return posixpath.dirname(posixpath.dirname(name))
-
-
-def _usage_of(name: str) -> str:
-    """Return the part of FER2013 that a file's name begins with, or ""."""
-    start = posixpath.basename(name).split("_")[0]
-    return start if start in USAGES else ""
+def _settle_splits(files: list[_ImageFile], notes: list[str]) -> np.ndarray:
+    """Return the split of each image (n,): by its folder, else by the usage in its name, else train."""
+    splits = [file.split or (split_of_usage(file.usage) if file.usage else "train") for file in files]
+    if not any(file.split or file.usage for file in files):
+        notes.append("No folder names a split: all images are train.")
+    if "val" in splits and "test" not in splits:
+        notes.append("There is no test folder: validation is used as test.")
+        splits = ["test" if split == "val" else split for split in splits]
+    return np.array(splits, dtype=str)

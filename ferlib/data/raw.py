@@ -1,0 +1,94 @@
+"""Copy a dataset into the folder ``raw``, where notebooks and commands find it."""
+
+import re
+import zipfile
+from pathlib import Path
+
+from ferlib.core.console import progress_bar
+from ferlib.core.errors import DataError
+from ferlib.core.files import atomic_write
+from ferlib.core.images import IMAGE_SUFFIXES
+from ferlib.data.archive import FileTree, open_tree
+from ferlib.data.dataset import ImageDataset
+from ferlib.data.load import load_images
+
+# The files of a folder that are data: images, tables, lists of labels, and notes on them.
+_DATA_SUFFIXES = IMAGE_SUFFIXES | {".csv", ".lst", ".txt"}
+_BLOCK_BYTES = 1 << 20
+
+
+def add_archive(source: str | Path, *, data_dir: str | Path, force: bool = False) -> tuple[Path, ImageDataset]:
+    """Copy a dataset into ``data_dir/raw`` as one file, after reading all of it.
+
+    A zip or CSV is copied unchanged; the images, tables and lists of a folder are packed into a zip. The file is named
+    after the dataset if it is a known one (``fer2013.zip``), otherwise after the source.
+
+    Parameters
+    ----------
+    source : str or Path
+        A zip, a folder or a CSV file.
+    data_dir : str or Path
+    force : bool
+        Replace another dataset of the same file name.
+
+    Returns
+    -------
+    path : Path
+        The file in ``raw``.
+    dataset : ImageDataset
+        Its contents.
+
+    Raises
+    ------
+    DataError
+        The source is not a dataset or is damaged, or ``raw`` has another dataset of the same file name and `force` is
+        not set.
+    """
+    with open_tree(source) as tree:
+        if tree.path.suffix.lower() == ".npz":
+            raise DataError(f"{source} is a processed dataset, not a raw one; use it with --data instead.")
+        if tree.kind == "zip":
+            tree.verify()
+        dataset = load_images(source)
+        target = Path(data_dir) / "raw" / _file_name(tree, dataset.info.title)
+        if target.exists() and target.samefile(source):
+            return target, dataset
+        write = _pack if tree.kind == "folder" else _copy
+        with atomic_write(target) as temporary:
+            write(tree, temporary)
+            if target.exists() and not force and _checksum(temporary) != _checksum(target):
+                raise DataError(f"{target} already exists with other data; use --force to replace it.")
+    return target, dataset
+
+
+def _file_name(tree: FileTree, title: str) -> str:
+    """Return the name of a dataset's file in raw: lower case, without spaces."""
+    stem = {"folder": tree.path.resolve().stem, "synthetic faces": "synthetic"}.get(title, title.lower())
+    return re.sub(r"[^\w.-]+", "-", stem) + (".csv" if tree.kind == "file" else ".zip")
+
+
+def _copy(tree: FileTree, target: Path) -> None:
+    """Copy a zip or a CSV unchanged, with a progress bar."""
+    size = tree.path.stat().st_size
+    with (
+        tree.path.open("rb") as stream,
+        target.open("wb") as copy,
+        progress_bar(desc=f"Copying {tree.path.name}", total=size, unit="B", unit_scale=True) as bar,
+    ):
+        while block := stream.read(_BLOCK_BYTES):
+            copy.write(block)
+            bar.update(len(block))
+
+
+def _pack(tree: FileTree, target: Path) -> None:
+    """Write the data files of a folder into an uncompressed zip; the same files give the same bytes."""
+    names = [name for name in tree.names if Path(name).suffix.lower() in _DATA_SUFFIXES]
+    with zipfile.ZipFile(target, "w") as archive:
+        for name in progress_bar(names, desc=f"Packing {tree.path.name}", unit=" files"):
+            archive.writestr(zipfile.ZipInfo(name), tree.read(name))
+
+
+def _checksum(path: Path) -> str:
+    """Return the SHA-256 of a file in raw."""
+    with open_tree(path) as tree:
+        return tree.sha256()
