@@ -1,4 +1,4 @@
-"""What every notebook of the series keeps to, so that it can be read in one sitting and run anywhere."""
+"""Rules for every notebook, so that it can be read in one sitting and run anywhere."""
 
 import ast
 import re
