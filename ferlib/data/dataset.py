@@ -114,7 +114,7 @@ class ImageDataset:
         """
         sources = np.full(len(self), "") if self.source_splits is None else self.source_splits
         members = (self.splits if name in SPLITS else sources) == name
-        if not members.any():
+        if not name or not members.any():
             present = [split for split in SPLITS if split in self.splits] + sorted(set(sources) - {""})
             raise DataError(f"{self.info.path} has no images for '{name}'; it has {', '.join(present) or 'none'}.")
         return self.select(members)

@@ -1,4 +1,4 @@
-"""Change training images at random, so that a network does not learn where exactly a face was cut out."""
+"""Random changes of training images, so that a model does not depend on the exact crop of a face."""
 
 from dataclasses import dataclass
 
@@ -10,33 +10,35 @@ from ferlib.core.options import check_options, option
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """How far training images are changed; each amount is drawn uniformly, each image on its own.
+    """Random changes of training images.
+
+    All amounts are drawn uniformly, independently per image.
 
     Parameters
     ----------
     rotation : float
-        Largest turn in degrees, either way.
+        Largest rotation in degrees, in both directions.
     scale : float
         Largest change of size as a fraction: 0.15 draws factors from 0.85 to 1.15.
     shift : float
-        Largest shift as a fraction of the image's side, in each direction.
+        Largest shift as a fraction of the side, in each direction.
     shear : float
-        Largest shear as a fraction, along x.
+        Largest shear along x as a fraction.
     flip : bool
         Mirror half of the images left to right.
     brightness : float
-        Largest change of brightness, as a fraction of the range of 255.
+        Largest change of brightness as a fraction of 255.
     contrast : float
         Largest change of contrast as a fraction: 0.3 draws factors from 0.7 to 1.3.
     erase : float
-        Share of the images in which one rectangle of 2 to 20 % of the area is filled with one random gray.
+        Fraction of images in which a rectangle of 2 to 20 % of the area is filled with one random gray level.
     blur : float
-        Share of the images that are blurred, by a Gaussian of 0.4 to 1.6 pixels: small and shaken photographs.
+        Fraction of images that are blurred by a Gaussian with a standard deviation of 0.4 to 1.6 pixels.
     noise : float
-        Share of the images that get noise, of 3 to 20 gray levels: dark rooms and cheap cameras.
+        Fraction of images that get noise with a standard deviation of 3 to 20 gray levels.
     crop : float
-        Side of the square part that is kept, at a random place, as a fraction of the image's side. Prediction sees
-        the whole image: the faces keep their size, and an epoch costs the square of the fraction.
+        Side of a square crop at a random place, as a fraction of the side. Prediction uses the whole image. Faces keep
+        their size, and the time per epoch is proportional to the square of the fraction.
 
     References
     ----------
@@ -62,7 +64,7 @@ class Augmentation:
         check_options(self)
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
-        """Return the (height, width) in pixels of what becomes of images of a size; even, as strides halve it."""
+        """Return the (height, width) of augmented images in pixels; even if cropped, because strides halve it."""
         if self.crop == 1:
             return height, width
         return max(2, 2 * round(height * self.crop / 2)), max(2, 2 * round(width * self.crop / 2))
@@ -74,12 +76,12 @@ class Augmentation:
         ----------
         images : ndarray of shape (n, H, W, C), dtype uint8
         rng : numpy.random.Generator
-            Where the chance comes from: the same state gives the same images.
+            The same state gives the same images.
 
         Returns
         -------
         ndarray of shape (n, H', W', C), dtype uint8
-            Of `output_size`. The space that a turn or shift uncovers repeats the image's edge.
+            Of `output_size`. Pixels outside of the image repeat its edge.
         """
         n, height, width, channels = images.shape
         matrices = self._draw_matrices(rng, n, height, width)
@@ -91,24 +93,24 @@ class Augmentation:
             )
             target[...] = warped.reshape(height, width, channels)
         out = self._change_light(out, rng)
-        self._spoil(out, rng)
+        self._degrade(out, rng)
         self._erase(out, rng)
         return out
 
     def _draw_matrices(self, rng: np.random.Generator, n: int, height: int, width: int) -> np.ndarray:
-        """Return affine matrices (n, 2, 3) about the image's centre."""
+        """Return affine matrices (n, 2, 3) about the image's center."""
         angle = np.deg2rad(rng.uniform(-self.rotation, self.rotation, n))
         scale = rng.uniform(1 - self.scale, 1 + self.scale, n)
         shear = rng.uniform(-self.shear, self.shear, n)
         mirror = np.where(rng.random(n) < 0.5, -1.0, 1.0) if self.flip else np.ones(n)
         cos, sin = scale * np.cos(angle), scale * np.sin(angle)
         linear = np.stack([mirror * cos, cos * shear - sin, mirror * sin, sin * shear + cos], axis=1).reshape(n, 2, 2)
-        centre = np.array([(width - 1) / 2, (height - 1) / 2])
+        center = np.array([(width - 1) / 2, (height - 1) / 2])
         shift = rng.uniform(-self.shift, self.shift, (n, 2)) * [width, height]
         if self.crop < 1:
             new_height, new_width = self.output_size(height, width)
             shift -= rng.uniform(0, 1, (n, 2)) * [width - new_width, height - new_height]
-        return np.concatenate([linear, (centre - linear @ centre + shift)[:, :, np.newaxis]], axis=2)
+        return np.concatenate([linear, (center - linear @ center + shift)[:, :, np.newaxis]], axis=2)
 
     def _change_light(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return uint8 (n, H, W, C) with brightness and contrast changed about each image's mean."""
@@ -118,8 +120,8 @@ class Augmentation:
         mean = images.mean(axis=(1, 2, 3), keepdims=True, dtype=np.float32)
         return np.clip((images - mean) * factor + mean + offset, 0, 255).astype(np.uint8)
 
-    def _spoil(self, images: np.ndarray, rng: np.random.Generator) -> None:
-        """Blur a share of the images (n, H, W, C), and add noise to a share, in place."""
+    def _degrade(self, images: np.ndarray, rng: np.random.Generator) -> None:
+        """Blur some of the images (n, H, W, C), and add noise to some, in place."""
         if self.blur:
             for index in np.flatnonzero(rng.random(len(images)) < self.blur):
                 images[index] = cv2.GaussianBlur(images[index], (0, 0), rng.uniform(0.4, 1.6)).reshape(
@@ -131,7 +133,7 @@ class Augmentation:
                 images[index] = np.clip(images[index] + noise, 0, 255).round().astype(np.uint8)
 
     def _erase(self, images: np.ndarray, rng: np.random.Generator) -> None:
-        """Fill one rectangle in a share of the images (n, H, W, C), in place."""
+        """Fill one rectangle in some of the images (n, H, W, C), in place."""
         height, width = images.shape[1:3]
         for index in np.flatnonzero(rng.random(len(images)) < self.erase):
             area, aspect = rng.uniform(0.02, 0.20) * height * width, np.exp(rng.uniform(np.log(0.4), np.log(2.5)))

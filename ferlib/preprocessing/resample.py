@@ -1,53 +1,55 @@
-"""Change the class counts of training images, through imbalanced-learn; never those of validation or test."""
+"""Change the class counts of training images; never those of validation or test."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 
 from ferlib.core.errors import FerlibError
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
-
-#: Strategies that make new images between neighbors of one class.
+#: Strategies that create new images between neighbors of one class.
 BLENDING = ("smote", "borderline_smote", "adasyn", "smote_features")
 
-#: What `resample_images` knows, beside doing nothing.
+#: The strategies of `resample_images`.
 Strategy = Literal["none", "random_over", "random_under", "smote", "borderline_smote", "adasyn", "smote_features"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
-# Principal components among which "smote_features" looks for neighbors.
-_COMPONENTS = 64
+# The methods' defaults: neighbors to blend with, and neighbors that tell whether a sample is at the border.
+_N_NEIGHBORS, _N_BORDER_NEIGHBORS = 5, 10
 
-# Numbers of new images that are blended as float32 at a time: 64 MB.
-_CHUNK = 16_000_000
+# Principal components in which "smote_features" searches for neighbors, and images that they are computed from.
+_COMPONENTS, _PCA_IMAGES = 64, 10_000
+
+# Pixels that are blended as float32 at a time: 64 MB.
+_CHUNK_PIXELS = 16_000_000
 
 
 def resample_images(
-    images: np.ndarray, labels: np.ndarray, strategy: str, *, random_state: int
+    images: np.ndarray, labels: np.ndarray, strategy: Strategy, *, random_state: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return training images with every class as large as the largest, or as the smallest.
+    """Balance the classes of training images.
 
-    Only the training split may be given: resampled before a split, copies and blends of one image would stand on
-    both sides of it, and validation would measure memory.
+    Resample only the training split. Resampling before splitting would put copies and blends of one image into
+    several splits, and validation scores would be too high.
 
     Parameters
     ----------
     images : ndarray of shape (n, H, W, C), dtype uint8
     labels : ndarray of shape (n,), dtype int
     strategy : {"none", "random_over", "random_under", "smote", "borderline_smote", "adasyn", "smote_features"}
-        SMOTE makes new images on the line between an image and one of its nearest neighbors of the same class;
-        Borderline-SMOTE only from images whose neighbors are mostly of other classes; ADASYN the more from an image
-        the more of its neighbors are, so its classes end about equal; ``"smote_features"`` is SMOTE whose neighbors
-        are those among principal components instead of pixels.
+        - ``"random_over"`` repeats images until every class is as large as the largest.
+        - ``"random_under"`` drops images until every class is as small as the smallest.
+        - ``"smote"`` adds blends of an image and one of its nearest neighbors of the same class.
+        - ``"borderline_smote"`` blends only images whose neighbors are mostly, but not all, of other classes.
+        - ``"adasyn"`` blends images the more often, the more of their neighbors are of other classes. The class counts
+          become only approximately equal.
+        - ``"smote_features"`` is SMOTE with neighbors in principal components instead of pixels.
     random_state : int
 
     Returns
     -------
     images : ndarray of shape (m, H, W, C), dtype uint8
-        The given ones first, unless some were dropped.
+        The given images first, unless some were dropped.
     labels : ndarray of shape (m,), dtype int
 
     Raises
@@ -57,25 +59,25 @@ def resample_images(
 
     Notes
     -----
-    Beside the images given and returned, which are uint8, this needs float32 room for those of one class (SMOTE) or
-    of all (Borderline-SMOTE, ADASYN): see `_Neighbors`.
+    The results are those of imbalanced-learn (which the tests compare), but its samplers need all images, old and new,
+    as floats at once. Here only the images of one class (SMOTE) or all given images (Borderline-SMOTE, ADASYN) are
+    converted to float32, and the new images are blended in chunks.
 
     References
     ----------
     N. Chawla, K. Bowyer, L. Hall, W. Kegelmeyer, "SMOTE: Synthetic Minority Over-sampling Technique", JAIR 2002.
-    H. Han, W. Wang, B. Mao, "Borderline-SMOTE", ICIC 2005. H. He, Y. Bai, E. Garcia, S. Li, "ADASYN: Adaptive Synthetic
-    Sampling Approach for Imbalanced Learning", IJCNN 2008.
+
+    H. Han, W. Wang, B. Mao, "Borderline-SMOTE: A New Over-Sampling Method in Imbalanced Data Sets Learning", ICIC 2005.
+
+    H. He, Y. Bai, E. Garcia, S. Li, "ADASYN: Adaptive Synthetic Sampling Approach for Imbalanced Learning", IJCNN 2008.
     """
     if strategy not in STRATEGIES:
-        raise FerlibError(f"There is no resampling '{strategy}'; expected one of {', '.join(STRATEGIES)}.")
+        raise FerlibError(f"'{strategy}' is not a resampling strategy; expected one of {', '.join(STRATEGIES)}.")
     if strategy == "none":
         return images, labels
     if strategy in BLENDING:
-        features = images.reshape(len(images), -1)
-        if strategy == "smote_features":
-            features = _principal_components(features, random_state)
-        mixture, new_labels = plan_blends(features, labels, strategy, random_state=random_state)
-        return _blend(images, mixture), new_labels
+        blends = _plan_blends(images.reshape(len(images), -1), labels, strategy, random_state)
+        return _blend(images, blends), np.concatenate([labels, labels[blends.first]])
     from imblearn.over_sampling import RandomOverSampler
     from imblearn.under_sampling import RandomUnderSampler
 
@@ -85,106 +87,89 @@ def resample_images(
     return images[chosen[:, 0]], new_labels
 
 
-def plan_blends(
-    features: np.ndarray, labels: np.ndarray, strategy: str, *, random_state: int
-) -> "tuple[csr_matrix, np.ndarray]":
-    """Return of which samples, and in which shares, imbalanced-learn would make each sample of the balanced set.
+class _Blends(NamedTuple):
+    """Samples to create: ``first + step * (second - first)``; arrays of shape (k,), the first two of row numbers."""
 
-    SMOTE and its kin only ever take differences and sums of two samples, so they give the same when they work on the
-    rows of an identity matrix and look for neighbors among the samples that these rows stand for. The result says
-    what to blend, and nobody needs all samples as floats at once.
-
-    Parameters
-    ----------
-    features : ndarray of shape (n, d)
-        Where neighbors are looked for.
-    labels : ndarray of shape (n,), dtype int
-    strategy : {"smote", "borderline_smote", "adasyn", "smote_features"}
-    random_state : int
-
-    Returns
-    -------
-    mixture : sparse matrix of shape (m, n)
-        Rows sum to 1; the first n are the samples themselves.
-    labels : ndarray of shape (m,), dtype int
-
-    Raises
-    ------
-    FerlibError
-        A class has too few samples, or ADASYN finds none that it would add to.
-    """
-    from imblearn.over_sampling import ADASYN, SMOTE, BorderlineSMOTE
-    from scipy import sparse
-
-    smallest = np.unique(labels, return_counts=True)[1].min()
-    if smallest < 2:
-        raise FerlibError("SMOTE needs at least two training images of every class; take more images.")
-    # Five neighbors are the methods' default, ten to tell what is at the border; a class of five has only four.
-    near = _Neighbors(features, min(5, smallest - 1) + 1)
-    if strategy == "adasyn":
-        sampler = ADASYN(n_neighbors=near, random_state=random_state)
-    elif strategy == "borderline_smote":
-        around = _Neighbors(features, min(10, len(labels) - 1) + 1)
-        sampler = BorderlineSMOTE(k_neighbors=near, m_neighbors=around, random_state=random_state)
-    else:
-        sampler = SMOTE(k_neighbors=near, random_state=random_state)
-    try:
-        return sampler.fit_resample(sparse.eye(len(labels), format="csr"), labels)
-    except (RuntimeError, ValueError) as error:
-        raise FerlibError(f"{strategy} cannot balance these classes ({error}); try smote.") from error
+    first: np.ndarray
+    second: np.ndarray
+    step: np.ndarray
 
 
-class _Neighbors(NearestNeighbors):
-    """Nearest neighbors for imbalanced-learn, among samples that are named by rows of an identity matrix."""
+def _plan_blends(pixels: np.ndarray, labels: np.ndarray, strategy: str, random_state: int) -> _Blends:
+    """Choose the pairs of images (n, d) to blend, with the random numbers that imbalanced-learn uses."""
+    from sklearn.utils import check_random_state
 
-    def __init__(self, features: np.ndarray, n_neighbors: int) -> None:
-        super().__init__(n_neighbors=n_neighbors)
-        self.features = features
+    classes, counts = np.unique(labels, return_counts=True)
+    if counts.min() < 2:
+        raise FerlibError("SMOTE needs at least two training images of every class; use more images.")
+    k = min(_N_NEIGHBORS, int(counts.min()) - 1)
+    features = _principal_components(pixels, random_state) if strategy == "smote_features" else pixels
+    everything = np.arange(len(labels))
+    shared_rng = check_random_state(random_state)
+    plans = []
+    for label, missing in zip(classes, counts.max() - counts, strict=True):
+        if not missing:
+            continue
+        own = bases = np.flatnonzero(labels == label)
+        if strategy == "adasyn":
+            difficulty = (labels[_nearest(features, everything, own, k)] != label).mean(axis=1)
+            repeats = np.rint(difficulty / max(difficulty.sum(), 1e-12) * missing).astype(int)
+            if not repeats.any():
+                raise FerlibError("adasyn cannot balance classes without neighbors of other classes; use smote.")
+            near = _nearest(features, own, own, k)
+            row = np.repeat(np.arange(len(own)), repeats)
+            column, step = shared_rng.choice(k, size=len(row)), shared_rng.uniform(size=len(row))
+        else:
+            if strategy == "borderline_smote":
+                m = min(_N_BORDER_NEIGHBORS, len(labels) - 1)
+                others = (labels[_nearest(features, everything, own, m)] != label).sum(axis=1)
+                bases = own[(others >= m / 2) & (others < m)]
+                if not len(bases):
+                    continue
+            near = _nearest(features, own, bases, k)
+            rng = check_random_state(random_state)
+            row, column = np.divmod(rng.randint(near.size, size=missing), k)
+            step = rng.uniform(size=missing)
+        plans.append(_Blends(bases[row], near[row, column], step))
+    if not plans:
+        return _Blends(everything[:0], everything[:0], np.zeros(0))
+    return _Blends(*(np.concatenate(parts) for parts in zip(*plans, strict=True)))
 
-    def __sklearn_clone__(self) -> "_Neighbors":
-        """Share the features: scikit-learn would copy them."""
-        return _Neighbors(self.features, self.n_neighbors)
 
-    def fit(self, X: "csr_matrix", y: None = None) -> "_Neighbors":  # noqa: ARG002
-        """Hold the samples among which neighbors are looked for."""
-        self._held = X.indices
-        return super().fit(self.features[X.indices].astype(np.float32))
+def _nearest(features: np.ndarray, among: np.ndarray, rows: np.ndarray, k: int) -> np.ndarray:
+    """Return the row numbers (len(rows), k) of the nearest neighbors of some rows among others, without themselves."""
+    from sklearn.neighbors import NearestNeighbors
 
-    def kneighbors(
-        self, X: "csr_matrix", n_neighbors: int | None = None, return_distance: bool = True
-    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """Return the numbers of the nearest of the samples that `fit` was given, and their distances if wanted."""
-        # SMOTE asks for the neighbors of the very samples that it gave; a second copy of them could be gigabytes.
-        same = np.array_equal(X.indices, self._held)
-        features = self._fit_X if same else self.features[X.indices].astype(np.float32)
-        return super().kneighbors(features, n_neighbors, return_distance)
+    samples = features[among].astype(np.float32)
+    queries = samples if rows is among else features[rows].astype(np.float32)
+    search = NearestNeighbors(n_neighbors=k + 1).fit(samples)
+    return among[search.kneighbors(queries, return_distance=False)[:, 1:]]
 
 
 def _principal_components(pixels: np.ndarray, random_state: int) -> np.ndarray:
     """Return images (n, d) as float32 (n, 64) or fewer."""
     from sklearn.decomposition import PCA
 
-    rng = np.random.default_rng(random_state)
-    # Ten thousand images say as much about the main directions as all do.
-    some = rng.permutation(len(pixels))[:10_000]
-    components = min(_COMPONENTS, len(some), pixels.shape[1])
-    pca = PCA(components, svd_solver="randomized", random_state=random_state).fit(pixels[some].astype(np.float32))
-    return np.concatenate([pca.transform(part.astype(np.float32)) for part in np.array_split(pixels, 20) if len(part)])
+    chosen = np.random.default_rng(random_state).permutation(len(pixels))[:_PCA_IMAGES]
+    n_components = min(_COMPONENTS, len(chosen), pixels.shape[1])
+    pca = PCA(n_components, svd_solver="randomized", random_state=random_state)
+    pca.fit(pixels[chosen].astype(np.float32))
+    parts = _slices(0, len(pixels), max(1, _CHUNK_PIXELS // pixels.shape[1]))
+    return np.concatenate([pca.transform(pixels[part].astype(np.float32)) for part in parts])
 
 
-def _blend(images: np.ndarray, mixture: "csr_matrix") -> np.ndarray:
-    """Return uint8 images (m, H, W, C) that are mixtures, (m, n), of images (n, H, W, C)."""
-    flat = images.reshape(len(images), -1)
-    out = np.empty((mixture.shape[0], flat.shape[1]), np.uint8)
-    out[: len(flat)] = flat
-    for part in _parts(len(flat), len(out), max(1, _CHUNK // flat.shape[1])):
-        rows = mixture[part]
-        used, place = np.unique(rows.indices, return_inverse=True)
-        shares = type(rows)((rows.data.astype(np.float32), place, rows.indptr), shape=(rows.shape[0], len(used)))
-        out[part] = np.clip(shares @ flat[used].astype(np.float32), 0, 255).round()
-    return out.reshape(-1, *images.shape[1:])
+def _blend(images: np.ndarray, blends: _Blends) -> np.ndarray:
+    """Return images (n, H, W, C) followed by their blends, uint8 (n + k, H, W, C)."""
+    n, k = len(images), len(blends.first)
+    out = np.empty((n + k, *images.shape[1:]), np.uint8)
+    out[:n] = images
+    for part in _slices(0, k, max(1, _CHUNK_PIXELS // max(1, images[0].size))):
+        first = images[blends.first[part]].astype(np.float32)
+        step = blends.step[part, np.newaxis, np.newaxis, np.newaxis].astype(np.float32)
+        out[n + part.start : n + part.stop] = np.rint(first + step * (images[blends.second[part]] - first))
+    return out
 
 
-def _parts(start: int, stop: int, size: int) -> Iterator[slice]:
+def _slices(start: int, stop: int, size: int) -> Iterator[slice]:
     """Yield slices of at most `size` from start to stop."""
     return (slice(begin, min(begin + size, stop)) for begin in range(start, stop, size))

@@ -1,5 +1,3 @@
-"""Augmentation changes pixels at random, repeatably, and no more than it says."""
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,17 +15,17 @@ def noise():
     return np.random.default_rng(0).integers(0, 256, (40, 24, 32, 1), dtype=np.uint8)
 
 
-def test_nothing_asked_nothing_changed(noise):
+def test_zero_amounts_change_nothing(noise):
     np.testing.assert_array_equal(Augmentation(**STILL)(noise, np.random.default_rng(0)), noise)
 
 
-def test_the_given_images_are_left_alone(noise):
+def test_input_images_are_not_changed(noise):
     before = noise.copy()
     Augmentation()(noise, np.random.default_rng(0))
     np.testing.assert_array_equal(noise, before)
 
 
-def test_flip_mirrors_about_half_of_the_images(noise):
+def test_flip_mirrors_half_of_the_images(noise):
     flipped = Augmentation(**STILL | {"flip": True})(noise, np.random.default_rng(0))
     mirrored = (flipped == noise[:, :, ::-1]).all(axis=(1, 2, 3))
     same = (flipped == noise).all(axis=(1, 2, 3))
@@ -35,7 +33,7 @@ def test_flip_mirrors_about_half_of_the_images(noise):
     assert 10 < mirrored.sum() < 30
 
 
-def test_shift_moves_by_at_most_its_fraction():
+def test_shift_is_at_most_its_fraction():
     image = np.zeros((200, 41, 41, 1), np.uint8)
     image[:, 20, 20] = 255
     moved = Augmentation(**STILL | {"shift": 0.1})(image, np.random.default_rng(0))
@@ -47,14 +45,14 @@ def test_shift_moves_by_at_most_its_fraction():
     assert distance.max() > 3
 
 
-def test_light_changes_the_mean_by_at_most_its_fraction():
+def test_brightness_changes_by_at_most_its_fraction():
     gray = np.full((300, 8, 8, 1), 128, np.uint8)
     means = Augmentation(**STILL | {"brightness": 0.1})(gray, np.random.default_rng(0)).mean(axis=(1, 2, 3))
     assert np.abs(means - 128).max() <= 26.5
     assert means.std() > 10
 
 
-def test_erase_fills_one_rectangle_in_its_share_of_the_images(noise):
+def test_erase_fills_one_rectangle_with_one_gray(noise):
     out = Augmentation(**STILL | {"erase": 0.5})(noise, np.random.default_rng(0))
     changed = [np.unique(image[image != before]) for image, before in zip(out, noise, strict=True)]
     erased = [values for values in changed if len(values)]
@@ -63,7 +61,7 @@ def test_erase_fills_one_rectangle_in_its_share_of_the_images(noise):
 
 
 @given(seed=st.integers(0, 2**32), channels=st.sampled_from([1, 3]))
-def test_the_same_chance_gives_the_same_images(seed, channels):
+def test_random_state_determines_the_images(seed, channels):
     images = np.random.default_rng(1).integers(0, 256, (4, 48, 48, channels), dtype=np.uint8)
     first, again, other = (Augmentation()(images, np.random.default_rng(s)) for s in (seed, seed, seed + 1))
     assert first.shape == images.shape
@@ -72,12 +70,12 @@ def test_the_same_chance_gives_the_same_images(seed, channels):
     assert (first != other).any()
 
 
-def test_a_crop_keeps_the_scale_and_comes_from_anywhere(noise):
+def test_crop_keeps_scale_at_a_random_place(noise):
     images = np.repeat(noise[:1], 200, axis=0)
     crops = Augmentation(**STILL | {"crop": 0.75})(images, np.random.default_rng(0))
     assert crops.shape == (200, 18, 24, 1)
     assert Augmentation(crop=0.75).output_size(24, 32) == (18, 24)
-    # A ramp keeps its slope, and starts anywhere from 0 to what was cut away.
+    # A ramp keeps its slope and starts from 0 to the number of pixels cut away.
     ramp = np.broadcast_to(np.arange(0, 192, 4, dtype=np.uint8)[:, np.newaxis], (200, 48, 48, 1))
     rows = Augmentation(**STILL | {"crop": 5 / 6})(ramp, np.random.default_rng(0))[..., 0].astype(int)
     assert rows.shape == (200, 40, 40)
@@ -88,12 +86,12 @@ def test_a_crop_keeps_the_scale_and_comes_from_anywhere(noise):
 
 
 @pytest.mark.parametrize("crop", [0, 1.2])
-def test_a_crop_that_cannot_be_is_refused(crop):
+def test_invalid_crop_is_an_error(crop):
     with pytest.raises(FerlibError, match="crop: expected a number above 0 and at most 1"):
         Augmentation(crop=crop)
 
 
-def test_blur_takes_the_edges_from_its_share_of_the_images(noise):
+def test_blur_smooths_its_fraction_of_the_images(noise):
     blurred = Augmentation(**STILL | {"blur": 0.5})(noise, np.random.default_rng(0))
     changed = (blurred != noise).any(axis=(1, 2, 3))
     assert 10 < changed.sum() < 30
@@ -101,7 +99,7 @@ def test_blur_takes_the_edges_from_its_share_of_the_images(noise):
     assert blurred[changed].mean() == pytest.approx(noise[changed].mean(), abs=2)
 
 
-def test_noise_roughens_its_share_of_the_images():
+def test_noise_changes_its_fraction_of_the_images():
     plain = np.full((100, 24, 32, 3), 120, np.uint8)
     noisy = Augmentation(**STILL | {"noise": 0.4})(plain, np.random.default_rng(0))
     spread = noisy.std(axis=(1, 2, 3))
@@ -112,6 +110,6 @@ def test_noise_roughens_its_share_of_the_images():
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5])
-def test_a_share_that_is_none_is_refused(share):
+def test_invalid_fraction_is_an_error(share):
     with pytest.raises(FerlibError, match=f"noise: expected a number at least 0 and at most 1, got '{share}'"):
         Augmentation(noise=share)

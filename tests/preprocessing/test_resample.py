@@ -1,5 +1,3 @@
-"""Resampling balances the classes of the images that it is given."""
-
 import numpy as np
 import pytest
 from imblearn.over_sampling import ADASYN, SMOTE, BorderlineSMOTE
@@ -12,7 +10,7 @@ from ferlib.preprocessing import resample_images
 def unbalanced():
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1, 2], [20, 8, 3])
-    # Every class has its own gray level, so that a blend of two classes would show.
+    # Each class has its own gray level, so that a blend of two classes is detected.
     images = (labels * 80)[:, np.newaxis, np.newaxis, np.newaxis] + rng.integers(0, 40, (31, 6, 5, 1))
     return images.astype(np.uint8), labels
 
@@ -20,7 +18,7 @@ def unbalanced():
 @pytest.mark.parametrize(
     ("strategy", "size"), [("random_over", 20), ("random_under", 3), ("smote", 20), ("smote_features", 20)]
 )
-def test_every_class_ends_with_the_same_count(unbalanced, strategy, size):
+def test_classes_become_equal(unbalanced, strategy, size):
     images, labels = resample_images(*unbalanced, strategy, random_state=0)
     np.testing.assert_array_equal(np.bincount(labels), [size] * 3)
     assert images.shape == (3 * size, 6, 5, 1)
@@ -28,14 +26,14 @@ def test_every_class_ends_with_the_same_count(unbalanced, strategy, size):
     np.testing.assert_array_equal(images.reshape(len(images), -1).min(axis=1) // 80, labels)
 
 
-def test_none_changes_nothing(unbalanced):
+def test_none_returns_the_input(unbalanced):
     images, labels = resample_images(*unbalanced, "none", random_state=0)
     assert images is unbalanced[0]
     assert labels is unbalanced[1]
 
 
 @pytest.mark.parametrize("strategy", ["random_over", "random_under"])
-def test_random_strategies_only_repeat_or_drop(unbalanced, strategy):
+def test_random_strategies_repeat_or_drop_images(unbalanced, strategy):
     known = {image.tobytes() for image in unbalanced[0]}
     images, _ = resample_images(*unbalanced, strategy, random_state=0)
     assert {image.tobytes() for image in images} <= known
@@ -43,12 +41,11 @@ def test_random_strategies_only_repeat_or_drop(unbalanced, strategy):
 
 @pytest.fixture
 def overlapping():
-    """Two classes whose clouds touch, as the strategies that look at borders need them."""
+    """Two overlapping classes."""
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], [60, 20])
-    return np.clip(rng.normal(100 + labels * 15, 12, (4, 3, 1, 80)).transpose(3, 0, 1, 2), 0, 255).astype(
-        np.uint8
-    ), labels
+    images = rng.normal(100 + labels * 15, 12, (4, 3, 1, 80)).transpose(3, 0, 1, 2)
+    return np.clip(images, 0, 255).astype(np.uint8), labels
 
 
 @pytest.mark.parametrize(
@@ -59,7 +56,7 @@ def overlapping():
         ("adasyn", ADASYN(random_state=3)),
     ],
 )
-def test_it_is_what_imbalanced_learn_does_on_the_pixels(overlapping, strategy, theirs):
+def test_blends_are_those_of_imbalanced_learn(overlapping, strategy, theirs):
     images, labels = overlapping
     pixels, expected_labels = theirs.fit_resample(images.reshape(80, -1).astype(float), labels)
     made, made_labels = resample_images(images, labels, strategy, random_state=3)
@@ -68,7 +65,7 @@ def test_it_is_what_imbalanced_learn_does_on_the_pixels(overlapping, strategy, t
     np.testing.assert_array_equal(made[:80], images)
 
 
-def test_in_feature_space_other_neighbors_are_blended(drawn_faces):
+def test_smote_features_uses_other_neighbors(drawn_faces):
     train = drawn_faces.select((drawn_faces.splits == "train") & ((drawn_faces.labels != 1) | (np.arange(420) < 100)))
     by_pixels, by_features = (
         resample_images(train.images, train.labels, name, random_state=0)[0] for name in ("smote", "smote_features")
@@ -77,7 +74,7 @@ def test_in_feature_space_other_neighbors_are_blended(drawn_faces):
     assert (by_pixels != by_features).any()
 
 
-def test_smote_keeps_the_originals_and_blends_within_a_class(unbalanced):
+def test_smote_keeps_images_and_blends_within_a_class(unbalanced):
     images, labels = resample_images(*unbalanced, "smote", random_state=0)
     np.testing.assert_array_equal(images[:31], unbalanced[0])
     rare, new = unbalanced[0][unbalanced[1] == 2].astype(int), images[31:][labels[31:] == 2].astype(int)
@@ -86,18 +83,18 @@ def test_smote_keeps_the_originals_and_blends_within_a_class(unbalanced):
     assert (new <= rare.max(axis=0)).all()
 
 
-def test_the_seed_repeats(unbalanced):
+def test_random_state_determines_the_result(unbalanced):
     first, again, other = (resample_images(*unbalanced, "smote", random_state=s)[0] for s in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
 
-def test_what_cannot_be_done_is_said(unbalanced):
+def test_impossible_resampling_is_an_error(unbalanced):
     with pytest.raises(FerlibError, match="expected one of none, random_over"):
         resample_images(*unbalanced, "magic", random_state=0)
     images, labels = unbalanced
     with pytest.raises(FerlibError, match="at least two"):
         resample_images(images[:29], labels[:29], "smote", random_state=0)
-    # Classes that do not touch leave ADASYN nothing that is hard to learn.
-    with pytest.raises(FerlibError, match="adasyn cannot balance these classes"):
+    # Without neighbors of other classes nothing is hard to learn.
+    with pytest.raises(FerlibError, match="adasyn cannot balance classes"):
         resample_images(images[:28], labels[:28], "adasyn", random_state=0)
