@@ -1,11 +1,11 @@
-"""Read thousands of damaged images and videos, and make sure that each gives an image or a sentence.
+"""Read thousands of damaged images and videos and check that each is read or refused with a sentence.
 
     python tools/fuzz_readers.py --count 10000
     python tools/fuzz_readers.py --count 500 --videos
 
-Valid files of every format are cut short, their bytes changed, removed, repeated and filled with noise. What may come
-of it is an image, or ferlib's own error: no other exception, no end of the interpreter, nothing that takes over ten
-seconds or more than four gigabytes of addresses. What breaks this is kept, and its path printed; the exit status is 1.
+Valid files of every format are truncated, and their bytes changed, removed, repeated and filled with noise. Reading
+must give an image or a FerlibError: no other exception, no crash, not over ten seconds, not over four gigabytes of
+address space. Files that break this rule are kept and their paths printed; the exit status is then 1.
 """
 
 import argparse
@@ -31,32 +31,32 @@ from ferlib.inference import VideoWriter, open_video
 
 SECONDS, GIGABYTES = 10, 4
 
-# In one process until it ends or so many are done, so that a crash costs little.
-_TOGETHER = 100
+# Files per process, so that a crash costs little.
+_CHUNK = 100
 
 
 def main() -> int:
-    """Do it; return the exit status."""
+    """Read damaged files; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=1000, metavar="N", help="how many damaged files (default: 1000)")
+    parser.add_argument("--count", type=int, default=1000, metavar="N", help="number of damaged files (default: 1000)")
     parser.add_argument("--videos", action="store_true", help="videos instead of images")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="chooses the damage (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="random seed of the damage (default: 0)")
     args = parser.parse_args()
-    keep = Path(tempfile.mkdtemp(prefix="mutations-"))
+    keep = Path(tempfile.mkdtemp(prefix="damaged-"))
     outcomes: Counter[str] = Counter()
-    for start in progress_bar(range(0, args.count, _TOGETHER), unit="hundred"):
-        todo = range(start, min(start + _TOGETHER, args.count))
+    for start in progress_bar(range(0, args.count, _CHUNK), unit="hundred"):
+        todo = range(start, min(start + _CHUNK, args.count))
         while todo:
             done, outcome = _in_a_process(args.videos, args.seed, todo, keep)
             outcomes += done
             todo = todo[done.total() :]
-            if outcome:  # the process ended in the middle: what it was at is to blame
+            if outcome:  # the file being read when the process ended is to blame
                 outcomes[outcome] += 1
                 todo = todo[1:]
     print(", ".join(f"{name} {count:,}" for name, count in sorted(outcomes.items())))
     bad = [path for path in sorted(keep.iterdir()) if path.name != "now"]
     if bad:
-        print(f"{len(bad)} files broke what is promised; they are in {keep}:")
+        print(f"{len(bad)} files were neither read nor refused; they are in {keep}:")
         print("\n".join(path.name for path in bad))
         return 1
     shutil.rmtree(keep)
@@ -64,7 +64,7 @@ def main() -> int:
 
 
 def _in_a_process(videos: bool, seed: int, numbers: range, keep: Path) -> tuple[Counter, str]:
-    """Read damaged files in a process of its own; return the outcomes, and what ended it if that was not its end."""
+    """Read damaged files in a separate process; return the outcomes, and why it ended early ("" if it did not)."""
     context = multiprocessing.get_context("spawn")
     queue = context.SimpleQueue()
     process = context.Process(target=_read_all, args=(videos, seed, numbers, keep, queue))
@@ -90,7 +90,7 @@ def _in_a_process(videos: bool, seed: int, numbers: range, keep: Path) -> tuple[
 
 
 def _read_all(videos: bool, seed: int, numbers: range, keep: Path, queue: "multiprocessing.SimpleQueue") -> None:
-    """Read damaged files and put a word for each into the queue."""
+    """Read damaged files and put the outcome of each into the queue."""
     resource.setrlimit(resource.RLIMIT_AS, (GIGABYTES * 10**9, GIGABYTES * 10**9))
     originals = list(_make_videos() if videos else _make_images())
     for number in numbers:
@@ -108,7 +108,7 @@ def _read_all(videos: bool, seed: int, numbers: range, keep: Path, queue: "multi
 
 
 def _outcome(read: Callable[[], object]) -> str:
-    """Return what came of reading: ``read``, ``refused``, or the name of an error that is not ferlib's."""
+    """Return ``read``, ``refused``, or the name of an exception that is not a FerlibError."""
     try:
         read()
     except FerlibError as error:
@@ -130,7 +130,7 @@ def _read_video(name: str, data: bytes) -> None:
 
 
 def mutate(data: bytes, rng: np.random.Generator) -> bytes:
-    """Return a damaged copy of a file's bytes: one to four accidents, mostly near the start, where the headers are."""
+    """Return a damaged copy of a file's bytes: one to four changes, mostly near the start, where the headers are."""
     values = bytearray(data)
     for _ in range(rng.integers(1, 5)):
         if not values:
@@ -154,7 +154,7 @@ def mutate(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def _make_images() -> Iterator[tuple[str, bytes]]:
-    """Yield valid images of every format and mode that is met in the wild."""
+    """Yield valid images of common formats and modes."""
     rng = np.random.default_rng(1)
     smooth = np.add.outer(np.arange(60), np.arange(80))
     pixels = np.stack([smooth, smooth[::-1], 255 - smooth], axis=-1)
@@ -188,7 +188,7 @@ def _make_images() -> Iterator[tuple[str, bytes]]:
 
 
 def _make_videos() -> Iterator[tuple[str, bytes]]:
-    """Yield valid videos of every container that is written here, and animations."""
+    """Yield valid videos of every container that ferlib writes, and animations."""
     frames = [np.random.default_rng(number).integers(0, 256, (48, 64, 3), dtype=np.uint8) for number in range(12)]
     with tempfile.TemporaryDirectory() as folder:
         for suffix in (".mp4", ".avi", ".mkv", ".mov"):

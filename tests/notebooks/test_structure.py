@@ -10,7 +10,7 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
-#: The parameters of the whole series; a notebook has those that it needs.
+#: Every parameter name of the series.
 PARAMETERS = {
     "DATA",
     "DATA_DIR",
@@ -47,23 +47,23 @@ def prose(notebook):
     return [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
 
 
-def test_the_series_is_whole():
+def test_series_is_complete():
     numbers = [path.name[:2] for path in NOTEBOOKS]
     assert numbers[:6] == ["00", "01", "02", "03", "04", "05"]
     assert all(re.fullmatch(r"\d\d_[a-z_]+\.ipynb", path.name) for path in NOTEBOOKS)
 
 
-def test_it_begins_with_title_question_inputs_and_outputs(prose):
+def test_first_cell_has_title_question_inputs_and_outputs(prose):
     assert prose[0].startswith("# ")
     assert all(word in prose[0] for word in ("**Question:**", "**In:**", "**Out:**"))
 
 
-def test_one_cell_holds_the_parameters_as_commented_literals(notebook):
+def test_parameters_are_commented_literals_in_one_cell(notebook):
     [cell] = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     statements = ast.parse(cell.source).body
     names = {statement.targets[0].id for statement in statements}
     assert names <= PARAMETERS
-    # Notebook 03 trains two data sets' pipelines by parameters alone, which takes two more than ten.
+    # Notebook 03 covers two datasets, which needs two more than ten.
     assert len(statements) <= 12
     assert all(isinstance(statement.value, ast.Constant) for statement in statements)
     assert all("  # " in line for line in cell.source.splitlines())
@@ -76,19 +76,19 @@ def test_cells_and_notebook_are_short(code, prose):
     assert len(" ".join(prose).split()) >= 15 * len(code)
 
 
-def test_sections_are_numbered_without_a_gap(prose):
+def test_sections_are_numbered(prose):
     numbers = [int(number) for number in re.findall(r"^## (\d+)\. ", "\n".join(prose), re.MULTILINE)]
     assert numbers == list(range(1, len(numbers) + 1))
     assert len(numbers) >= 3
 
 
-def test_every_figure_is_followed_by_a_sentence(notebook):
+def test_every_figure_is_followed_by_text(notebook):
     for cell, after in zip(notebook.cells, notebook.cells[1:], strict=False):
         if cell.cell_type == "code" and re.search(r"plots\.plot_|plt\.subplots", cell.source):
             assert after.cell_type == "markdown" or "DataFrame" in after.source
 
 
-def test_work_is_left_to_the_package(code):
+def test_no_classes_or_long_functions(code):
     tree = ast.parse("\n".join(code))
     nodes = list(ast.walk(tree))
     assert not [node for node in nodes if isinstance(node, ast.ClassDef)]
@@ -106,13 +106,13 @@ def test_sources_are_committed_without_outputs(notebook):
     assert not [cell for cell in cells if cell.outputs or cell.execution_count]
 
 
-def test_it_ends_with_what_was_learned_written_and_read(code, prose):
+def test_last_cells_have_conclusions_outputs_and_references(code, prose):
     assert "## What we learned" in "\n".join(prose)
     assert prose[-1].startswith("## References")
     assert "wrote" in code[-1]
 
 
-def test_images_of_the_data_are_tagged(notebook):
+def test_cells_that_show_dataset_images_are_tagged(notebook):
     for cell in notebook.cells:
         if re.search(r"plot_(faces|maps)\((dataset|test|train|val|smote_images|images)", cell.source):
             assert "images" in cell.metadata.get("tags", [])

@@ -1,4 +1,4 @@
-"""The series: order, parameters, a failing cell, and what is fit to publish."""
+"""Order of the notebooks, their parameters, failing cells and published copies."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ from ferlib.synthetic.generate import write_synthetic
 
 
 def _write_notebook(path: Path, *cells: str, parameters: str = "SEED = 0\nSAMPLE_SIZE = 0", tags: tuple = ()) -> Path:
-    """Write a notebook with a parameters cell and code cells, of which the last has `tags`."""
+    """Write a notebook with a parameters cell and code cells; the last has `tags`."""
     notebook = nbformat.v4.new_notebook()
     notebook.metadata.kernelspec = {"name": "python3", "language": "python", "display_name": "Python 3"}
     notebook.cells = [nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})]
@@ -41,9 +41,7 @@ def faces(tmp_path_factory) -> Path:
 
 
 @pytest.mark.notebooks
-def test_notebooks_run_in_order_on_the_named_data_and_leave_no_trace_outside_the_output(
-    folder, faces, tmp_path, capsys, monkeypatch
-):
+def test_notebooks_run_in_order_and_write_only_to_the_output(folder, faces, tmp_path, capsys, monkeypatch):
     note = "with open('../order.txt', 'a') as file:\n    file.write('{}')"
     _write_notebook(folder / "01_second.ipynb", note.format("second "), "print(SAMPLE_SIZE, SEED)")
     _write_notebook(
@@ -52,7 +50,7 @@ def test_notebooks_run_in_order_on_the_named_data_and_leave_no_trace_outside_the
         "import os, sys\nprint(RUN_DIR, os.environ['FER2013_ARCHIVE'], sys.executable)",
         parameters="RUN_DIR = ''",
     )
-    (folder / "scratch.ipynb").write_text("no notebook of the series")
+    (folder / "scratch.ipynb").write_text("not a notebook of the series")
     monkeypatch.chdir(faces.parent)
 
     status = run_notebooks.main(
@@ -73,7 +71,7 @@ def test_notebooks_run_in_order_on_the_named_data_and_leave_no_trace_outside_the
 
 
 @pytest.mark.notebooks
-def test_failing_cell_stops_the_series_and_is_named_in_one_sentence(folder, faces, tmp_path):
+def test_failing_cell_stops_the_series(folder, faces, tmp_path):
     _write_notebook(folder / "00_works.ipynb", "print('fine')")
     _write_notebook(folder / "01_fails.ipynb", "print('so far')", "# why\nvalue = 1 / 0")
     _write_notebook(folder / "02_never.ipynb", "print('never')")
@@ -91,28 +89,28 @@ def test_failing_cell_stops_the_series_and_is_named_in_one_sentence(folder, face
 
 
 @pytest.mark.notebooks
-def test_dead_kernel_is_an_error_that_says_so(folder, tmp_path):
+def test_dead_kernel_is_reported(folder, tmp_path):
     notebook = _write_notebook(folder / "00_dies.ipynb", "import os\nos._exit(9)")
     with pytest.raises(FerlibError, match=r"executed 00_dies\.ipynb died"):
         run_notebooks.execute_notebook(notebook, tmp_path / "00_dies.ipynb", {})
 
 
-def test_parameter_that_no_notebook_has_is_refused_before_anything_runs(folder, faces, tmp_path):
+def test_unknown_parameter_is_refused_before_execution(folder, faces, tmp_path):
     _write_notebook(folder / "00_first.ipynb", "print(SEED)")
-    with pytest.raises(FerlibError, match=r"No notebook has a parameter SED; .* SAMPLE_SIZE, SEED\."):
+    with pytest.raises(FerlibError, match=r"--parameter: expected one of SAMPLE_SIZE, SEED, got SED\."):
         run_notebooks.main(
             ["--data", str(faces), "--folder", str(folder), "--output", str(tmp_path), "--parameter", "SED", "1"]
         )
     assert not (tmp_path / "00_first.ipynb").exists()
 
 
-def test_notebook_without_parameters_is_refused_because_it_would_run_at_full_size(folder, tmp_path):
+def test_notebook_without_parameters_is_refused(folder, tmp_path):
     notebook = _write_notebook(folder / "00_first.ipynb", "print(1)", parameters="# nothing is set here")
     with pytest.raises(FerlibError, match=r"00_first\.ipynb has no parameters"):
         run_notebooks.plan_parameters([notebook], "demo", tmp_path, {})
 
 
-def test_each_notebook_gets_the_parameters_that_it_has_and_no_path_of_this_machine(folder, tmp_path):
+def test_notebooks_get_their_own_parameters_and_relative_paths(folder, tmp_path):
     one = _write_notebook(folder / "00_a.ipynb", parameters="SEED = 0\nSAMPLE_SIZE = 0\nEPOCHS = 9\nFIGURES_DIR = ''")
     two = _write_notebook(folder / "01_b.ipynb", parameters="RUN_DIR = ''\nEMOTIONS = []")
     output = tmp_path / "build" / "demo"
@@ -130,14 +128,14 @@ def test_notebooks_are_chosen_by_number(folder):
         _write_notebook(folder / f"{name}.ipynb")
     assert [path.name[:2] for path in run_notebooks.find_notebooks(folder)] == ["01", "02", "10"]
     assert [path.name[:2] for path in run_notebooks.find_notebooks(folder, ["10", "1"])] == ["01", "10"]
-    with pytest.raises(FerlibError, match=r"no notebook 07; there are 01_a\.ipynb"):
+    with pytest.raises(FerlibError, match=r"expected numbers of 01_a\.ipynb, .*, got 07\."):
         run_notebooks.find_notebooks(folder, ["07"])
-    with pytest.raises(FerlibError, match="holds no notebook"):
+    with pytest.raises(FerlibError, match="has no notebook"):
         run_notebooks.find_notebooks(folder.parent)
 
 
 @pytest.mark.parametrize("drop_images", [True, False])
-def test_published_copies_leave_out_images_of_real_data_only(folder, tmp_path, drop_images):
+def test_published_copies_omit_images_of_real_data(folder, tmp_path, drop_images):
     path = _write_notebook(folder / "01_eda.ipynb", "1", "2", tags=(run_notebooks.IMAGES_TAG,))
     notebook = nbformat.read(path, as_version=4)
     for cell, text in zip(notebook.cells[1:], ("a curve to keep", "a face of the set"), strict=True):
