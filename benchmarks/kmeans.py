@@ -1,7 +1,7 @@
-"""Our k-means beside scikit-learn's, on the same points in one run: ``python benchmarks/kmeans.py``.
+"""Time and inertia of k-means compared with scikit-learn: ``python benchmarks/kmeans.py``.
 
-The points are descriptors like those of a face: 128 numbers around a few hundred centres. Time and inertia are given as
-ratios to scikit-learn's; each figure is the median of the rounds, which alternate.
+The samples resemble SIFT descriptors: 128 dimensions around 400 centers. Both implementations run alternately in one
+process; ratios to scikit-learn are medians over the rounds.
 """
 
 import argparse
@@ -14,8 +14,8 @@ from sklearn.cluster import MiniBatchKMeans as TheirMiniBatchKMeans
 from ferlib.models.bovw.kmeans import KMeans
 
 
-def draw_points(n: int) -> np.ndarray:
-    """Return points around 400 centres of different spread, float32 (n, 128)."""
+def make_samples(n: int) -> np.ndarray:
+    """Return samples around 400 centers of different spread, float32 (n, 128)."""
     rng = np.random.default_rng(0)
     centers = rng.gamma(0.7, size=(400, 128))
     chosen = rng.integers(0, len(centers), n)
@@ -24,13 +24,13 @@ def draw_points(n: int) -> np.ndarray:
 
 
 def main() -> None:
-    """Measure and print one table."""
+    """Measure and print one line per algorithm."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--points", type=int, default=100_000, help="how many points (default: 100000)")
-    parser.add_argument("--clusters", type=int, default=500, help="how many centres (default: 500)")
-    parser.add_argument("--rounds", type=int, default=3, help="fits of each kind (default: 3)")
+    parser.add_argument("--samples", type=int, default=100_000, help="number of samples (default: 100000)")
+    parser.add_argument("--clusters", type=int, default=500, help="number of clusters (default: 500)")
+    parser.add_argument("--rounds", type=int, default=3, help="number of fits of each algorithm (default: 3)")
     args = parser.parse_args()
-    X, k = draw_points(args.points), args.clusters
+    X, k = make_samples(args.samples), args.clusters
     pairs = {
         "mini-batch": (
             lambda seed: KMeans(k, batch_size=4096, random_state=seed),
@@ -41,7 +41,7 @@ def main() -> None:
             lambda seed: TheirKMeans(k, max_iter=20, n_init=1, random_state=seed),
         ),
     }
-    print(f"{args.points:,} points of 128 numbers, {k} centres, median of {args.rounds} rounds")
+    print(f"{args.samples:,} samples of 128 dimensions, {k} clusters, median of {args.rounds} rounds")
     for name, makers in pairs.items():
         seconds, inertias = np.empty((args.rounds, 2)), np.empty((args.rounds, 2))
         for seed in range(args.rounds):

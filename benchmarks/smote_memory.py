@@ -1,7 +1,7 @@
-"""Memory and time of SMOTE over a set of ExpW's size: ``python benchmarks/smote_memory.py``.
+"""Memory and time of SMOTE on a dataset as large as ExpW: ``python benchmarks/smote_memory.py``.
 
-The images are generated: 91,793 of 64 x 64 x 3, blurred noise around a mean face for each class, with ExpW's counts.
-What is printed is the peak of this process, images given and returned included.
+The images are generated: 91,793 of 64 x 64 x 3, blurred noise around a mean image per class, with ExpW's class counts.
+The printed memory is the peak of this process, including the original and the resampled images.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import numpy as np
 from ferlib.preprocessing import resample_images
 from ferlib.preprocessing.resample import BLENDING
 
-# ExpW's faces by emotion: angry, disgust, fear, happy, sad, surprise, neutral.
+# Faces in ExpW by emotion: angry, disgust, fear, happy, sad, surprise, neutral.
 COUNTS = (3671, 3995, 1088, 30537, 10559, 7060, 34883)
 
 
@@ -31,18 +31,18 @@ def generate(counts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main() -> None:
-    """Generate, resample, and print one line each."""
+    """Generate and resample images, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--strategy", choices=BLENDING, default="smote", help="which resampling (default: smote)")
-    parser.add_argument("--share", type=float, default=1.0, help="share of ExpW's counts (default: 1)")
+    parser.add_argument("--strategy", choices=BLENDING, default="smote", help="resampling strategy (default: smote)")
+    parser.add_argument("--share", type=float, default=1.0, help="fraction of ExpW's class counts (default: 1)")
     args = parser.parse_args()
     images, labels = generate(tuple(max(2, round(count * args.share)) for count in COUNTS))
     print(f"generated {len(images):,} images, {images.nbytes / 1e9:.2f} GB")
     started = time.perf_counter()
-    more, more_labels = resample_images(images, labels, args.strategy, random_state=0)
+    resampled, resampled_labels = resample_images(images, labels, args.strategy, random_state=0)
     seconds = time.perf_counter() - started
-    print(f"{args.strategy}: {len(more):,} images, {more.nbytes / 1e9:.2f} GB, {seconds:.0f} s")
-    print(f"every class: {np.bincount(more_labels).tolist()}")
+    print(f"{args.strategy}: {len(resampled):,} images, {resampled.nbytes / 1e9:.2f} GB, {seconds:.0f} s")
+    print(f"class counts: {np.bincount(resampled_labels).tolist()}")
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
 
 

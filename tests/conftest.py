@@ -121,7 +121,7 @@ def bovw_run(drawn_faces, build_once) -> Path:
     """Return the run folder of a tiny bag of visual words trained on `drawn_faces`; copy it before changing it."""
 
     def train(run_dir: Path) -> None:
-        model_options = {"n_words": 20, "mirror": False, "classifier": "logistic"}
+        model_options = {"n_words": 20, "flip_invariant": False, "classifier": "logistic"}
         train_model("bovw", drawn_faces, run_dir, model_options=model_options)
         record_metrics(run_dir, drawn_faces)
 

@@ -27,7 +27,7 @@ NUMBERS = (
 
 def train_bovw(data, run_dir, seed):
     """Train and measure a small bag of visual words."""
-    options = {"n_words": 20, "mirror": False, "classifier": "logistic"}
+    options = {"n_words": 20, "flip_invariant": False, "classifier": "logistic"}
     train_model("bovw", data, run_dir, TrainingOptions(seed=seed), model_options=options)
     record_metrics(run_dir, data)
     return run_dir

@@ -19,7 +19,7 @@ from ferlib.training.imbalance import STUDY, TREATMENTS, collect_study, summariz
 # Small enough that many trainings are possible: what is compared is the treatments, not the models.
 MODELS = {
     "compact_cnn": {"widths": (16, 32, 64)},
-    "bovw": {"n_words": 500, "mirror": False, "classifier": "logistic", "C": 1.0},
+    "bovw": {"n_words": 500, "flip_invariant": False, "classifier": "logistic", "C": 1.0},
 }
 
 

@@ -109,24 +109,19 @@ def gap_cnn(
 
     Parameters
     ----------
-    n_classes : int
-    image_size : tuple of int
-        (height, width) in pixels, at least 16 per side for four stages; (None, None) for any size.
-    channels : int
-        1 for gray, 3 for RGB.
+    n_classes, image_size, channels, seed, dtype
+        See `compact_cnn`; at least 16 pixels per side for four stages.
     widths : tuple of int
         Channels per stage.
     dense : int
         Units of the dense layer.
     dropout : float
         Dropout rate after the dense layer.
-    seed, dtype
-        See `compact_cnn`.
 
     Returns
     -------
     keras.Model
-        See `compact_cnn`.
+        As from `compact_cnn`.
 
     References
     ----------
@@ -169,24 +164,19 @@ def vgg_dense(
 
     Parameters
     ----------
-    n_classes : int
-    image_size : tuple of int
-        (height, width) in pixels, at least 16 per side for four blocks.
-    channels : int
-        1 for gray, 3 for RGB.
+    n_classes, image_size, channels, seed, dtype
+        See `compact_cnn`; at least 16 pixels per side for four blocks, and one fixed size.
     widths, convolutions, dropouts : tuple
         Channels, number of 3x3 convolutions and dropout rate per block.
     dense : tuple of int
         Units per dense layer; each is followed by dropout of 0.5.
     l2 : float
         L2 penalty of the kernels.
-    seed, dtype
-        See `compact_cnn`.
 
     Returns
     -------
     keras.Model
-        See `compact_cnn`.
+        As from `compact_cnn`.
 
     Raises
     ------
@@ -229,24 +219,19 @@ def three_block_cnn(
 
     Parameters
     ----------
-    n_classes : int
-    image_size : tuple of int
-        (height, width) in pixels, at least 8 per side for three blocks.
-    channels : int
-        1 for gray, 3 for RGB.
+    n_classes, image_size, channels, seed, dtype
+        See `compact_cnn`; at least 8 pixels per side for three blocks, and one fixed size.
     widths : tuple of int
         Channels per block.
     dense : tuple of int
         Units per dense layer.
     dropouts : tuple of float
         Dropout rates after each block and after each dense layer.
-    seed, dtype
-        See `compact_cnn`.
 
     Returns
     -------
     keras.Model
-        See `compact_cnn`.
+        As from `compact_cnn`.
 
     References
     ----------
@@ -288,11 +273,8 @@ def plain_cnn(
 
     Parameters
     ----------
-    n_classes : int
-    image_size : tuple of int
-        (height, width) in pixels, at least 2 ** `depth` per side.
-    channels : int
-        1 for gray, 3 for RGB.
+    n_classes, image_size, channels, seed, dtype
+        See `compact_cnn`; at least 2 ** `depth` pixels per side, and one fixed size.
     depth : int
         Number of stages, each a 3x3 convolution and pooling.
     width : int
@@ -305,13 +287,11 @@ def plain_cnn(
         Whether batch normalization follows each convolution.
     dropout : float
         Dropout rate of the last features.
-    seed, dtype
-        See `compact_cnn`.
 
     Returns
     -------
     keras.Model
-        See `compact_cnn`.
+        As from `compact_cnn`.
 
     Raises
     ------

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 from ferlib.core.errors import FerlibError, OptionError
 
@@ -50,7 +50,8 @@ class ModelSpec:
     Attributes
     ----------
     name : str
-        The builder's name.
+    summary : str
+        One sentence.
     kind : {"cnn", "bovw", "ensemble"}
         A Keras network, a scikit-learn pipeline on bags of visual words, or several models averaged.
     build : callable
@@ -66,16 +67,12 @@ class ModelSpec:
     """
 
     name: str
+    summary: str
     kind: Kind
     build: Callable[..., Any]
     image_size: tuple[int, int]
     channels: int
     check: Callable[..., None] | None = None
-
-    @property
-    def summary(self) -> str:
-        """The first line of the builder's docstring."""
-        return (self.build.__doc__ or "").strip().splitlines()[0]
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -130,21 +127,43 @@ def register_model(
     channels: int = 1,
     check: Callable[..., None] | None = None,
 ) -> Callable[[Builder], Builder]:
-    """Return a decorator that registers a builder under its own name.
+    """Return a decorator that registers a builder under its own name, with the first line of its docstring as summary.
 
-    The decorated builder checks its options by the types of its signature; see `ModelSpec` for the parameters.
+    The decorated builder checks its options by the types in its signature; see `ModelSpec` for the parameters.
     """
 
-    def register(builder: Builder) -> Builder:
-        @functools.wraps(builder)
-        def build(*args: Any, **values: Any) -> Any:
-            spec._check_values(values)
-            return builder(*args, **values)
+    def decorate(builder: Builder) -> Builder:
+        summary = (builder.__doc__ or "").strip().partition("\n")[0]
+        return _register(builder.__name__, summary, kind, builder, image_size, channels, check)
 
-        spec = _MODELS[builder.__name__] = ModelSpec(builder.__name__, kind, build, image_size, channels, check)
-        return build  # type: ignore[return-value]
+    return decorate
 
-    return register
+
+def register_preset(name: str, builder: Callable[..., Any], summary: str, **defaults: Any) -> None:
+    """Register a registered builder under another name, with other defaults of its options."""
+    spec = next(spec for spec in _MODELS.values() if spec.build is builder)
+    preset = functools.partial(inspect.unwrap(builder), **defaults)
+    _register(name, summary, spec.kind, preset, spec.image_size, spec.channels, spec.check)
+
+
+def _register(
+    name: str,
+    summary: str,
+    kind: Kind,
+    builder: Builder,
+    image_size: tuple[int, int],
+    channels: int,
+    check: Callable[..., None] | None,
+) -> Builder:
+    """Register a builder and return it with a check of its options."""
+
+    @functools.wraps(builder)
+    def build(*args: Any, **values: Any) -> Any:
+        spec._check_values(values)
+        return builder(*args, **values)
+
+    spec = _MODELS[name] = ModelSpec(name, summary, kind, build, image_size, channels, check)
+    return cast(Builder, build)
 
 
 def list_models() -> tuple[str, ...]:

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 _TRUSTED = (
     "ferlib.models.bovw.kernel_ridge.KernelRidgeClassifier",
     "ferlib.models.bovw.transformer.BagOfVisualWords",
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearn.calibration._SigmoidCalibration",
 )
 
 

@@ -187,9 +187,7 @@ def _fit_bovw(
 
     pipeline = spec.build(random_state=options.seed, **model_options)
     if options.class_weight != "none":
-        # That of a calibrated classifier is the one inside it.
-        name = "class_weight" if "class_weight" in pipeline[-1].get_params() else "estimator__class_weight"
-        pipeline[-1].set_params(**{name: options.class_weight})
+        pipeline[-1].set_params(class_weight=options.class_weight)
     images, labels = _training_images(spec, dataset, options)
     pipeline.fit(images, labels)
     with atomic_write(run_dir / SKOPS_MODEL) as path:

@@ -1,17 +1,14 @@
-"""Who the members of an ensemble are."""
+"""Members of an ensemble."""
 
 import pytest
 
-from ferlib.core.errors import FerlibError
+from ferlib.core.errors import OptionError
 from ferlib.models.ensemble import Member, ensemble
 
 
-def test_members_are_runs_or_networks_that_differ_in_their_seed():
-    assert ensemble(members="runs/a, runs/b") == ensemble(members=["runs/a", "runs/b"])
-    assert [(member.name, member.run_dir) for member in ensemble(members="runs/a,runs/b")] == [
-        ("a", "runs/a"),
-        ("b", "runs/b"),
-    ]
+def test_members_are_finished_runs_or_seeds_of_one_model():
+    runs = [Member("a", run_dir="runs/a"), Member("b", run_dir="runs/b")]
+    assert ensemble(members="runs/a, runs/b") == ensemble(members=["runs/a", "runs/b"]) == runs
     assert ensemble(model="gap_cnn", size=2, member_options={"dense": 8}, seed=5) == [
         Member("gap_cnn", seed=5, options={"dense": 8}),
         Member("gap_cnn", seed=6, options={"dense": 8}),
@@ -19,6 +16,6 @@ def test_members_are_runs_or_networks_that_differ_in_their_seed():
 
 
 @pytest.mark.parametrize("options", [{"members": "one"}, {"size": 1}])
-def test_one_alone_is_no_ensemble(options):
-    with pytest.raises(FerlibError, match="at least two members, got 1"):
+def test_fewer_than_two_members_are_refused(options):
+    with pytest.raises(OptionError, match="at least two members, got 1"):
         ensemble(**options)

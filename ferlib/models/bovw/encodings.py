@@ -1,9 +1,6 @@
-"""From local features to one vector an image: what is counted of which word, and where."""
+"""Encodings: from the visual words of one image to one vector."""
 
 import numpy as np
-
-#: How the occurrences of words become numbers.
-ENCODINGS = ("histogram", "presence", "tfidf", "soft", "vlad", "fisher")
 
 
 def pyramid_cells(positions: np.ndarray, levels: tuple[int, ...]) -> list[np.ndarray]:
@@ -14,12 +11,12 @@ def pyramid_cells(positions: np.ndarray, levels: tuple[int, ...]) -> list[np.nda
     positions : ndarray of shape (n_points, 2)
         x and y as fractions of width and height.
     levels : tuple of int
-        1 is the whole image, 2 its quarters, 3 nine parts, and so on.
+        Rows and columns of each level: 1 is the whole image, 2 its quadrants.
 
     Returns
     -------
     list of ndarray of shape (n_points,), dtype bool
-        Level by level, row by row.
+        Cells level by level, row by row.
 
     References
     ----------
@@ -33,42 +30,12 @@ def pyramid_cells(positions: np.ndarray, levels: tuple[int, ...]) -> list[np.nda
 
 
 def count_words(words: np.ndarray, n_words: int, weights: np.ndarray | None = None) -> np.ndarray:
-    """Return how often each word occurs, float32 (n_words,).
-
-    Parameters
-    ----------
-    words : ndarray of shape (n_points,) or (n_points, m), dtype int
-        Each point's word, or its m nearest.
-    n_words : int
-    weights : ndarray of the same shape, optional
-        What each occurrence counts; 1 if None.
-    """
-    weights = None if weights is None else weights.ravel()
-    return np.bincount(words.ravel(), weights=weights, minlength=n_words).astype(np.float32)
+    """Return the number of occurrences of each word, or the sum of their weights, float32 (n_words,)."""
+    return np.bincount(words, weights=weights, minlength=n_words).astype(np.float32)
 
 
-def soft_weights(distances: np.ndarray, beta: float) -> np.ndarray:
-    """Return how much of a point each of its nearest words gets, summing to 1.
-
-    Parameters
-    ----------
-    distances : ndarray of shape (n_points, m)
-        Squared distances to the m nearest words.
-    beta : float
-        The larger, the more the nearest one gets: exp(-beta * distance), normalized.
-
-    References
-    ----------
-    J. van Gemert et al., "Visual Word Ambiguity", IEEE PAMI 2010; L. Liu, L. Wang, X. Liu, "In Defense of
-    Soft-Assignment Coding", ICCV 2011 (only the nearest words).
-    """
-    exponents = -beta * (distances - distances.min(axis=1, keepdims=True))
-    weights = np.exp(exponents)
-    return weights / weights.sum(axis=1, keepdims=True)
-
-
-def mean_positions(words: np.ndarray, positions: np.ndarray, n_words: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return where each word occurs in an image.
+def word_positions(words: np.ndarray, positions: np.ndarray, n_words: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return where each word occurs.
 
     Parameters
     ----------
@@ -80,52 +47,77 @@ def mean_positions(words: np.ndarray, positions: np.ndarray, n_words: int) -> tu
     -------
     counts : ndarray of shape (n_words,)
     means : ndarray of shape (n_words, 2)
-        Mean x and y of a word's occurrences; 0 for a word that does not occur.
-    spreads : ndarray of shape (n_words, 2)
+        Mean x and y of a word's occurrences; 0 for a word without occurrences.
+    deviations : ndarray of shape (n_words, 2)
         Standard deviations of x and y; 0 for fewer than two occurrences.
     """
     counts = count_words(words, n_words)
     divisor = np.maximum(counts, 1)
     means = np.stack([count_words(words, n_words, positions[:, axis]) / divisor for axis in (0, 1)], axis=1)
-    offsets = (positions - means[words]) ** 2
-    variances = np.stack([count_words(words, n_words, offsets[:, axis]) / divisor for axis in (0, 1)], axis=1)
+    squares = (positions - means[words]) ** 2
+    variances = np.stack([count_words(words, n_words, squares[:, axis]) / divisor for axis in (0, 1)], axis=1)
     return counts, means, np.sqrt(variances)
 
 
-def vlad(descriptors: np.ndarray, words: np.ndarray, vocabulary: np.ndarray) -> np.ndarray:
-    """Return the sum of each word's descriptors less the word, float32 (n_words, d), each word's part of length 1 or 0.
+def spatial_statistics(
+    words: np.ndarray, positions: np.ndarray, usual_means: np.ndarray, usual_deviations: np.ndarray
+) -> np.ndarray:
+    """Return how the positions of each word in an image differ from its usual positions, float32 (4 * n_words,).
+
+    First the mean offsets of x and y in usual standard deviations, then the relative differences of the spread. Both
+    are clipped to -3 and 3 and weighted by the square root of the word's frequency, so that absent words are 0.
+
+    Parameters
+    ----------
+    words : ndarray of shape (n_points,), dtype int
+    positions : ndarray of shape (n_points, 2)
+    usual_means, usual_deviations : ndarray of shape (n_words, 2)
+        Mean and standard deviation of each word's positions in the training images.
+    """
+    counts, means, deviations = word_positions(words, positions, len(usual_means))
+    scale = np.maximum(usual_deviations, 0.05)
+    weights = np.sqrt(counts / max(1, counts.sum()))[:, np.newaxis]
+    offsets = weights * np.clip((means - usual_means) / scale, -3, 3)
+    spreads = weights * np.clip(deviations / scale - 1, -3, 3) * (counts > 1)[:, np.newaxis]
+    return np.concatenate([offsets.ravel(), spreads.ravel()]).astype(np.float32)
+
+
+def gaussian_posteriors(
+    descriptors: np.ndarray, weights: np.ndarray, means: np.ndarray, deviations: np.ndarray
+) -> np.ndarray:
+    """Return the probability of each component of a Gaussian mixture for each descriptor, (n_points, n_words).
 
     Parameters
     ----------
     descriptors : ndarray of shape (n_points, d)
-    words : ndarray of shape (n_points,), dtype int
-    vocabulary : ndarray of shape (n_words, d)
-
-    References
-    ----------
-    H. Jegou, M. Douze, C. Schmid, P. Perez, "Aggregating local descriptors into a compact image representation", CVPR
-    2010; R. Arandjelovic, A. Zisserman, "All about VLAD", CVPR 2013 (each word's part normalized).
+    weights : ndarray of shape (n_words,)
+    means, deviations : ndarray of shape (n_words, d)
     """
-    sums = np.zeros_like(vocabulary)
-    np.add.at(sums, words, descriptors - vocabulary[words])
-    return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    precision = 1 / deviations**2
+    constant = np.log(weights) - np.log(deviations).sum(axis=1) - 0.5 * (means**2 * precision).sum(axis=1)
+    logs = descriptors @ (means * precision).T - 0.5 * descriptors**2 @ precision.T + constant
+    posteriors = np.exp(logs - logs.max(axis=1, keepdims=True))
+    posteriors /= posteriors.sum(axis=1, keepdims=True)
+    # Denormal numbers would make the products that follow many times as slow.
+    posteriors[posteriors < 1e-4] = 0
+    return posteriors
 
 
 def fisher_vector(
     descriptors: np.ndarray, posteriors: np.ndarray, weights: np.ndarray, means: np.ndarray, deviations: np.ndarray
 ) -> np.ndarray:
-    """Return how a mixture of Gaussians would have to change to fit an image better, float32 (2 * n_words * d,).
+    """Return the Fisher vector of an image, float32 (2 * n_words * d,).
 
-    Where a histogram says how many points are nearest to a word, this says on which side of it they lie, and whether
-    they are spread wider than usual.
+    It is the gradient of the log-likelihood of a Gaussian mixture with respect to its means and deviations. Where a
+    histogram counts the descriptors of a word, a Fisher vector also describes on which side of the word they lie and
+    how far they spread.
 
     Parameters
     ----------
     descriptors : ndarray of shape (n_points, d)
     posteriors : ndarray of shape (n_points, n_words)
-        How much of each point belongs to each Gaussian, rows summing to 1.
+        See `gaussian_posteriors`.
     weights : ndarray of shape (n_words,)
-        Shares of the Gaussians.
     means, deviations : ndarray of shape (n_words, d)
 
     References
@@ -143,7 +135,7 @@ def fisher_vector(
 
 
 def power_normalize(vector: np.ndarray) -> np.ndarray:
-    """Return signed square roots, scaled to length 1; nothing stays nothing.
+    """Return signed square roots, scaled to length 1; a zero vector stays zero.
 
     References
     ----------

@@ -1,46 +1,45 @@
-"""What visual words look like, where on the face they live, and which emotion they speak for."""
+"""Show visual words: their patches, their positions, and the classes that they indicate."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ferlib.core.images import to_gray
-from ferlib.models.bovw.transformer import BagOfVisualWords, iterate_words
+from ferlib.models.bovw.transformer import BagOfVisualWords
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 
 def mean_patches(bag: BagOfVisualWords, images: np.ndarray, *, side: int = 16) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean of the image around each word's occurrences.
+    """Return the mean image patch around the occurrences of each word.
 
     Parameters
     ----------
     bag : BagOfVisualWords
-        Fitted, with hard assignment.
+        Fitted, with histograms.
     images : ndarray of shape (n, H, W, C), dtype uint8
     side : int
-        Of the square around each occurrence, in pixels; those that would stick out are left out.
+        Side length of the patches in pixels; occurrences too close to the border are ignored.
 
     Returns
     -------
     patches : ndarray of shape (n_words, side, side), dtype float32
-        0 to 255, each patch's contrast stretched about the middle gray; gray for a word that does not occur.
+        0 to 255, with the contrast of each patch stretched; uniformly gray for words without occurrences.
     counts : ndarray of shape (n_words,), dtype int
-        How many occurrences each is the mean of.
+        Number of averaged occurrences.
     """
     height, width = images.shape[1:3]
     sums = np.zeros((len(bag.vocabulary_), side, side), np.float64)
     counts = np.zeros(len(bag.vocabulary_), int)
     offsets = np.arange(side) - side // 2
-    for image, (words, places) in zip(to_gray(images)[..., 0], iterate_words(bag, images), strict=True):
-        x, y = np.round(places * [width, height]).astype(int).T
+    for image, (words, positions) in zip(to_gray(images)[..., 0], bag.iterate_words(images), strict=True):
+        x, y = np.round(positions * [width, height]).astype(int).T
         inside = (x >= side // 2) & (x <= width - side // 2) & (y >= side // 2) & (y <= height - side // 2)
         x, y, words = x[inside], y[inside], words[inside]
         patches = image[(y[:, np.newaxis] + offsets)[:, :, np.newaxis], (x[:, np.newaxis] + offsets)[:, np.newaxis]]
-        patches = patches.astype(np.float64)
-        # Light differs from image to image; what a word is about is the pattern.
-        patches -= patches.mean(axis=(1, 2), keepdims=True)
+        # Only the pattern matters, not the brightness of the image.
+        patches = patches - patches.mean(axis=(1, 2), keepdims=True)
         np.add.at(sums, words, patches)
         counts += np.bincount(words, minlength=len(counts))
     means = sums / np.maximum(counts, 1)[:, np.newaxis, np.newaxis]
@@ -49,50 +48,49 @@ def mean_patches(bag: BagOfVisualWords, images: np.ndarray, *, side: int = 16) -
 
 
 def location_maps(bag: BagOfVisualWords, images: np.ndarray, *, cells: int = 12) -> np.ndarray:
-    """Return where in the image each word occurs, as shares by cell.
+    """Return the distribution of each word's occurrences over the image.
 
     Parameters
     ----------
     bag : BagOfVisualWords
-        Fitted, with hard assignment.
+        Fitted, with histograms.
     images : ndarray of shape (n, H, W, C), dtype uint8
     cells : int
-        Rows and columns of the map.
+        Number of rows and of columns of the map.
 
     Returns
     -------
     ndarray of shape (n_words, cells, cells), dtype float32
-        Each word's map sums to 1, or to 0 if it does not occur.
+        Each map sums to 1, or to 0 for a word without occurrences.
     """
-    n_words = len(bag.vocabulary_)
-    counts = np.zeros((n_words, cells, cells))
-    for words, places in iterate_words(bag, images):
-        column, row = np.minimum((places * cells).astype(int), cells - 1).T
+    counts = np.zeros((len(bag.vocabulary_), cells, cells))
+    for words, positions in bag.iterate_words(images):
+        column, row = np.minimum((positions * cells).astype(int), cells - 1).T
         np.add.at(counts, (words, row, column), 1)
     return (counts / np.maximum(counts.sum(axis=(1, 2), keepdims=True), 1)).astype(np.float32)
 
 
 def most_discriminative_words(pipeline: "Pipeline", class_code: int, n: int) -> np.ndarray:
-    """Return the words whose presence speaks most for a class.
+    """Return the words whose presence most strongly indicates a class.
 
     Parameters
     ----------
     pipeline : Pipeline
-        Of a fitted `BagOfVisualWords` that counts words over the whole image first, and a linear classifier.
+        Fitted; a `BagOfVisualWords` with histograms, the first pyramid level 1, and a linear classifier.
     class_code : int
     n : int
-        How many words.
+        Number of words.
 
     Returns
     -------
     ndarray of shape (n,), dtype int
-        By weight for this class less the mean weight for the others, the largest first.
+        Words in descending order of their weight for the class minus the mean weight for the other classes.
     """
     bag, classifier = pipeline[0], pipeline[-1]
-    # Between two classes scikit-learn keeps one row: what speaks for the second.
-    coefficients = (
-        classifier.coef_ if len(classifier.coef_) > 1 else np.concatenate([-classifier.coef_, classifier.coef_])
-    )
+    coefficients = classifier.coef_
+    if len(coefficients) == 1:
+        # For two classes scikit-learn keeps only the weights of the second class.
+        coefficients = np.concatenate([-coefficients, coefficients])
     weights = coefficients[:, : len(bag.vocabulary_)]
     row = int(np.flatnonzero(classifier.classes_ == class_code)[0])
     others = np.delete(weights, row, axis=0).mean(axis=0)

@@ -1,4 +1,4 @@
-"""The kernel classifier is scikit-learn's kernel ridge regression, and its leave-one-out scores are what they say."""
+"""Kernel ridge regression, compared with scikit-learn."""
 
 import numpy as np
 import pytest
@@ -12,17 +12,17 @@ from ferlib.models.bovw.kernel_ridge import KernelRidgeClassifier
 
 
 @parametrize_with_checks([KernelRidgeClassifier(gamma=0.5, random_state=0)])
-def test_it_is_a_scikit_learn_estimator(estimator, check):
+def test_classifier_passes_scikit_learn_checks(estimator, check):
     check(estimator)
 
 
 @pytest.fixture(scope="module")
 def moons():
     X, y = make_moons(400, noise=0.25, random_state=0)
-    return X.astype(np.float16).astype(np.float64), y  # as vectors are kept
+    return X.astype(np.float16).astype(np.float64), y  # the precision of stored vectors
 
 
-def test_scores_are_those_of_kernel_ridge_regression(moons):
+def test_scores_equal_those_of_scikit_learn(moons):
     X, y = moons
     ours = KernelRidgeClassifier(gamma=2.0, alpha=0.3, n_components=0).fit(X[:300], y[:300])
     targets = np.eye(2)[y[:300]]
@@ -31,7 +31,7 @@ def test_scores_are_those_of_kernel_ridge_regression(moons):
     np.testing.assert_allclose(ours._score(X[300:]), expected, atol=2e-3)
 
 
-def test_each_training_vector_is_scored_by_the_others_alone(moons):
+def test_leave_one_out_scores_equal_refits(moons):
     X, y = moons[0][:60], moons[1][:60]
     options = {"gamma": 2.0, "alpha": 0.3, "n_components": 0}
     one_hot = np.eye(2)[y]
@@ -47,7 +47,7 @@ def test_each_training_vector_is_scored_by_the_others_alone(moons):
     assert np.abs(ours.loo_proba_ - ours.predict_proba(X)).max() > 0.05
 
 
-def test_it_bends_where_a_line_cannot_and_knows_how_sure_it_is(moons):
+def test_kernel_beats_a_linear_model_on_moons(moons):
     X, y = moons
     ours = KernelRidgeClassifier(gamma=2.0, n_components=0).fit(X[:300], y[:300])
     line = LogisticRegression().fit(X[:300], y[:300])
@@ -55,7 +55,7 @@ def test_it_bends_where_a_line_cannot_and_knows_how_sure_it_is(moons):
     assert log_loss(y[300:], ours.predict_proba(X[300:])) < log_loss(y[300:], line.predict_proba(X[300:]))
 
 
-def test_balanced_weights_help_a_rare_class():
+def test_balanced_weights_raise_recall_of_a_rare_class():
     X, y = make_blobs([570, 30], 2, centers=[[0, 0], [1.5, 0]], random_state=0)
     recalls = []
     for class_weight in (None, "balanced"):
@@ -64,7 +64,7 @@ def test_balanced_weights_help_a_rare_class():
     assert recalls[1] > recalls[0] + 0.1
 
 
-def test_more_vectors_than_it_may_keep_are_drawn(moons, caplog):
+def test_training_vectors_are_limited_with_a_warning(moons, caplog):
     model = KernelRidgeClassifier(gamma=2.0, max_vectors=100, n_components=0, random_state=0).fit(*moons)
     assert model.vectors_.shape == (100, 2)
     assert "100 of 400" in caplog.text

@@ -1,4 +1,4 @@
-"""k-means against scikit-learn's and against cases that can be worked out by hand."""
+"""k-means, compared with scikit-learn and with cases worked out by hand."""
 
 import numpy as np
 import pytest
@@ -13,13 +13,13 @@ from ferlib.models.bovw.kmeans import KMeans, _lloyd, _sum_by_label, assign, squ
 
 
 @parametrize_with_checks([KMeans(n_clusters=3, random_state=0), KMeans(n_clusters=3, batch_size=20, random_state=0)])
-def test_it_is_a_scikit_learn_estimator(estimator, check):
+def test_estimator_passes_scikit_learn_checks(estimator, check):
     check(estimator)
 
 
 @pytest.mark.parametrize("batch_size", [None, 256])
 @pytest.mark.parametrize("data", ["digits", "blobs", "noise"])
-def test_the_inertia_is_within_two_percent_of_scikit_learn_s(batch_size, data):
+def test_inertia_is_within_two_percent_of_scikit_learn(batch_size, data):
     X = {
         "digits": lambda: load_digits().data,
         "blobs": lambda: make_blobs(3000, 8, centers=30, random_state=0)[0],
@@ -45,7 +45,7 @@ def test_two_clusters_by_hand():
     np.testing.assert_allclose(np.sort(kmeans.transform(X[:1])[0]), [1, np.hypot(10, 1)])
 
 
-def test_one_cluster_is_the_mean():
+def test_centroid_of_one_cluster_is_the_mean():
     X = np.random.default_rng(0).normal(size=(50, 3))
     kmeans = KMeans(1, random_state=0).fit(X)
     np.testing.assert_allclose(kmeans.cluster_centers_, X.mean(axis=0, keepdims=True))
@@ -53,7 +53,7 @@ def test_one_cluster_is_the_mean():
 
 
 @pytest.mark.parametrize("batch_size", [None, 8])
-def test_as_many_clusters_as_points_leave_no_inertia(batch_size):
+def test_inertia_is_zero_with_one_cluster_per_sample(batch_size):
     X = np.random.default_rng(0).normal(size=(12, 2))
     kmeans = KMeans(12, batch_size=batch_size, random_state=0).fit(X)
     if batch_size is None:
@@ -63,21 +63,21 @@ def test_as_many_clusters_as_points_leave_no_inertia(batch_size):
 
 
 @pytest.mark.parametrize("batch_size", [None, 16])
-def test_duplicates_do_no_harm(batch_size):
+def test_duplicate_samples_are_clustered(batch_size):
     X = np.repeat([[1.0, 1], [5, 5]], 20, axis=0)
     kmeans = KMeans(4, batch_size=batch_size, random_state=0).fit(X)
     assert kmeans.inertia_ == pytest.approx(0, abs=1e-12)
     assert {tuple(center) for center in kmeans.cluster_centers_.round(6)} == {(1, 1), (5, 5)}
 
 
-def test_a_centre_that_lost_its_points_goes_where_the_points_are_worst_served():
+def test_empty_cluster_is_relocated_to_the_farthest_sample():
     X = np.array([[0.0], [1], [2], [100]])
-    # Nothing is nearest to the second centre.
+    # No sample is closest to the second centroid.
     centers, _ = _lloyd(X, np.array([[1.0], [-500]]), max_iter=50, tol=0)
     assert sorted(centers[:, 0]) == [1, 100]
 
 
-def test_nearest_centres_and_sums_by_hand():
+def test_distances_and_sums_by_hand():
     X = np.array([[0.0, 0], [3, 4], [10, 10]])
     centers = np.array([[0.0, 0], [10, 11]])
     np.testing.assert_allclose(squared_distances(X, centers), [[0, 221], [25, 98], [200, 1]])
@@ -89,7 +89,7 @@ def test_nearest_centres_and_sums_by_hand():
     assert counts.tolist() == [1, 0, 2, 0]
 
 
-def test_far_from_the_origin_it_is_as_exact():
+def test_distance_from_the_origin_does_not_matter():
     X = make_blobs(500, 3, centers=5, random_state=1)[0].astype(np.float32)
     near, far = (KMeans(5, random_state=0).fit(points) for points in (X, X + np.float32(1000)))
     assert far.inertia_ == pytest.approx(near.inertia_, rel=1e-2)
@@ -98,7 +98,7 @@ def test_far_from_the_origin_it_is_as_exact():
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 8), st.sampled_from([None, 10]))
-def test_seeds_repeat_and_every_point_is_with_its_nearest_centre(seed, k, batch_size):
+def test_equal_seeds_repeat_and_labels_are_closest_centroids(seed, k, batch_size):
     X = np.random.default_rng(seed).normal(size=(40, 2))
     first, again = (KMeans(k, batch_size=batch_size, random_state=seed).fit(X) for _ in range(2))
     np.testing.assert_array_equal(first.cluster_centers_, again.cluster_centers_)
@@ -107,6 +107,6 @@ def test_seeds_repeat_and_every_point_is_with_its_nearest_centre(seed, k, batch_
     assert first.inertia_ == pytest.approx(distances.min(axis=1).sum())
 
 
-def test_more_clusters_than_points_are_refused():
-    with pytest.raises(ValueError, match="from 1 to the number of points, 3, got 4"):
+def test_more_clusters_than_samples_are_refused():
+    with pytest.raises(ValueError, match="from 1 to the number of samples, 3, got 4"):
         KMeans(4).fit(np.zeros((3, 2)))
