@@ -3,13 +3,13 @@
 Apart from `ferlib.data`, which needs pandas, because every run folder holds such a record and prediction reads it.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from dataclasses import dataclass
+
+from ferlib.core.records import Record
 
 
 @dataclass(frozen=True)
-class SplitInfo:
+class SplitInfo(Record):
     """The options of the `split_dataset` call that made a split.
 
     Attributes
@@ -26,7 +26,7 @@ class SplitInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataInfo:
+class DataInfo(Record):
     """Where a dataset comes from and how it was split.
 
     Attributes
@@ -60,21 +60,3 @@ class DataInfo:
     sample_size: int | None = None
     split: SplitInfo | None = None
     split_notes: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as a dictionary that JSON can represent."""
-        return asdict(self) | {"notes": list(self.notes), "split_notes": list(self.split_notes)}
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Self:
-        """Return the information that `to_json` wrote; unknown keys are ignored."""
-        known = {field.name: record[field.name] for field in fields(cls) if field.name in record}
-        split = known.get("split")
-        return cls(
-            **known
-            | {
-                "notes": tuple(known.get("notes", ())),
-                "split_notes": tuple(known.get("split_notes", ())),
-                "split": SplitInfo(**split) if split else None,
-            }
-        )

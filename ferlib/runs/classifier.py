@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,7 +29,7 @@ _TRUSTED = (
 )
 
 
-class Classifier(Protocol):
+class Classifier(ABC):
     """A trained model of any kind; several threads may use it.
 
     Attributes
@@ -48,17 +48,20 @@ class Classifier(Protocol):
         1 for a model of gray images, 3 for RGB.
     """
 
-    run: Run
-    config: RunConfig
-    name: str
-    class_names: tuple[str, ...]
-    image_size: tuple[int, int]
-    channels: int
+    def __init__(self, run: Run, config: RunConfig) -> None:
+        self.run = run
+        self.config = config
+        self.name = config.model
+        self.class_names = config.class_names
+        self.image_size = config.image_size
+        self.channels = config.channels
 
     def calibrate(self, probabilities: np.ndarray) -> np.ndarray:
         """Return probabilities (n, n_classes) after the run's calibration, if it has one."""
-        ...
+        calibration = self.config.calibration
+        return probabilities if calibration is None else calibration.apply(probabilities)
 
+    @abstractmethod
     def predict_proba(self, images: np.ndarray, *, batch_size: int = 256, progress: bool = False) -> np.ndarray:
         """Return the probability of each emotion.
 
@@ -81,31 +84,13 @@ class Classifier(Protocol):
         ValueError
             `images` has another shape or dtype.
         """
-        ...
 
 
-class _Base:
-    """What all classifiers share."""
-
-    def __init__(self, run: Run, config: RunConfig) -> None:
-        self.run = run
-        self.config = config
-        self.name = config.model
-        self.class_names = config.class_names
-        self.image_size = config.image_size
-        self.channels = config.channels
-
-    def calibrate(self, probabilities: np.ndarray) -> np.ndarray:
-        """Return probabilities (n, n_classes) after the run's calibration, if it has one."""
-        calibration = self.config.calibration
-        return probabilities if calibration is None else calibration.apply(probabilities)
-
-
-class _SingleModel(_Base, ABC):
+class _SingleModel(Classifier):
     """A classifier with one model file."""
 
     def predict_proba(self, images: np.ndarray, *, batch_size: int = 256, progress: bool = False) -> np.ndarray:
-        """Return the probability of each emotion; see `Classifier.predict_proba`."""
+        """Return the probability of each emotion; see `Classifier`."""
         images = fit_to_model(images, image_size=self.image_size, channels=self.channels)
         probabilities = np.empty((len(images), len(self.class_names)), np.float32)
         starts = range(0, len(images), batch_size)
@@ -164,7 +149,7 @@ class SklearnClassifier(_SingleModel):
         return probabilities
 
 
-class Ensemble(_Base):
+class Ensemble(Classifier):
     """The mean of several classifiers.
 
     Attributes
@@ -178,7 +163,7 @@ class Ensemble(_Base):
         self.members = tuple(members)
 
     def predict_proba(self, images: np.ndarray, *, batch_size: int = 256, progress: bool = False) -> np.ndarray:
-        """Return the mean of the members' probabilities; see `Classifier.predict_proba`."""
+        """Return the mean of the members' probabilities; see `Classifier`."""
         parts = [member.predict_proba(images, batch_size=batch_size, progress=progress) for member in self.members]
         return self.calibrate(_mean(parts))
 

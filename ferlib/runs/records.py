@@ -4,14 +4,15 @@ Schema 2 is written. Schema 1, which has no ``schema_version``, is still read: i
 keeps the image counts in ``data.pictures``.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, TypeVar, cast
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
 
 import numpy as np
 
 from ferlib.core.data_info import DataInfo
 from ferlib.core.errors import ArtifactError
+from ferlib.core.records import Record
 from ferlib.runs.calibration import scale_logits
 
 SCHEMA_VERSION = 2
@@ -35,11 +36,45 @@ _OLD_TRAINING_OPTIONS = {
     "start_from": "init_from",
 }
 
-R = TypeVar("R")
+
+@dataclass(frozen=True, kw_only=True)
+class _Versioned(Record):
+    """A record with a schema version; records of schema 1 are read as well."""
+
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as a dictionary that JSON can represent; fields that are None are left out."""
+        return {name: value for name, value in super().to_json().items() if value is not None}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Return the record that `to_json` or schema 1 wrote; unknown keys are ignored.
+
+        Raises
+        ------
+        ArtifactError
+            A key is missing, a value has the wrong type, or the schema is newer than this version of ferlib.
+        """
+        if not isinstance(values, Mapping):
+            raise ArtifactError("is not a JSON object.")
+        try:
+            version = values.get("schema_version", 1)
+            if version not in range(1, SCHEMA_VERSION + 1):
+                raise ArtifactError(f"has schema version {version}; this ferlib reads up to {SCHEMA_VERSION}.")
+            upgraded = dict(values) if version == SCHEMA_VERSION else cls._upgrade(dict(values))
+            return super().from_json(upgraded | {"schema_version": SCHEMA_VERSION})
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(f"is not valid ({error}).") from error
+
+    @classmethod
+    def _upgrade(cls, record: dict[str, Any]) -> dict[str, Any]:
+        """Return a record of schema 1 in the form of schema 2."""
+        return record
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibration:
+class Calibration(Record):
     """Vector scaling: a factor and an offset for the logit of each class.
 
     Attributes
@@ -62,7 +97,7 @@ class Calibration:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunReference:
+class RunReference(Record):
     """Another run that a training used.
 
     Attributes
@@ -77,7 +112,7 @@ class RunReference:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
+class RunConfig(_Versioned):
     """The configuration of a run, stored in ``config.json``.
 
     Attributes
@@ -115,7 +150,6 @@ class RunConfig:
         The runs that gave distillation targets and initial weights.
     votes : str or None
         SHA-256 of the file of FER+ votes.
-    schema_version : int
     """
 
     model: str
@@ -138,55 +172,23 @@ class RunConfig:
     teacher: RunReference | None = None
     init_from: RunReference | None = None
     votes: str | None = None
-    schema_version: int = SCHEMA_VERSION
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the record as JSON can hold it; unused optional fields are left out."""
-        record = _lists(asdict(self))
-        return {"schema_version": self.schema_version} | {
-            name: value for name, value in record.items() if value is not None
-        }
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "RunConfig":
-        """Return the configuration that `to_json` or schema 1 wrote.
-
-        Raises
-        ------
-        ArtifactError
-            A key is missing, a value has the wrong form, or the schema is newer than this version of ferlib.
-        """
-        values = dict(_check(record, ("model", "kind", "class_names", "image_size", "channels")))
-        try:
-            if "schema_version" not in values:
-                values = _upgrade(values)
-            references = {
-                name: RunReference(
-                    model=values[name]["model"], weights_sha256=tuple(values[name].get("weights_sha256", ()))
-                )
-                for name in ("teacher", "init_from")
-                if values.get(name)
-            }
-            if values.get("calibration"):
-                calibration = {name: tuple(map(float, values["calibration"][name])) for name in ("scales", "biases")}
-                values["calibration"] = Calibration(**calibration)
-            height, width = map(int, values["image_size"])
-            return cls(
-                **_known(cls, values)
-                | references
-                | {
-                    "class_names": tuple(map(str, values["class_names"])),
-                    "image_size": (height, width),
-                    "data": DataInfo.from_json(values["data"]) if values.get("data") else None,
-                    "schema_version": SCHEMA_VERSION,
-                }
-            )
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
-            raise ArtifactError(f"has a value of the wrong form ({error}).") from error
+    def _upgrade(cls, record: dict[str, Any]) -> dict[str, Any]:
+        data, votes = record.get("data") or {}, record.get("votes")
+        return record | {
+            "model": _OLD_MODELS.get(record.get("model", ""), record.get("model")),
+            "model_options": _rename(record.get("model_options", {}), _OLD_MODEL_OPTIONS),
+            "training": _rename(record.get("training", {}), _OLD_TRAINING_OPTIONS),
+            "data": data or None,
+            "image_counts": data.get("pictures", {}),
+            "init_from": record.get("init_from") or record.get("start"),
+            "votes": votes and votes["sha256"],
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassMetrics:
+class ClassMetrics(Record):
     """Metrics of one class against the rest; support is its number of images."""
 
     precision: float
@@ -196,7 +198,7 @@ class ClassMetrics:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Metrics:
+class Metrics(_Versioned):
     """What was measured on one split; every rate is a fraction.
 
     Attributes
@@ -217,7 +219,6 @@ class Metrics:
     class_names : tuple of str
     robustness : dict or None
         Names of transforms to the accuracy on transformed images.
-    schema_version : int
     """
 
     n: int
@@ -234,62 +235,6 @@ class Metrics:
     confusion_matrix: tuple[tuple[int, ...], ...]
     class_names: tuple[str, ...]
     robustness: dict[str, float] | None = None
-    schema_version: int = SCHEMA_VERSION
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the record as JSON can hold it."""
-        record = _lists(asdict(self))
-        if self.robustness is None:
-            del record["robustness"]
-        return cast(dict[str, Any], record)
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Metrics":
-        """Return the metrics that `to_json` or schema 1 wrote; unknown keys are ignored.
-
-        Raises
-        ------
-        ArtifactError
-            A key is missing, a value has the wrong form, or the schema is newer than this version of ferlib.
-        """
-        values = _check(record, ("n", "accuracy", "intervals", "per_class", "confusion_matrix", "class_names"))
-        try:
-            return cls(
-                **_known(cls, values)
-                | {
-                    "intervals": {name: (low, high) for name, (low, high) in values["intervals"].items()},
-                    "per_class": {name: ClassMetrics(**row) for name, row in values["per_class"].items()},
-                    "confusion_matrix": tuple(tuple(map(int, row)) for row in values["confusion_matrix"]),
-                    "class_names": tuple(values["class_names"]),
-                    "schema_version": SCHEMA_VERSION,
-                }
-            )
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
-            raise ArtifactError(f"has a value of the wrong form ({error}).") from error
-
-
-def _check(record: Mapping[str, Any], required: Sequence[str]) -> Mapping[str, Any]:
-    """Return a record that has the required keys and a known schema."""
-    missing = [name for name in required if not isinstance(record, Mapping) or name not in record]
-    if missing:
-        raise ArtifactError(f"lacks {', '.join(missing)}.")
-    version = record.get("schema_version", 1)
-    if version not in range(1, SCHEMA_VERSION + 1):
-        raise ArtifactError(f"has schema version {version}; this ferlib reads up to {SCHEMA_VERSION}.")
-    return record
-
-
-def _upgrade(record: dict[str, Any]) -> dict[str, Any]:
-    """Return a configuration of schema 1 in the form of schema 2."""
-    data, votes = record.get("data") or {}, record.get("votes")
-    return record | {
-        "model": _OLD_MODELS.get(record["model"], record["model"]),
-        "model_options": _rename(record.get("model_options", {}), _OLD_MODEL_OPTIONS),
-        "training": _rename(record.get("training", {}), _OLD_TRAINING_OPTIONS),
-        "image_counts": data.get("pictures", {}),
-        "init_from": record.get("init_from") or record.get("start"),
-        "votes": votes and votes["sha256"],
-    }
 
 
 def _rename(options: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
@@ -298,15 +243,3 @@ def _rename(options: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, A
     if isinstance(renamed.get("member_options"), Mapping):
         renamed["member_options"] = _rename(renamed["member_options"], names)
     return renamed
-
-
-def _known(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that are fields of a dataclass."""
-    return {item.name: values[item.name] for item in fields(cls) if item.name in values}
-
-
-def _lists(value: Any) -> Any:
-    """Return a value with lists in place of tuples, as JSON has them."""
-    if isinstance(value, dict):
-        return {name: _lists(item) for name, item in value.items()}
-    return [_lists(item) for item in value] if isinstance(value, list | tuple) else value

@@ -34,7 +34,12 @@ def test_history_is_read_as_written(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("", "cannot be read"), ("{", "cannot be read"), ("7", "lacks model"), ('{"model": "a"}', "lacks kind")],
+    [
+        ("", "cannot be read"),
+        ("{", "cannot be read"),
+        ("7", "is not a JSON object"),
+        ('{"model": "a"}', "is not valid .it lacks kind"),
+    ],
 )
 def test_damaged_config_is_named(tmp_path, text, sentence):
     (tmp_path / "config.json").write_text(text)

@@ -82,9 +82,9 @@ def test_schema_1_model_options_get_new_names():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"image_size": [48]}, "wrong form"),
-        ({"calibration": {"scales": [1]}}, "wrong form"),
-        ({"data": {"title": "FER2013"}}, "wrong form"),
+        ({"image_size": [48]}, "is not valid"),
+        ({"calibration": {"scales": [1]}}, "it lacks biases"),
+        ({"channels": "one"}, "channels cannot be 'one'"),
         ({"schema_version": 3}, "schema version 3"),
     ],
 )
