@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ferlib.core.backend import import_keras
 from ferlib.core.errors import FerlibError, OptionError
+from ferlib.models.blocks import Blocks
 from ferlib.models.registry import Count, Rate, register_model
 
 if TYPE_CHECKING:
@@ -90,17 +91,9 @@ def transfer(
     if channels == 1:
         x = layers.Concatenate(dtype="float32")([x, x, x])
     network, preprocess = _build_backbone(backbone, weights, (x.shape[1], x.shape[2]), seed, dtype)
-    x = network(preprocess(x))
-    x = layers.GlobalAveragePooling2D(dtype="float32")(x)
-    x = layers.Dropout(dropout, seed=seed, dtype="float32")(x)
-    outputs = layers.Dense(
-        n_classes,
-        activation="softmax",
-        kernel_initializer=keras.initializers.GlorotUniform(seed),
-        dtype="float32",
-        name="probabilities",
-    )(x)
-    return keras.Model(inputs, outputs, name="transfer")
+    blocks = Blocks(seed, "float32")
+    x = blocks.dropout(blocks.average(network(preprocess(x))), dropout)
+    return blocks.model(inputs, x, n_classes, "transfer")
 
 
 def _build_backbone(
