@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import ferlib
+from ferlib.__main__ import COMMANDS
 
 PACKAGE = Path(ferlib.__file__).parent
 CONTRIBUTING = PACKAGE.parent / "CONTRIBUTING.md"
@@ -17,7 +18,7 @@ MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
-COMMANDS = {"download", "train", "evaluate", "predict", "__main__"}
+COMMAND_MODULES = {"ferlib.__main__"} | {module for module, _ in COMMANDS.values()}
 
 HEAVY = {"tensorflow", "keras", "mtcnn", "kaggle", "torch", "jax"}
 FRAMEWORKS = HEAVY - {"mtcnn", "kaggle"}
@@ -61,20 +62,13 @@ def _nodes_at_import(node: ast.AST) -> Iterator[ast.AST]:
         yield from _nodes_at_import(child)
 
 
-def is_command(module: str) -> bool:
-    """Return whether a module is a command: in the package's root, or a package's ``__main__``."""
-    parts = module.split(".")
-    return parts[-1] == "__main__" or (len(parts) == 2 and parts[1] in COMMANDS)
-
-
 def package_of(module: str) -> str:
     """Return the package that a module belongs to; "" for ferlib itself."""
     return module.split(".")[1] if "." in module else ""
 
 
 def test_the_root_holds_only_commands():
-    root = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
-    assert root <= COMMANDS
+    assert {f"ferlib.{path.stem}" for path in PACKAGE.glob("*.py")} - {"ferlib.__init__"} <= COMMAND_MODULES
     folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert folders == set(LEVEL) | {"assets"}
 
@@ -82,7 +76,7 @@ def test_the_root_holds_only_commands():
 def test_imports_flow_one_way():
     upward = []
     for module in set(MODULES) - {"ferlib"}:
-        if is_command(module):
+        if module in COMMAND_MODULES:
             continue
         package = package_of(module)
         imported = {package_of(name) for name in find_imports(module, lazy=True) if name.split(".")[0] == "ferlib"}
@@ -121,7 +115,7 @@ def test_models_and_training_use_keras_but_no_backend():
     assert {module for module, name in used if name in FRAMEWORKS - {"keras"}} == allowed
 
 
-@pytest.mark.parametrize("module", ["ferlib", *sorted(module for module in MODULES if is_command(module))])
+@pytest.mark.parametrize("module", ["ferlib", *sorted(COMMAND_MODULES)])
 def test_a_fresh_interpreter_loads_nothing_heavy(module):
     code = f"import sys, {module}; print(*sorted({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -135,4 +129,4 @@ def test_only_commands_write_to_standard_output():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "pprint", "sys.stdout.write"):
                 writers.add(module)
-    assert all(is_command(module) or module == "ferlib.core.console" for module in writers)
+    assert all(module in COMMAND_MODULES or module == "ferlib.core.console" for module in writers)

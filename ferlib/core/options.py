@@ -247,7 +247,7 @@ class ParsedOptions:
             spec = specs[name]
             if spec.is_nested and isinstance(value, Mapping):
                 start = spec.default if base is None else getattr(base, name)
-                values[name] = spec.replace_nested(start, value)
+                values[name] = spec.kind(**value) if start in (None, _MISSING) else dataclasses.replace(start, **value)
         if base is not None:
             return dataclasses.replace(base, **values)  # type: ignore[type-var]
         missing = [spec.flag for spec in specs.values() if spec.default is _MISSING and spec.name not in values]
@@ -367,7 +367,7 @@ class _Spec:
         if self.is_mapping:
             if None in words and len(words) > 1:
                 raise OptionError(f"{self.flag} and {self._off} cannot be combined.")
-            return None if None in words else _parse_pairs(self.flag, words)
+            return None if None in words else self._convert_items(_parse_pairs(self.flag, words))
         if isinstance(words, list):
             words = ",".join(words)
         if self._means_none(words.lower()):
@@ -395,7 +395,7 @@ class _Spec:
         if self.is_mapping:
             if not isinstance(value, dict):
                 raise OptionError(f"{name}: expected a table of options, got {str(value)!r}.")
-            return value
+            return self._convert_items(value)
         if self.is_tuple and isinstance(value, list):
             value = tuple(Path(item) if self.kind is Path and isinstance(item, str) else item for item in value)
         elif self.kind is Path and isinstance(value, str):
@@ -417,14 +417,15 @@ class _Spec:
             if not self._is_valid(item):
                 self._fail(item, name)
 
-    def replace_nested(self, start: Any, values: Mapping[str, Any]) -> Any:
-        """Return a nested dataclass of options with some values replaced; `start` may be None."""
+    def _convert_items(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return KEY=VALUE pairs checked against the nested dataclass of options, if there is one."""
+        if not self.is_nested:
+            return values
         known = _specs(self.kind)
         unknown = [name for name in values if name not in known]
         if unknown:
             raise OptionError(f"{self.flag}: expected one of {', '.join(known)}, got '{unknown[0]}'.")
-        values = {name: known[name].convert(value, f"{self.flag} {name}") for name, value in values.items()}
-        return self.kind(**values) if start in (None, _MISSING) else dataclasses.replace(start, **values)
+        return {name: known[name].convert(value, f"{self.flag} {name}") for name, value in values.items()}
 
     def _is_valid(self, value: Any) -> bool:
         """Return whether one value has the right type and is in range."""
