@@ -67,26 +67,7 @@ class EvaluateOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What was measured on one split of a dataset.
-
-    Attributes
-    ----------
-    model, run : str
-        The model's name, and that of its run folder.
-    test_time_augmentation : str
-    data : str
-        File name of the dataset.
-    split : str
-    synthetic : bool
-        Whether the faces are drawn.
-    metrics : Metrics
-    corruptions : DataFrame or None
-        From `measure_corruptions`.
-    compared : dict
-        Run names to metrics, of the run and those that it is compared with; empty without any.
-    tests : DataFrame or None
-        Paired tests, from `compare_all`.
-    """
+    """What was measured on one split of a dataset; `compared` has the metrics of all models if there are several."""
 
     model: str
     run: str
