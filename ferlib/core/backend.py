@@ -4,8 +4,12 @@ import contextlib
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from types import ModuleType
+
+# Standard error belongs to the whole process: two threads must not redirect it at the same time.
+_redirection = threading.RLock()
 
 
 @contextlib.contextmanager
@@ -21,9 +25,9 @@ def suppress_native_stderr(*, always: bool = False) -> Iterator[None]:
     """
     # Read by TensorFlow when it is first imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as held:
+    with _redirection, tempfile.TemporaryFile() as held:
+        sys.stderr.flush()
+        kept = os.dup(2)
         os.dup2(held.fileno(), 2)
         try:
             yield

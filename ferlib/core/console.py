@@ -58,9 +58,7 @@ def set_verbosity(*, verbose: bool = False, quiet: bool = False) -> None:
         Only warnings and errors, and no progress bars.
     """
     if not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)
+        logger.addHandler(_ConsoleHandler())
     logger.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
 
 
@@ -78,6 +76,13 @@ def write_line(text: str, *, error: bool = False) -> None:
         tqdm.write(text, file=stream)
     else:
         stream.write(f"{text}\n")
+
+
+class _ConsoleHandler(logging.Handler):
+    """Writes log messages to the present standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        write_line(self.format(record), error=True)
 
 
 def _leave_at_once(status: int) -> NoReturn:

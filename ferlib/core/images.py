@@ -2,8 +2,11 @@
 
 import contextlib
 import io
+import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -47,19 +50,17 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
     if not data:
         raise ImageError(f"{name}: the file is empty.")
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of large images and odd metadata; the limit below is the one that counts here.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
-                if image.width * image.height > max_pixels:
-                    raise ImageError(
-                        f"{name}: {image.width} x {image.height} pixels is over the limit of {max_pixels:,} pixels."
-                    )
-                # libtiff writes what it thinks of a damaged file to standard error by itself.
-                quiet = suppress_native_stderr(always=True) if image.format == "TIFF" else contextlib.nullcontext()
-                with quiet:
-                    upright = ImageOps.exif_transpose(image)
-                    upright.load()
+        # Pillow warns of large images and odd metadata; the limit below is the one that counts here.
+        with ignore_warnings(), Image.open(io.BytesIO(data)) as image:
+            if image.width * image.height > max_pixels:
+                raise ImageError(
+                    f"{name}: {image.width} x {image.height} pixels is over the limit of {max_pixels:,} pixels."
+                )
+            # libtiff writes its messages about a damaged file to standard error.
+            quiet = suppress_native_stderr(always=True) if image.format == "TIFF" else contextlib.nullcontext()
+            with quiet:
+                upright = ImageOps.exif_transpose(image)
+                upright.load()
     except ImageError:
         raise
     except Image.DecompressionBombError:
@@ -90,12 +91,17 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     return decode_image(data, name=str(path), max_pixels=max_pixels)
 
 
-def as_image(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:
-    """Return whatever holds an image as an array.
+#: What `as_image` takes.
+ImageLike = np.ndarray | Image.Image | str | Path | bytes | BinaryIO
+
+
+def as_image(image: ImageLike) -> np.ndarray:
+    """Return an image given in any way as an array.
 
     Parameters
     ----------
-    image : ndarray of shape (H, W), (H, W, 1) or (H, W, 3), dtype uint8; Pillow image; or path
+    image : ndarray of shape (H, W), (H, W, 1) or (H, W, 3), dtype uint8; Pillow image; path; bytes; or binary file
+        Bytes and files hold an encoded image, such as a JPEG.
 
     Returns
     -------
@@ -105,12 +111,16 @@ def as_image(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:
     Raises
     ------
     ImageError
-        A file cannot be read as an image.
+        A file or bytes cannot be read as an image.
     ValueError
         An array has another shape or dtype, or no pixel.
     """
     if isinstance(image, str | Path):
         return read_image(image)
+    if isinstance(image, bytes | bytearray | memoryview):
+        return decode_image(bytes(image))
+    if hasattr(image, "read"):
+        return decode_image(image.read(), name=str(getattr(image, "name", "image")))
     if isinstance(image, Image.Image):
         return _to_uint8(ImageOps.exif_transpose(image))
     array = np.asarray(image)
@@ -120,6 +130,38 @@ def as_image(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:
             f"expected a uint8 image of shape (H, W), (H, W, 1) or (H, W, 3), got {array.dtype} of shape {array.shape}"
         )
     return array
+
+
+class _SharedFilter:
+    """Ignores warnings while at least one thread needs it.
+
+    `warnings.catch_warnings` changes the filters of the whole process: if each thread used its own, the last one to
+    leave could restore the filters of another one.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_users = 0
+        self._stack = contextlib.ExitStack()
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Ignore warnings in a block."""
+        with self._lock:
+            if self._n_users == 0:
+                self._stack.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore")
+            self._n_users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._n_users -= 1
+                if self._n_users == 0:
+                    self._stack.close()
+
+
+ignore_warnings = _SharedFilter()
 
 
 def _first_line(error: BaseException) -> str:

@@ -55,6 +55,7 @@ def option(
     positional: bool = False,
     group: str = "options",
     default_text: str | None = None,
+    choices: Sequence[str] | None = None,
     default_factory: Any = _MISSING,
 ) -> Any:
     """Declare an option as the field of a dataclass.
@@ -79,6 +80,8 @@ def option(
         The heading in the help text under which the option is listed.
     default_text : str, optional
         Describes the default in the help text instead of the value itself.
+    choices : sequence of str, optional
+        The allowed values where they are not known to a ``Literal``, such as the names in a registry.
     default_factory : callable, optional
         As in `dataclasses.field`.
 
@@ -97,6 +100,7 @@ def option(
         "flag": flag,
         "positional": positional,
         "group": group,
+        "choices": choices,
     }
     metadata |= {"minimum": minimum, "maximum": maximum, "above": above, "below": below, "default_text": default_text}
     return dataclasses.field(default=default, default_factory=default_factory, metadata=metadata)
@@ -304,8 +308,8 @@ class _Spec:
 
     @property
     def choices(self) -> tuple[Any, ...]:
-        """The values of a Literal; empty for other types."""
-        return get_args(self.kind) if get_origin(self.kind) is Literal else ()
+        """The allowed values, if they are few."""
+        return get_args(self.kind) if get_origin(self.kind) is Literal else tuple(self.field.metadata["choices"] or ())
 
     @property
     def is_nested(self) -> bool:

@@ -1,0 +1,44 @@
+"""What several threads use at the same time although it belongs to the whole process."""
+
+import contextlib
+import os
+import threading
+import warnings
+
+from ferlib.core.backend import suppress_native_stderr
+from ferlib.core.images import ignore_warnings
+
+
+def test_overlapping_blocks_restore_warning_filters():
+    filters = list(warnings.filters)
+    first, second = contextlib.ExitStack(), contextlib.ExitStack()
+    first.enter_context(ignore_warnings())
+    second.enter_context(ignore_warnings())
+    first.close()
+    warnings.warn("ignored until the last block ends", stacklevel=1)
+    second.close()
+    assert warnings.filters == filters
+
+
+def test_overlapping_threads_restore_standard_error(capfd):
+    first_inside, second_inside, first_done = threading.Event(), threading.Event(), threading.Event()
+
+    def first():
+        with suppress_native_stderr():
+            first_inside.set()
+            second_inside.wait(0.3)  # in vain, if the second thread has to wait for the first
+        first_done.set()
+
+    def second():
+        first_inside.wait()
+        with suppress_native_stderr():
+            second_inside.set()
+            first_done.wait()
+
+    threads = [threading.Thread(target=target) for target in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    os.write(2, b"visible\n")
+    assert capfd.readouterr().err == "visible\n"
