@@ -24,7 +24,7 @@ demo: environment ## execute the notebooks at small size, then predict on a phot
 	@$(python) -m ferlib predict \
 		"$$($(python) -c 'import matplotlib; print(matplotlib.get_data_path())')/sample_data/grace_hopper.jpg" \
 		--output-image build/demo/grace_hopper.png \
-		--output-csv build/demo/grace_hopper.csv --counts-csv build/demo/grace_hopper_counts.csv
+		--output-csv build/demo/grace_hopper.csv --output-counts build/demo/grace_hopper_counts.csv
 	@echo 'Files of this demonstration:'
 	@find build/demo -type f ! -path 'build/demo/runs/*' | sort | sed 's/^/  /'
 

@@ -19,7 +19,7 @@ from scipy.optimize import linear_sum_assignment
 from ferlib.core.console import progress_bar
 from ferlib.core.images import read_image, to_rgb
 from ferlib.faces import iou, make_detector
-from ferlib.faces.mtcnn import Cascade
+from ferlib.faces.mtcnn import MtcnnDetector
 
 Box = tuple[int, int, int, int]
 
@@ -60,13 +60,14 @@ def compare_with_package(photos: dict[str, np.ndarray]) -> None:
     import_keras()
     from mtcnn import MTCNN
 
-    ours, theirs = Cascade(), MTCNN()
+    ours, theirs = MtcnnDetector(min_confidence=0.8), MTCNN()
     ours.detect(to_rgb(next(iter(photos.values()))))
     theirs.detect_faces(next(iter(photos.values())))
     seconds, ious, differ = np.zeros(2), [], []
     for name, image in progress_bar(photos.items(), desc="mtcnn and the package", unit="photo"):
         started = time.perf_counter()
-        mine = [(x, y, right - x, bottom - y) for x, y, right, bottom in ours.detect(to_rgb(image))[:, :4]]
+        corners = ours.detect_candidates(to_rgb(image)).corners
+        mine = [(x0, y0, x1 - x0, y1 - y0) for x0, y0, x1, y1 in corners]
         between = time.perf_counter()
         reference = [tuple(face["box"]) for face in theirs.detect_faces(image)]
         seconds += between - started, time.perf_counter() - between

@@ -16,7 +16,7 @@ import numpy as np
 from ferlib.core.console import progress_bar
 from ferlib.data.layouts.expw import read_labeled_photos
 from ferlib.evaluation.intervals import wilson_interval
-from ferlib.faces import DETECTORS, Face, match_box
+from ferlib.faces import Face, match_box
 from ferlib.inference import EmotionRecognizer, write_image
 from ferlib.runs.classifier import load_classifier
 
@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="zip or folder of ExpW")
     parser.add_argument("--run", metavar="DIR", help="run folder (default: the delivered model)")
-    parser.add_argument("--detector", choices=DETECTORS[:2], default="mtcnn", help="default: mtcnn")
+    parser.add_argument("--detector", choices=("mtcnn", "haar"), default="mtcnn", help="default: mtcnn")
     parser.add_argument("--photos", type=int, metavar="N", help="only so many photographs")
     parser.add_argument("--peer", metavar="PYTHON", help="the Python of an environment with fer")
     args = parser.parse_args()
@@ -56,7 +56,7 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
     """Measure and print; the peer's photographs go through a folder."""
     classifier = load_classifier(args.run)
     finder = EmotionRecognizer(args.detector, classifier)
-    recognizers = [EmotionRecognizer(finder.detector, classifier, margin=margin) for margin in MARGINS]
+    recognizers = [EmotionRecognizer(finder.detector, classifier, crop_margin=margin) for margin in MARGINS]
     right: dict[tuple[float, str], list[bool]] = {(margin, kind): [] for margin in MARGINS for kind in ("own", "found")}
     n_faces = n_found = 0
     labels: list[int] = []

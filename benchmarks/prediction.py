@@ -1,4 +1,4 @@
-"""Prediction beside the mtcnn package, bare ONNX Runtime and a peer: ``python benchmarks/prediction.py``.
+"""Prediction compared with the mtcnn package, bare ONNX Runtime and a peer: ``python benchmarks/prediction.py``.
 
 Everything is measured in turns in one run, so that ratios hold on any machine. ``--peer PYTHON`` names the Python of an
 environment with ``fer`` (its Haar mode); without it the peer is left out.
@@ -144,7 +144,7 @@ def measure_emotions(rounds: int) -> None:
 def make_clip(path: Path, n_frames: int) -> None:
     """Write a video in which a face moves through 640 x 480 pixels, thirty frames a second."""
     from ferlib.core.images import read_image, resize
-    from ferlib.inference import VideoWriter
+    from ferlib.video import VideoWriter
 
     photo = resize(read_image(PHOTO), (240, 204))
     noise = 90 + np.random.default_rng(0).normal(0, 4, (30, 480, 640, 1))
@@ -163,15 +163,16 @@ def _make_clip_elsewhere(path: Path, n_frames: int) -> None:
 
 
 def measure_video(path: Path, rounds: int) -> None:
-    """Measure a tracked video, from the file to the people."""
-    from ferlib.inference import EmotionRecognizer, open_video, recognize_stream
+    """Measure a tracked video, from the file to the tracks."""
+    from ferlib.inference import EmotionRecognizer, predict_video
+    from ferlib.video import open_video
 
     recognizer = EmotionRecognizer(min_face_size=40)
     seconds = []
     for _ in range(rounds):
         started = time.perf_counter()
         with open_video(path) as video:
-            n_faces = sum(len(result.faces) for _, result in recognize_stream(video, recognizer, path=path))
+            n_faces = sum(len(result.faces) for _, result in predict_video(video, recognizer, path=path))
         seconds.append(time.perf_counter() - started)
     print(f"tracked video 640 x 480: {300 / np.median(seconds):.0f} frames/s, one face in {n_faces} of 300 frames")
 

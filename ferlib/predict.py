@@ -1,212 +1,385 @@
-"""Read emotions from faces in images, videos and cameras: ``python -m ferlib.predict photo.jpg``."""
+"""Detect faces in images, videos and cameras and classify their expressions: ``ferlib predict photo.jpg``."""
 
-import argparse
 import contextlib
-import functools
-import math
-import sys
-from collections.abc import Sequence
+import importlib.util
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
-from ferlib.core.console import EXIT_FAILED, EXIT_OK, run
-from ferlib.core.errors import FerlibError
+from ferlib.core.console import EXIT_FAILED, EXIT_OK, logger, progress_bar, run, set_verbosity, write_line
+from ferlib.core.errors import FerlibError, OptionError
+from ferlib.core.files import check_outputs
 from ferlib.core.images import MAX_PIXELS
+from ferlib.core.options import OptionParser, check_options, option
 from ferlib.faces import DETECTORS, MIN_CONFIDENCE, MIN_FACE_SIZE
-from ferlib.inference import DEFAULT_MARGIN, DEFAULT_SMOOTHING, People
-from ferlib.inference.pipeline import PredictionJob, PredictionOptions
+from ferlib.inference import (
+    DEFAULT_CROP_MARGIN,
+    DEFAULT_SMOOTHING,
+    CountsSink,
+    CsvSink,
+    EmotionRecognizer,
+    InputFile,
+    JsonlSink,
+    Sink,
+    TrackSummary,
+    annotate,
+    display_path,
+    find_inputs,
+    image_record,
+    output_paths,
+    predict_images,
+    predict_video,
+    read_finished,
+    write_image,
+)
+from ferlib.inference.results import Record
+from ferlib.runs.classifier import Classifier, load_classifier
+from ferlib.video import VIDEO_CODECS, Video, VideoWriter, open_camera, open_video
+
+if TYPE_CHECKING:
+    from ferlib.video.window import Window
 
 EXAMPLES = """examples:
-  python -m ferlib.predict photo.jpg
-  python -m ferlib.predict photo.jpg --output-image annotated.png --output-csv faces.csv
-  python -m ferlib.predict album/ more.png 'scans/**/*.tif' --output-dir annotated --counts-csv counts.csv
-  python -m ferlib.predict album/ --output-json album.jsonl --resume
-  python -m ferlib.predict clip.mp4 --output-video annotated.mp4 --output-csv clip.csv --timeline clip.png
-  python -m ferlib.predict --webcam 0
-  python -m ferlib.predict --detector none face.png
-  curl -s https://example.org/photo.jpg | python -m ferlib.predict -
+  ferlib predict photo.jpg
+  ferlib predict photo.jpg --output-image annotated.png --output-csv faces.csv
+  ferlib predict album/ more.png 'scans/**/*.tif' --output-dir annotated --output-counts counts.csv
+  ferlib predict album/ --output-json album.jsonl --resume
+  ferlib predict clip.mp4 --output-video annotated.mp4 --output-csv clip.csv --output-timeline clip.png
+  ferlib predict --webcam 0
+  ferlib predict --detector none face.png
+  curl -s https://example.org/photo.jpg | ferlib predict -
 
-With several inputs --output-image is a folder, as --output-dir always is; there they keep their names and subfolders.
-An image without a face is no error. A file that cannot be read is named on standard error, the others are still done,
-and the exit status is 1. Ctrl+C stops the work (status 130) and keeps what was done until then; a camera it just ends.
-In a video, faces keep the number of their person, and emotions are smoothed over time.
-The emotion is what a face seems to show to an observer, not what the person feels.
+With several inputs, --output-image is a folder, as --output-dir always is. Annotated copies keep their names and
+subfolders.
+
+An image without a face is not an error. A file that cannot be read is reported on standard error, the other files are
+processed, and the exit status is 1. Ctrl+C stops with status 130 and keeps the results so far; with --webcam it ends
+the recording normally.
+
+In a video each face gets a track ID, and its probabilities are smoothed over time.
+The emotion is what a face appears to express to an observer, not what the person feels.
 """
 
+# In a video, the default smallest face is this fraction of the shorter side: 40 of 480 pixels.
+_VIDEO_FACE, _SHARE = 1 / 12, "1/12 of the shorter side"
 
-# A figure with more people than this is not read.
-_MAX_PEOPLE_DRAWN = 8
+# A timeline with more tracks would not be legible.
+_MAX_TRACKS_DRAWN = 8
 
 
-def build_parser() -> argparse.ArgumentParser:
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """Options of ``ferlib predict``."""
+
+    inputs: tuple[Path, ...] = option(
+        (), help="image, video, folder, pattern, or - for an image on standard input", metavar="INPUT", positional=True
+    )
+    webcam: str | None = option(None, help="camera: its number (0 is the first), device or address", metavar="N")
+    run: Path | None = option(None, help="run folder", metavar="DIR", default_text="the pretrained model")
+
+    detector: str = option(
+        "mtcnn", help="face detector; none: the whole image is one face", choices=DETECTORS, group="faces"
+    )
+    min_face_size: int | None = option(
+        None,
+        help="size of the smallest face in pixels",
+        minimum=1,
+        default_text=f"{MIN_FACE_SIZE}; in videos {_SHARE}",
+        group="faces",
+    )
+    min_confidence: float = option(
+        MIN_CONFIDENCE, help="smallest confidence of MTCNN", minimum=0, maximum=1, group="faces"
+    )
+    crop_margin: float = option(
+        DEFAULT_CROP_MARGIN,
+        help="fraction of a face's box that is added on each side",
+        minimum=0,
+        maximum=2,
+        group="faces",
+    )
+    min_probability: float = option(
+        0.0, help='below this probability the emotion is "uncertain"', minimum=0, maximum=1, group="faces"
+    )
+
+    smoothing: float = option(
+        DEFAULT_SMOOTHING,
+        help="time constant of smoothing in seconds, 0 for none",
+        minimum=0,
+        maximum=3600,
+        group="videos and cameras",
+    )
+    show: bool | None = option(
+        None, help="show the frames in a window", default_text="for a camera", group="videos and cameras"
+    )
+
+    output_image: Path | None = option(None, help="annotated image, or folder for several", group="outputs")
+    output_dir: Path | None = option(
+        None, help="folder for annotated images and videos", metavar="DIR", group="outputs"
+    )
+    output_video: Path | None = option(None, help="annotated copy of one video or the camera", group="outputs")
+    output_csv: Path | None = option(None, help="CSV with one row per face, in a video per frame", group="outputs")
+    output_json: Path | None = option(None, help="JSON Lines with one record per image or frame", group="outputs")
+    output_counts: Path | None = option(None, help="CSV with the number of faces of each emotion", group="outputs")
+    output_timeline: Path | None = option(None, help="PNG figure of a video's emotions over time", group="outputs")
+    resume: bool = option(False, help="skip files that --output-json already has", group="outputs")
+
+    max_pixels: int = option(MAX_PIXELS, help="refuse images with more pixels", minimum=1, group="limits")
+    batch_size: int = option(64, help="number of small images processed together", minimum=1, group="limits")
+    threads: int | None = option(None, help="number of threads", default_text="all cores", minimum=1, group="limits")
+
+    def __post_init__(self) -> None:
+        """Check values and combinations."""
+        check_options(self)
+        if not self.inputs and self.webcam is None:
+            raise OptionError("No input given; name an image, a video or a folder, or a camera with --webcam.")
+        if self.resume and self.output_json is None:
+            raise OptionError("--resume needs --output-json, which holds the results so far.")
+        if self.output_image and self.output_dir:
+            raise OptionError("--output-image and --output-dir cannot be combined.")
+        if self.output_video and self.output_video.suffix.lower() not in VIDEO_CODECS:
+            formats = ", ".join(sorted(VIDEO_CODECS))
+            raise OptionError(f"--output-video: expected a file that ends in {formats}, got '{self.output_video}'.")
+        if self.output_timeline and self.output_timeline.suffix.lower() != ".png":
+            raise OptionError(f"--output-timeline: expected a file that ends in .png, got '{self.output_timeline}'.")
+        if self.output_timeline and importlib.util.find_spec("matplotlib") is None:
+            raise FerlibError('--output-timeline needs Matplotlib: pip install "ferlib[train]".')
+
+
+def build_parser() -> OptionParser:
     """Return the command's parser."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ferlib.predict",
-        description="Find the faces in images and videos and read the emotion that each one seems to show.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    return OptionParser(
+        "predict",
+        (PredictOptions,),
+        description="Detect faces in images, videos or a webcam and classify their expressions.",
+        examples=EXAMPLES,
     )
-    parser.add_argument(
-        "inputs",
-        nargs="*",
-        metavar="INPUT",
-        type=Path,
-        help="image, video, folder to search for them, pattern, or - for an image on standard input",
-    )
-    parser.add_argument("--webcam", metavar="N", help="camera: its number, or a device or address (0 is the first)")
-    parser.add_argument("--run", metavar="DIR", type=Path, help="run folder (default: the delivered model)")
-    faces = parser.add_argument_group("faces")
-    faces.add_argument(
-        "--detector",
-        choices=DETECTORS,
-        default="mtcnn",
-        help="finds the faces; none: an image is one face (default: mtcnn)",
-    )
-    faces.add_argument(
-        "--min-face-size",
-        metavar="N",
-        type=_whole_number,
-        help=f"smallest face in pixels (default: {MIN_FACE_SIZE}; in a video a twelfth of its shorter side)",
-    )
-    faces.add_argument(
-        "--min-confidence",
-        metavar="F",
-        type=_probability,
-        default=MIN_CONFIDENCE,
-        help="leave out faces of which mtcnn is less sure (default: %(default)s)",
-    )
-    faces.add_argument(
-        "--margin",
-        metavar="F",
-        type=_margin,
-        default=DEFAULT_MARGIN,
-        help="widen the faces by this fraction on each side (default: %(default)s)",
-    )
-    faces.add_argument(
-        "--min-probability",
-        metavar="F",
-        type=_probability,
-        default=0.0,
-        help="call a face uncertain whose emotion is less probable (default: %(default)s)",
-    )
-    video = parser.add_argument_group("videos and cameras")
-    video.add_argument(
-        "--smoothing",
-        metavar="S",
-        type=_seconds,
-        default=DEFAULT_SMOOTHING,
-        help="time constant in seconds that emotions are smoothed with, 0 for none (default: %(default)s)",
-    )
-    video.add_argument(
-        "--show",
-        action=argparse.BooleanOptionalAction,
-        help="show the frames in a window; q ends it (default: for a camera)",
-    )
-    outputs = parser.add_argument_group("outputs")
-    outputs.add_argument("--output-image", metavar="P", type=Path, help="annotated image, or folder of them")
-    outputs.add_argument("--output-dir", metavar="DIR", type=Path, help="folder of annotated images and videos")
-    outputs.add_argument("--output-video", metavar="P", type=Path, help="annotated video of one video or the camera")
-    outputs.add_argument("--output-csv", metavar="P", type=Path, help="CSV, a row per face (in a video per frame)")
-    outputs.add_argument("--counts-csv", metavar="P", type=Path, help="CSV, how many faces show each emotion")
-    outputs.add_argument("--output-json", metavar="P", type=Path, help="JSON Lines, an object per image or frame")
-    outputs.add_argument("--timeline", metavar="P", type=Path, help="figure of a video's people over time (PNG)")
-    outputs.add_argument("--resume", action="store_true", help="go on with the work whose results --output-json names")
-    limits = parser.add_argument_group("limits")
-    limits.add_argument(
-        "--max-pixels",
-        metavar="N",
-        type=_whole_number,
-        default=MAX_PIXELS,
-        help="refuse images of more pixels (default: %(default)s)",
-    )
-    limits.add_argument(
-        "--batch-size",
-        metavar="N",
-        type=_whole_number,
-        default=64,
-        help="how many small images are read together (default: %(default)s)",
-    )
-    limits.add_argument("--threads", metavar="N", type=_whole_number, default=0, help="threads (default: all cores)")
-    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Recognize, print what was found, write what is asked for; return the exit status."""
-    parser = build_parser()
-    # Images may stand before and after options.
-    args = parser.parse_intermixed_args(argv)
-    if not args.inputs and args.webcam is None:
-        parser.error("name an image, a video or a folder, or a camera with --webcam")
-    if args.resume and not args.output_json:
-        parser.error("--resume needs --output-json, whose records say what was done")
-    if args.output_image and args.output_dir:
-        parser.error("--output-image and --output-dir are two names for one thing here; give one")
+    """Process the inputs, print what was found and write the outputs; return the exit status."""
+    parsed = build_parser().parse(argv)
+    set_verbosity(verbose=parsed.verbose, quiet=parsed.quiet)
+    options = parsed.build(PredictOptions)
+    inputs, empty = find_inputs(options.inputs, skip=options.output_dir or options.output_image)
+    targets = _plan_outputs(options, inputs)
+    job = _Job(options, load_classifier(options.run, n_threads=options.threads or 0), show=_can_show(options))
+    earlier = read_finished(options.output_json) if options.resume and options.output_json else []
+    done = {record["file"] for record in earlier}
+    remaining = [item for item in inputs if display_path(item.path) not in done]
+    n_done = len(inputs) - len(remaining)
     with contextlib.ExitStack() as stack:
-        job = PredictionJob(
-            PredictionOptions(**vars(args)),
-            stack,
-            tell=functools.partial(_say, stream=sys.stdout),
-            warn=functools.partial(_say, stream=sys.stderr),
-            draw_timeline=_draw_timeline,
+        for sink in job.sinks:
+            stack.enter_context(sink)
+        stack.callback(_report_outputs, job)
+        for record in earlier:
+            job.write(record)
+        for folder in empty:
+            job.fail(folder, f"{folder}: the folder contains no image or video.")
+        if options.webcam is not None:
+            _run_camera(options.webcam, job)
+        if n_done:
+            logger.info("%s of %s files are already done", f"{n_done:,}", f"{len(inputs):,}")
+        bar = progress_bar(total=len(inputs), initial=n_done, unit="file", disable=len(inputs) < 2)
+        stack.enter_context(bar)
+        for is_video, group in itertools.groupby(remaining, key=lambda item: item.is_video):
+            paths = [item.path for item in group]
+            if not is_video:
+                _run_images(paths, targets, job, bar.update)
+                continue
+            for path in paths:
+                _run_video_file(path, targets.get(path), job)
+                bar.update()
+    if job.n_images > 1:
+        counts = ", ".join(f"{emotion} {n:,}" for emotion, n in job.counts.counts.items() if n)
+        n_faces = sum(job.counts.counts.values())
+        write_line(f"{job.n_images:,} images, {n_faces:,} faces{': ' if counts else ''}{counts}")
+    return EXIT_FAILED if job.n_failed else EXIT_OK
+
+
+class _Job:
+    """What all inputs share: the options, the classifier, the outputs of records, and counts."""
+
+    def __init__(self, options: PredictOptions, classifier: Classifier, *, show: bool) -> None:
+        self.options = options
+        self.classifier = classifier
+        self.show = show
+        self.origin = {"detector": options.detector, "model": classifier.name}
+        self.counts = CountsSink(options.output_counts)
+        self.sinks: list[Sink] = [self.counts]
+        if options.output_csv:
+            self.sinks.append(CsvSink(options.output_csv, classifier.class_names))
+        if options.output_json:
+            self.sinks.append(JsonlSink(options.output_json))
+        self.n_images = self.n_failed = 0
+
+    def recognizer(self, min_face_size: int) -> EmotionRecognizer:
+        """Return a recognizer, for faces of at least a size unless an option states another."""
+        options = self.options
+        return EmotionRecognizer(
+            options.detector,
+            self.classifier,
+            crop_margin=options.crop_margin,
+            min_probability=options.min_probability,
+            min_face_size=options.min_face_size or min_face_size,
+            min_confidence=options.min_confidence,
+            n_threads=options.threads or 0,
         )
-        return EXIT_OK if job.do() else EXIT_FAILED
+
+    def write(self, record: Record) -> None:
+        """Write a record to each sink."""
+        for sink in self.sinks:
+            sink.write(record)
+
+    def fail(self, path: Path, message: object) -> None:
+        """Report and count a file that could not be processed."""
+        logger.error("error: %s", message)
+        self.write({"file": display_path(path), "error": str(message)})
+        self.n_failed += 1
 
 
-def _whole_number(text: str) -> int:
-    """Parse a number from 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got '{text}'")
-    return int(text)
+def _plan_outputs(options: PredictOptions, inputs: Sequence[InputFile]) -> dict[Path, Path]:
+    """Return the path of the annotated copy of each input that gets one; check that all outputs can be written."""
+    n_videos = sum(item.is_video for item in inputs) + (options.webcam is not None)
+    for flag, path in (("--output-video", options.output_video), ("--output-timeline", options.output_timeline)):
+        if path and n_videos != 1:
+            raise OptionError(f"{flag} is for one video, but there are {n_videos}; see --output-dir.")
+    targets: dict[Path, Path] = {}
+    if options.output_dir:
+        targets = output_paths(inputs, options.output_dir, is_folder=True)
+    elif options.output_image:
+        targets = output_paths([item for item in inputs if not item.is_video], options.output_image)
+    if options.output_video:
+        targets |= {item.path: options.output_video for item in inputs if item.is_video}
+    camera_video = options.output_video if options.webcam is not None else None
+    files = (options.output_csv, options.output_counts, options.output_json, options.output_timeline, camera_video)
+    check_outputs([path for path in (*targets.values(), *files) if path], [item.path for item in inputs])
+    return targets
 
 
-def _number(text: str, highest: float) -> float:
-    """Parse a number from 0 to a highest one."""
+def _can_show(options: PredictOptions) -> bool:
+    """Return whether frames are shown in a window."""
+    if not (options.webcam is not None if options.show is None else options.show):
+        return False
+    from ferlib.video.window import has_display
+
+    if has_display():
+        return True
+    logger.warning("No display found: running without a window (Ctrl+C to stop).")
+    return False
+
+
+def _run_images(paths: Sequence[Path], targets: Mapping[Path, Path], job: _Job, advance: Callable[[], object]) -> None:
+    """Process images; call `advance` after each."""
+
+    def fail(path: Path, error: FerlibError) -> None:
+        job.fail(path, error)
+        advance()
+
+    recognizer, options = job.recognizer(MIN_FACE_SIZE), job.options
+    for image, result in predict_images(
+        paths, recognizer, batch_size=options.batch_size, max_pixels=options.max_pixels, on_error=fail
+    ):
+        if result.path in targets:
+            try:
+                write_image(targets[result.path], annotate(image, result.faces))
+            except FerlibError as error:
+                fail(result.path, error)
+                continue
+        job.n_images += 1
+        job.write(image_record(result, **job.origin))
+        name = display_path(result.path)
+        for number, found in enumerate(result.faces, start=1):
+            box = list(found.face.box)
+            write_line(f"{name}: face {number}, box {box}, {found.emotion}, probability {found.probability:.3f}")
+        if not result.faces:
+            write_line(f"{name}: no face found.")
+        advance()
+
+
+def _run_video_file(path: Path, target: Path | None, job: _Job) -> None:
+    """Process a video file."""
     try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= highest:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to {highest:g}, got '{text}'")
-    return value
+        with open_video(path) as video:
+            _run_video(video, path, target, job)
+    except FerlibError as error:
+        job.fail(path, error)
+        return
+    if video.truncated:
+        job.fail(path, f"{path}: the video ends after frame {video.n_read:,} of about {video.n_frames:,}.")
 
 
-def _margin(text: str) -> float:
-    """Parse a margin."""
-    return _number(text, 2)
+def _run_camera(source: str, job: _Job) -> None:
+    """Process a camera until q, Ctrl+C or its own end."""
+    with open_camera(int(source) if source.isdecimal() else source) as video, contextlib.suppress(KeyboardInterrupt):
+        _run_video(video, Path(video.name), job.options.output_video, job)
 
 
-def _probability(text: str) -> float:
-    """Parse a probability."""
-    return _number(text, 1)
-
-
-def _seconds(text: str) -> float:
-    """Parse a time constant."""
-    return _number(text, 3600)
-
-
-def _draw_timeline(path: Path, people: People, name: str) -> None:
-    """Write the figure of a video's people over time."""
+def _run_video(video: Video, path: Path, target: Path | None, job: _Job) -> None:
+    """Process the frames of a video; what was done until an error or Ctrl+C is kept."""
+    recognizer = job.recognizer(max(MIN_FACE_SIZE, round(min(video.size) * _VIDEO_FACE)))
+    tracks, seconds, complete = TrackSummary(job.classifier.class_names), 0.0, False
     try:
-        from ferlib import plots
-    except ImportError:
-        raise FerlibError(f"{path}: the timeline needs Matplotlib and seaborn, which are not installed.") from None
+        with contextlib.ExitStack() as stack:
+            writer = stack.enter_context(VideoWriter(target, rate=video.rate)) if target else None
+            window = stack.enter_context(_open_window(video.name)) if job.show else None
+            bar = stack.enter_context(progress_bar(total=video.n_frames, desc=path.name, unit="frame", leave=False))
+            for frame, result in predict_video(video, recognizer, path=path, smoothing=job.options.smoothing):
+                tracks.add(result)
+                job.write(image_record(result))
+                seconds = frame.time
+                bar.update()
+                annotated = annotate(frame.image, result.faces) if writer or window else frame.image
+                if writer:
+                    writer.write(annotated, frame.time)
+                if window and not window.show(annotated):
+                    break
+            complete = True
+    finally:
+        if video.n_read:
+            if complete:
+                summary = {"frames": video.n_read, "seconds": round(seconds, 3), "tracks": tracks.records()}
+                job.write({"file": display_path(path), **summary, **job.origin})
+            write_line(f"{display_path(path)}: {video.n_read:,} frames, {seconds:.1f} s, tracks: {len(tracks)}")
+            for line in tracks.describe():
+                write_line(f"  {line}")
+            if job.options.output_timeline:
+                _draw_timeline(job.options.output_timeline, tracks, path.name)
+            _report_written(target, job.options.output_timeline)
+
+
+def _open_window(title: str) -> "Window":
+    """Return a window."""
+    from ferlib.video.window import Window
+
+    return Window(title)
+
+
+def _draw_timeline(path: Path, tracks: TrackSummary, title: str) -> None:
+    """Write the figure of a video's emotions over time."""
+    from ferlib import plots
+
+    longest = sorted(tracks, key=lambda track: -track.n_frames)[:_MAX_TRACKS_DRAWN]
+    drawn = {f"track {track.track_id}": track.timeline for track in sorted(longest, key=lambda track: track.track_id)}
+    omitted = len(tracks) - len(drawn)
+    title += f" ({omitted} shorter tracks omitted)" if omitted else ""
     plots.use_style()
-    often = sorted(people, key=lambda person: -person.n_frames)[:_MAX_PEOPLE_DRAWN]
-    drawn = {f"person {person.number}": person.timeline for person in sorted(often, key=lambda person: person.number)}
-    left_out = len(people) - len(drawn)
-    title = name + (f" (and {left_out} seen for less long)" if left_out else "")
-    plots.save_figure(plots.plot_timeline(drawn, people.class_names, title=title), path.parent, path.stem)
+    plots.save_figure(plots.plot_timeline(drawn, tracks.class_names, title=title), path.parent, path.stem)
 
 
-def _say(line: str, stream: TextIO) -> None:
-    """Write a line; on a terminal around the progress bar."""
-    if sys.stderr.isatty():
-        tqdm.write(line, file=stream)
-    else:
-        stream.write(line + "\n")
+def _report_outputs(job: _Job) -> None:
+    """Name the files that all inputs were written to."""
+    options = job.options
+    copies = [options.output_image, options.output_dir] if job.n_images else []
+    _report_written(*copies, options.output_csv, options.output_counts, options.output_json)
+
+
+def _report_written(*paths: Path | None) -> None:
+    """Log the files that were written."""
+    written = [display_path(path) for path in paths if path]
+    if written:
+        logger.info("wrote %s", ", ".join(written))
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ import pytest
 
 from ferlib.core.emotions import EMOTIONS
 from ferlib.data import DataInfo, ImageDataset
-from ferlib.inference import VideoWriter
 from ferlib.synthetic.generate import draw_faces
 from ferlib.training import TrainingOptions, record_metrics, train_model
+from ferlib.video import VideoWriter
 
 # Processes that a shell starts in the background ignore SIGINT, and so do their children; some tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

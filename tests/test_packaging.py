@@ -171,7 +171,7 @@ def test_other_packages_are_missing(installed):
 
 
 def test_photograph_with_every_output(installed, tmp_path):
-    names = {"--output-image": "a.png", "--output-csv": "f.csv", "--counts-csv": "c.csv", "--output-json": "r.json"}
+    names = {"--output-image": "a.png", "--output-csv": "f.csv", "--output-counts": "c.csv", "--output-json": "r.json"}
     outputs = [word for option, name in names.items() for word in (option, tmp_path / name)]
     done = installed.ferlib("predict", HOPPER, *outputs)
     assert done.returncode == 0, done.stderr
@@ -196,7 +196,7 @@ def test_haar_needs_opencv_4(installed):
     if installed.opencv == ">=5":
         assert done.returncode == 1
         assert re.fullmatch(
-            r".*OpenCV 5\S* has no Haar cascades; install opencv-python below version 5\.\n", done.stderr
+            r".*OpenCV 5\S* has no Haar cascades; install OpenCV below version 5, or use mtcnn\.\n", done.stderr
         )
     else:
         assert done.returncode == 0, done.stderr
@@ -205,7 +205,7 @@ def test_haar_needs_opencv_4(installed):
 
 def test_video(installed, tmp_path):
     code = (
-        "import sys; from ferlib.core.images import read_image; from ferlib.inference import VideoWriter\n"
+        "import sys; from ferlib.core.images import read_image; from ferlib.video import VideoWriter\n"
         "photo = read_image(sys.argv[1])[:400]\n"
         "with VideoWriter(sys.argv[2], rate=10) as writer:\n"
         "    for number in range(5): writer.write(photo, number / 10)"
@@ -216,7 +216,7 @@ def test_video(installed, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "5 frames" in done.stdout
     assert (tmp_path / "annotated.mp4").exists()
-    done = installed.ferlib("predict", video, "--timeline", tmp_path / "timeline.png")
+    done = installed.ferlib("predict", video, "--output-timeline", tmp_path / "timeline.png")
     assert done.returncode == 1
     assert "needs Matplotlib" in done.stderr
     assert "Traceback" not in done.stderr

@@ -27,7 +27,7 @@ from PIL import Image
 from ferlib.core.console import progress_bar
 from ferlib.core.errors import FerlibError
 from ferlib.core.images import decode_image
-from ferlib.inference import VideoWriter, open_video
+from ferlib.video import VideoWriter, open_video
 
 SECONDS, GIGABYTES = 10, 4
 

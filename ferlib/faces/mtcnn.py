@@ -1,236 +1,277 @@
-"""MTCNN's cascade on ONNX Runtime: pyramid, thresholds and suppression here, the three networks as ONNX files.
+"""MTCNN on ONNX Runtime: three networks that propose, refine and confirm faces, and locate five landmarks.
 
-The networks' weights are those of the ``mtcnn`` package (I. de Paz Centeno, MIT licence), converted by
-``tools/convert_mtcnn.py``; what is done around them follows the paper and agrees with that package's boxes.
+The weights are those of the ``mtcnn`` package (I. de Paz Centeno, MIT license), converted by
+``tools/convert_mtcnn.py``. The image pyramid, thresholds and NMS follow the paper and agree with that package's boxes.
 """
 
 import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-# Side in pixels of what the first network looks at, and the factor between levels of the pyramid.
-_CELL, _FACTOR = 12, 0.709
-# How far apart the first network's cells are, in pixels of a level.
+from ferlib.core.boxes import nms
+from ferlib.core.images import to_rgb
+from ferlib.faces.base import (
+    MIN_CONFIDENCE,
+    MIN_FACE_SIZE,
+    Face,
+    clip_box,
+    merge_detections,
+    register_detector,
+    rescale,
+)
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+# Input sides in pixels of the networks; PNet is applied to every window of that side, every _STRIDE pixels.
+_PNET_SIDE, _RNET_SIDE, _ONET_SIDE = 12, 24, 48
 _STRIDE = 2
-# Sides in pixels of what the second and the third network look at.
-_SIDES = {"rnet": 24, "onet": 48}
+# Scale factor between two levels of the image pyramid.
+_FACTOR = 0.709
+# Probabilities that candidates must exceed after PNet and RNet.
+_PNET_THRESHOLD, _RNET_THRESHOLD = 0.6, 0.7
 
-#: What each network's probability has to exceed.
-THRESHOLDS = (0.6, 0.7, 0.8)
+# The networks run on an image in which the smallest face has this size and the shorter side at least this length.
+_PYRAMID_FACE = 20
+_MIN_SIDE = 24
+# Smaller images are enlarged first, because a face that fills a tiny image has no pyramid level.
+_ENLARGED_SIDE = 48
+
+# A face that was in the previous frame is kept at this probability, so that turned or occluded faces are not lost.
+_REDETECT_THRESHOLD = 0.5
+
+_LANDMARKS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 
 
-class Cascade:
-    """The three networks in a row: proposals at all sizes, refined twice, with five landmarks at the end.
+@dataclass(frozen=True)
+class Candidates:
+    """Face candidates, as arrays with one row per candidate.
+
+    Attributes
+    ----------
+    corners : ndarray of shape (n, 4), dtype float64
+        x0, y0, x1, y1 in pixels.
+    scores : ndarray of shape (n,), dtype float64
+        Probability of a face.
+    landmarks : ndarray of shape (n, 5, 2), dtype float64, or None
+        x, y of the left eye, right eye, nose, left and right corner of the mouth; None before the last network.
+    """
+
+    corners: np.ndarray
+    scores: np.ndarray
+    landmarks: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        """Return the number of candidates."""
+        return len(self.scores)
+
+    def __getitem__(self, index: np.ndarray) -> "Candidates":
+        """Return some of the candidates, by indices or a mask."""
+        landmarks = None if self.landmarks is None else self.landmarks[index]
+        return Candidates(self.corners[index], self.scores[index], landmarks)
+
+    def squared(self) -> "Candidates":
+        """Return the boxes as squares around the same centers, as wide as their longer sides."""
+        sizes = self.corners[:, 2:] - self.corners[:, :2]
+        side = sizes.max(axis=1, keepdims=True)
+        starts = self.corners[:, :2] + (sizes * 0.5 - side * 0.5)
+        return replace(self, corners=np.concatenate([starts, starts + side], axis=1))
+
+    def faces(self, scale: float, image: np.ndarray) -> list[Face]:
+        """Return the candidates of an image that was resized by a factor as faces of the original image."""
+        landmarks = np.zeros((len(self), 5, 2)) if self.landmarks is None else self.landmarks
+        faces = []
+        for corners, score, points in zip(self.corners / scale, self.scores, landmarks / scale, strict=True):
+            x0, y0, x1, y1 = corners
+            named = {name: (float(x), float(y)) for name, (x, y) in zip(_LANDMARKS, points, strict=True)}
+            faces.append(Face(clip_box((x0, y0, x1 - x0, y1 - y0), image), float(score), named))
+        return faces
+
+
+@register_detector("mtcnn")
+class MtcnnDetector:
+    """The multi-task cascaded convolutional networks of Zhang et al.
 
     Parameters
     ----------
     min_face_size : int
-        Side of the smallest face in pixels, 12 at least.
-    thresholds : tuple of float
-        What a candidate's probability has to exceed after each network.
+        Faces whose longer side is shorter than this, in pixels of the image, are discarded.
+    min_confidence : float
+        Faces with a lower probability are discarded, 0 to 1.
+    max_side : int
+        Larger images are reduced to this many pixels on the longer side, which raises the size of the smallest face.
     n_threads : int
-        Of ONNX Runtime; 0 leaves it the choice.
+        Threads of ONNX Runtime; 0 lets it choose.
+
+    Notes
+    -----
+    `min_face_size` resizes the image rather than the pyramid, which is designed for faces of at least 20 pixels. An
+    image that is narrower than 24 pixels even when it is enlarged has no faces.
 
     References
     ----------
-    K. Zhang, Z. Zhang, Z. Li, Y. Qiao, "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional
-    Networks", IEEE Signal Processing Letters 2016.
+    K. Zhang, Z. Zhang, Z. Li, Y. Qiao. Joint Face Detection and Alignment Using Multitask Cascaded Convolutional
+    Networks. IEEE Signal Processing Letters 23(10), 2016.
     """
 
     def __init__(
-        self, *, min_face_size: int = 20, thresholds: tuple[float, float, float] = THRESHOLDS, n_threads: int = 0
+        self,
+        *,
+        min_face_size: int = MIN_FACE_SIZE,
+        min_confidence: float = MIN_CONFIDENCE,
+        max_side: int = 1600,
+        n_threads: int = 0,
     ) -> None:
         self.min_face_size = min_face_size
-        self.thresholds = thresholds
+        self.min_confidence = min_confidence
+        self.max_side = max_side
         self.n_threads = n_threads
 
-    def detect(self, image: np.ndarray) -> np.ndarray:
-        """Return the faces of an image.
+    def detect(self, image: np.ndarray) -> list[Face]:
+        """Find faces and their landmarks; see `Detector.detect`."""
+        height, width = image.shape[:2]
+        scale = max(_PYRAMID_FACE / self.min_face_size, _ENLARGED_SIDE / min(height, width))
+        scale = min(scale, self.max_side / max(height, width))
+        resized = to_rgb(rescale(image, scale))
+        if min(resized.shape[:2]) < _MIN_SIDE:
+            return []
+        faces = self.detect_candidates(resized).faces(scale, image)
+        return merge_detections([face for face in faces if max(face.box[2:]) >= self.min_face_size])
 
-        Parameters
-        ----------
-        image : ndarray of shape (H, W, 3), dtype uint8
-            RGB.
+    def redetect(self, image: np.ndarray, faces: Sequence[Face]) -> list[Face | None]:
+        """Update faces of the previous frame with the last network alone, at about a hundredth of the cost."""
+        return [self._redetect(to_rgb(image), face) for face in faces]
+
+    def _redetect(self, image: np.ndarray, face: Face) -> Face | None:
+        """Return a face of the previous frame as it is in this one, (H, W, 3)."""
+        x, y, width, height = face.box
+        square = Candidates(np.array([[x, y, x + width, y + height]], float), np.ones(1)).squared()
+        # Only the region around the face is normalized.
+        corners = square.corners[0]
+        start = np.maximum(0, np.floor(corners[:2]).astype(int) - 2)
+        end = np.maximum(start + 2, np.ceil(corners[2:]).astype(int) + 3)
+        region = image[start[1] : end[1], start[0] : end[0]]
+        if min(region.shape[:2]) < 2:
+            return None
+        moved = replace(square, corners=square.corners - np.tile(start, 2))
+        found = self._refine("onet", _ONET_SIDE, _normalize(region), moved)
+        if not found.scores[0] > _REDETECT_THRESHOLD:
+            return None
+        assert found.landmarks is not None
+        back = replace(found, corners=found.corners + np.tile(start, 2), landmarks=found.landmarks + start)
+        return back.faces(1.0, image)[0]
+
+    def detect_candidates(self, image: np.ndarray) -> Candidates:
+        """Run the three networks on an RGB image (H, W, 3) in which the smallest face has 20 pixels.
 
         Returns
         -------
-        ndarray of shape (n, 15), dtype float64
-            x0, y0, x1, y1, probability, five x and five y of the landmarks: left eye, right eye, nose, left and right
-            corner of the mouth, left and right as the viewer sees them. The most probable first.
+        Candidates
+            With landmarks, highest score first, without rounding or clipping.
         """
         pixels = _normalize(image)
-        boxes = self._propose(pixels)
-        for name, threshold in (("rnet", self.thresholds[1]), ("onet", self.thresholds[2])):
-            if not len(boxes):
-                return np.empty((0, 15))
-            refined = self._refine(name, pixels, boxes)
-            refined = refined[refined[:, 4] > threshold]
-            last = name == "onet"
-            kept = suppress(refined, 0.7, by_smaller=last)
-            boxes = refined[kept] if last else _make_square(refined[kept])
-        return boxes
+        proposed = self._propose(pixels)
+        refined = self._refine("rnet", _RNET_SIDE, pixels, proposed)
+        refined = refined[refined.scores > _RNET_THRESHOLD]
+        refined = refined[nms(refined.corners, refined.scores, 0.7, greedy=False)].squared()
+        found = self._refine("onet", _ONET_SIDE, pixels, refined)
+        found = found[found.scores > self.min_confidence]
+        return found[nms(found.corners, found.scores, 0.7, mode="min", greedy=False)]
 
-    def follow(self, image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-        """Look again where faces were a moment ago, with the last network alone: about a hundredth of the work.
-
-        Parameters
-        ----------
-        image : ndarray of shape (H, W, 3), dtype uint8
-            RGB.
-        boxes : ndarray of shape (n, 4)
-            x0, y0, x1, y1 of each face in an earlier frame.
-
-        Returns
-        -------
-        ndarray of shape (n, 15), dtype float64
-            As from `detect`, in the order of `boxes`; the probability says whether there still is a face.
-        """
-        squares = _make_square(np.column_stack([boxes, np.ones(len(boxes))]).astype(float))
-        rows = [self._look_again(image, square) for square in squares]
-        return np.concatenate(rows) if rows else np.empty((0, 15))
-
-    def _look_again(self, image: np.ndarray, square: np.ndarray) -> np.ndarray:
-        """Return the last network's row (1, 15) for one square (5,)."""
-        # Of a frame, only the part around the face is brought to the networks' range.
-        low = np.maximum(0, np.floor(square[:2]).astype(int) - 2)
-        high = np.maximum(low + 2, np.ceil(square[2:4]).astype(int) + 3)
-        part = image[low[1] : high[1], low[0] : high[0]]
-        if min(part.shape[:2]) < 2:
-            return np.zeros((1, 15))
-        shifted = square - [*low, *low, 0]
-        row = self._refine("onet", _normalize(part), shifted[np.newaxis])
-        row[:, [0, 2, *range(5, 10)]] += low[0]
-        row[:, [1, 3, *range(10, 15)]] += low[1]
-        return row
-
-    def _refine(self, name: str, pixels: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-        """Return square boxes (n, 5) as the second or third network corrects them, (n, 5) or with landmarks (n, 15)."""
-        offsets, *landmarks, scores = self._run(name, _cut_patches(pixels, boxes, _SIDES[name]))
-        sizes = (boxes[:, 2:4] - boxes[:, :2] + 1).astype(float)
-        refined = boxes.astype(float)
-        refined[:, :4] += offsets * np.tile(sizes, 2)
-        refined[:, 4] = scores[:, 1]
-        if not landmarks:
-            return refined
-        points = landmarks[0].reshape(-1, 2, 5) * sizes[:, :, np.newaxis] + boxes[:, :2, np.newaxis] - 1
-        return np.concatenate([refined, points.reshape(-1, 10)], axis=1)
-
-    def _propose(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the first network's candidates, square, (n, 5)."""
+    def _propose(self, pixels: np.ndarray) -> Candidates:
+        """Return square candidates that PNet finds in the levels of the image pyramid."""
         height, width = pixels.shape[:2]
-        n_levels = round(-(np.log(min(height, width) / _CELL) / np.log(_FACTOR) + 1))
-        found = []
-        for scale in _CELL / self.min_face_size * _FACTOR ** np.arange(max(0, n_levels)):
+        n_levels = round(-(np.log(min(height, width) / _PNET_SIDE) / np.log(_FACTOR) + 1))
+        corners, scores = [np.empty((0, 4))], [np.empty(0)]
+        for scale in _PNET_SIDE / _PYRAMID_FACE * _FACTOR ** np.arange(max(0, n_levels)):
             size = int(width * scale), int(height * scale)
-            if min(size) < _CELL:
+            if min(size) < _PNET_SIDE:
                 continue
             level = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-            offsets, scores = self._run("pnet", level[np.newaxis])
-            rows, columns = np.nonzero(scores[0, :, :, 1] > self.thresholds[0])
-            corners = np.stack([columns * _STRIDE + 1, rows * _STRIDE + 1], axis=1)
-            ends = np.stack([columns * _STRIDE + _CELL, rows * _STRIDE + _CELL], axis=1)
-            boxes = np.concatenate([corners, ends], axis=1) + offsets[0, rows, columns] * (_CELL - 1)
-            candidates = np.column_stack([boxes / scale, scores[0, rows, columns, 1]])
-            found.append(candidates[suppress(candidates, 0.5)])
-        candidates = np.concatenate(found) if found else np.empty((0, 5))
-        return _make_square(candidates[suppress(candidates, 0.7)])
+            offsets, probabilities = self._run("pnet", level[np.newaxis])
+            rows, columns = np.nonzero(probabilities[0, :, :, 1] > _PNET_THRESHOLD)
+            starts = np.stack([columns, rows], axis=1) * _STRIDE
+            windows = np.concatenate([starts + 1, starts + _PNET_SIDE], axis=1)
+            found = (windows + offsets[0, rows, columns] * (_PNET_SIDE - 1)) / scale
+            found_scores = probabilities[0, rows, columns, 1].astype(float)
+            kept = nms(found, found_scores, 0.5, greedy=False)
+            corners.append(found[kept])
+            scores.append(found_scores[kept])
+        candidates = Candidates(np.concatenate(corners), np.concatenate(scores))
+        return candidates[nms(candidates.corners, candidates.scores, 0.7, greedy=False)].squared()
 
-    def _run(self, name: str, images: np.ndarray) -> list[np.ndarray]:
-        """Return a network's outputs for images, float32 (n, side, side, 3) of -1 to 1."""
-        return self._networks[name].run(None, {"pictures": images})
-
-    @functools.cached_property
-    def _networks(self) -> dict[str, Any]:
-        """The three networks, loaded."""
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self.n_threads
-        # Images and levels of many sizes: what is kept for each of them is never used again.
-        options.enable_cpu_mem_arena = False
-        # Threads that wait busily take the cores from the emotion network: a video would run half as fast.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        folder = resources.files("ferlib") / "assets" / "mtcnn"
-        return {
-            name: onnxruntime.InferenceSession(
-                (folder / f"{name}.onnx").read_bytes(), options, providers=["CPUExecutionProvider"]
+    def _refine(self, network: str, side: int, pixels: np.ndarray, squares: Candidates) -> Candidates:
+        """Return candidates as RNet or ONet corrects them; ONet adds landmarks."""
+        if not len(squares):
+            return squares
+        offsets, *landmarks, probabilities = self._run(network, _cut_patches(pixels, squares.corners, side))
+        starts = squares.corners[:, :2]
+        sizes = squares.corners[:, 2:] - starts + 1
+        corners = squares.corners + offsets * np.tile(sizes, 2)
+        points = None
+        if landmarks:
+            # The network lists five x, then five y.
+            points = (
+                landmarks[0].reshape(-1, 2, 5).transpose(0, 2, 1) * sizes[:, np.newaxis] + starts[:, np.newaxis] - 1
             )
-            for name in ("pnet", "rnet", "onet")
-        }
+        return Candidates(corners, probabilities[:, 1].astype(float), points)
+
+    def _run(self, network: str, images: np.ndarray) -> list[np.ndarray]:
+        """Return a network's outputs for normalized images, float32 (n, side, side, 3)."""
+        session = _load_networks(self.n_threads)[network]
+        return session.run(None, {session.get_inputs()[0].name: images})
 
 
-def suppress(boxes: np.ndarray, threshold: float, *, by_smaller: bool = False) -> np.ndarray:
-    """Return which boxes stay when those go that overlap a more probable one too much, the most probable first.
+@functools.cache
+def _load_networks(n_threads: int) -> dict[str, "InferenceSession"]:
+    """Return the three networks, which all detectors of the process share."""
+    import onnxruntime
 
-    As the ``mtcnn`` package does it, a box that goes still suppresses others.
-
-    Parameters
-    ----------
-    boxes : ndarray of shape (n, 5 or more)
-        x0, y0, x1, y1, probability.
-    threshold : float
-        The largest allowed common area, as a fraction of the area of both together.
-    by_smaller : bool
-        As a fraction of the smaller one's area instead.
-
-    Returns
-    -------
-    ndarray of shape (k,), dtype int
-    """
-    order = np.argsort(-boxes[:, 4], kind="stable")
-    x0, y0, x1, y1 = boxes[order, :4].T
-    areas = (x1 - x0) * (y1 - y0)
-    kept = []
-    for number in range(len(order)):
-        # Only with the more probable ones: a table of all pairs would be large where candidates are many.
-        width = np.minimum(x1[number], x1[:number]) - np.maximum(x0[number], x0[:number])
-        height = np.minimum(y1[number], y1[:number]) - np.maximum(y0[number], y0[:number])
-        common = np.maximum(0, width) * np.maximum(0, height)
-        both = areas[number] + areas[:number] - common
-        whole = np.minimum(areas[number], areas[:number]) if by_smaller else both
-        if not (common > threshold * whole).any():
-            kept.append(order[number])
-    return np.array(kept, dtype=int)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = n_threads
+    # Images and pyramid levels have many sizes: memory kept for each of them would not be used again.
+    options.enable_cpu_mem_arena = False
+    # Threads that spin while waiting take the cores from the emotion network and halve the speed on a video.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    folder = resources.files("ferlib") / "assets" / "mtcnn"
+    return {
+        name: onnxruntime.InferenceSession(
+            (folder / f"{name}.onnx").read_bytes(), options, providers=["CPUExecutionProvider"]
+        )
+        for name in ("pnet", "rnet", "onet")
+    }
 
 
 def _normalize(image: np.ndarray) -> np.ndarray:
-    """Return uint8 (H, W, 3) as the networks' float32 of -1 to 1."""
+    """Return uint8 (H, W, 3) as float32 from -1 to 1, the networks' input range."""
     return (image.astype(np.float32) - 127.5) / 128
 
 
-def _make_square(boxes: np.ndarray) -> np.ndarray:
-    """Return boxes (n, 5) as squares around the same centres, as wide as their longer sides."""
-    boxes = boxes.copy()
-    sizes = boxes[:, 2:4] - boxes[:, :2]
-    side = sizes.max(axis=1, keepdims=True)
-    boxes[:, :2] += sizes * 0.5 - side * 0.5
-    boxes[:, 2:4] = boxes[:, :2] + side
-    return boxes
+def _cut_patches(pixels: np.ndarray, corners: np.ndarray, side: int) -> np.ndarray:
+    """Return each box of an image resized bilinearly, float32 (n, side, side, 3); 0 outside the image.
 
-
-def _cut_patches(pixels: np.ndarray, boxes: np.ndarray, side: int) -> np.ndarray:
-    """Return each box's part of an image, resized linearly, float32 (n, side, side, 3); what lies outside is 0.
-
-    Sampled where TensorFlow's ``crop_and_resize`` samples, which the networks' boxes were tuned with.
+    Sampled at the same points as TensorFlow's ``crop_and_resize``, with which the thresholds were tuned.
     """
     height, width = pixels.shape[:2]
     steps = np.linspace(0, 1, side)
-    # Positions are fractions of the last pixel's, while boxes are fractions of the size.
-    x = (boxes[:, :1] + steps * (boxes[:, 2:3] - boxes[:, :1])) * ((width - 1) / width)
-    y = (boxes[:, 1:2] + steps * (boxes[:, 3:4] - boxes[:, 1:2])) * ((height - 1) / height)
+    # crop_and_resize takes corners as fractions of the size but samples at fractions of the last pixel's position.
+    x = (corners[:, :1] + steps * (corners[:, 2:3] - corners[:, :1])) * ((width - 1) / width)
+    y = (corners[:, 1:2] + steps * (corners[:, 3:4] - corners[:, 1:2])) * ((height - 1) / height)
     inside = ((y >= 0) & (y <= height - 1))[:, :, np.newaxis] & ((x >= 0) & (x <= width - 1))[:, np.newaxis]
     x, y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
     left, top = np.floor(x).astype(int), np.floor(y).astype(int)
     right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
-    along_x = (x - left).astype(np.float32)[:, np.newaxis, :, np.newaxis]
-    along_y = (y - top).astype(np.float32)[:, :, np.newaxis, np.newaxis]
+    x_weight = (x - left).astype(np.float32)[:, np.newaxis, :, np.newaxis]
+    y_weight = (y - top).astype(np.float32)[:, :, np.newaxis, np.newaxis]
 
     def pick(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         return pixels[rows[:, :, np.newaxis], columns[:, np.newaxis]]
 
-    upper = pick(top, left) * (1 - along_x) + pick(top, right) * along_x
-    lower = pick(bottom, left) * (1 - along_x) + pick(bottom, right) * along_x
-    return (upper * (1 - along_y) + lower * along_y) * inside[..., np.newaxis]
+    upper = pick(top, left) * (1 - x_weight) + pick(top, right) * x_weight
+    lower = pick(bottom, left) * (1 - x_weight) + pick(bottom, right) * x_weight
+    return (upper * (1 - y_weight) + lower * y_weight) * inside[..., np.newaxis]

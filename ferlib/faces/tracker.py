@@ -1,172 +1,194 @@
-"""Follow faces through the frames of a video: the same person keeps the same number."""
+"""Track faces through the frames of a video: a person keeps the same track ID."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from ferlib.faces.detectors import Detector, Face, iou
+from ferlib.core.boxes import iou
+from ferlib.faces.base import Detector, Face, RedetectingDetector
 
-# A face that the detector is this sure of is somebody at once; others have to stay for so many frames first.
-_SURE, _FRAMES_TO_CONFIRM = 0.98, 3
-# Boxes of one face in consecutive frames share at least this part of both together.
-_SAME_FACE = 0.2
-# Two trails on one face share more than this; the younger one goes.
-_ONE_FACE = 0.5
-# A face that was lost may come back this far from where it was, in widths of its box, and changed in size by this.
+# A face of this confidence starts a track at once; others must first be seen in `min_hits` frames.
+_HIGH_CONFIDENCE = 0.98
+# Smallest IoU of a track's boxes in consecutive frames.
+_MATCH_IOU = 0.2
+# Two tracks whose boxes have a higher IoU are of one face.
+_DUPLICATE_IOU = 0.5
+# A lost face is found again within this distance, in widths of its box, and with this change of scale.
 _RETURN_DISTANCE, _RETURN_SCALE = 1.0, 1.6
+# After a loss, detections follow this many times as often.
+_LOST_FACTOR = 5
 
 
 @dataclass(frozen=True)
 class TrackedFace:
-    """A face in one frame, and whose it is.
+    """A face in one frame and its track.
 
     Attributes
     ----------
-    person : int
-        A number from 1, in the order of appearance; the same in all frames.
+    track_id : int
+        From 1, in the order of appearance; the same in all frames.
     face : Face
     """
 
-    person: int
+    track_id: int
     face: Face
 
 
 @dataclass
-class _Trail:
-    """One person's way through the frames."""
+class _Track:
+    """A face over time."""
 
     face: Face
-    seen: float  # seconds: when last
-    frames: int = 1
-    person: int | None = None
-    present: bool = True
+    last_seen: float  # seconds
+    hits: int = 1  # frames with the face
+    track_id: int | None = None  # None until the track is confirmed
+    visible: bool = True
+
+    def hit(self, face: Face, time: float) -> None:
+        """Record that the face was seen."""
+        self.face, self.last_seen, self.visible = face, time, True
+        self.hits += 1
 
 
 class FaceTracker:
-    """Number the faces of a video, and search whole frames only as often as needed.
+    """Assign track IDs to the faces of a video, and run the detector on entire frames only as often as needed.
 
-    Between searches a detector that can (`MtcnnDetector.follow`) looks again where the faces were, which costs a small
-    part of a search. The whole frame is searched every `search_every` seconds for newcomers, and soon after a face was
-    lost.
+    A `RedetectingDetector` such as MTCNN updates the known faces in each frame, at a small part of a detection's cost.
+    It searches the entire frame for new faces every `detect_interval` seconds, and more often after a face was lost.
+    Other detectors search every frame.
 
     Parameters
     ----------
     detector : Detector
-    search_every : float
-        Seconds between searches of the whole frame; 0 searches every frame.
-    forget_after : float
-        Who was away for longer, in seconds, gets a new number.
+    detect_interval : float
+        Seconds between detections on the entire frame; 0 searches every frame.
+    max_age : float
+        Seconds after which a lost face is forgotten. If it returns later, it gets a new ID.
+    min_hits : int
+        Number of frames in which a face of low confidence must be seen before it gets an ID.
 
     Notes
     -----
-    People are told apart by place alone: who leaves and comes back elsewhere is somebody new, and two who change places
-    behind somebody else may change numbers.
+    Tracks are matched by position alone, as in SORT (without its Kalman filter): a person who leaves and returns
+    elsewhere gets a new ID, and two people who cross may swap IDs. A tracker serves one video at a time.
+
+    References
+    ----------
+    A. Bewley, Z. Ge, L. Ott, F. Ramos, B. Upcroft. Simple Online and Realtime Tracking. ICIP, 2016.
     """
 
-    def __init__(self, detector: Detector, *, search_every: float = 0.5, forget_after: float = 2.0) -> None:
+    def __init__(
+        self, detector: Detector, *, detect_interval: float = 0.5, max_age: float = 2.0, min_hits: int = 3
+    ) -> None:
         self.detector = detector
-        self.search_every = search_every
-        self.forget_after = forget_after
-        self._trails: list[_Trail] = []
-        self._searched = -np.inf
-        self._n_persons = 0
+        self.detect_interval = detect_interval
+        self.max_age = max_age
+        self.min_hits = min_hits
+        self._tracks: list[_Track] = []
+        self._last_detection = -math.inf
+        self._n_ids = 0
 
     def update(self, image: np.ndarray, time: float) -> list[TrackedFace]:
-        """Take the next frame and return who is in it.
+        """Process the next frame.
 
         Parameters
         ----------
         image : ndarray of shape (H, W, 1) or (H, W, 3), dtype uint8
         time : float
-            Of the frame, in seconds; never less than that of the frame before.
+            The frame's time in seconds. An earlier time than the last one means that another video starts.
 
         Returns
         -------
         list of TrackedFace
             From left to right.
         """
-        # At the start of another video, or of a stream that begins anew, nobody is known.
-        if time < self._searched:
-            self._trails, self._searched = [], -np.inf
-        self._trails = [trail for trail in self._trails if time - trail.seen <= self.forget_after]
-        lost = self._follow(image, time)
-        # Who was lost is searched at once, but not in every frame that they stay away.
-        patience = self.search_every / (1 if not lost else 5)
-        if time - self._searched >= patience:
-            self._search(image, time)
-        self._drop_doubles()
-        for trail in self._trails:
-            sure = trail.face.confidence >= _SURE or trail.frames >= _FRAMES_TO_CONFIRM
-            if trail.present and trail.person is None and sure:
-                self._n_persons += 1
-                trail.person = self._n_persons
-        known = [TrackedFace(trail.person, trail.face) for trail in self._trails if trail.present and trail.person]
-        return sorted(known, key=lambda tracked: tracked.face.box)
+        if time < self._last_detection:
+            self._tracks, self._last_detection = [], -math.inf
+        self._tracks = [track for track in self._tracks if time - track.last_seen <= self.max_age]
+        if isinstance(self.detector, RedetectingDetector):
+            self._redetect(self.detector, image, time)
+            # Lost faces are looked for soon, but not in every frame.
+            lost = any(not track.visible for track in self._tracks)
+            interval = self.detect_interval / (_LOST_FACTOR if lost else 1)
+            if time - self._last_detection >= interval:
+                self._detect(image, time)
+        else:
+            self._detect(image, time)
+        self._merge_duplicates()
+        return self._confirmed()
 
-    def _follow(self, image: np.ndarray, time: float) -> bool:
-        """Look again where faces were; return whether one is missing, or was missing before."""
-        follow = getattr(self.detector, "follow", None)
-        present = [trail for trail in self._trails if trail.present]
-        if follow is None:
-            self._searched = -np.inf  # who cannot follow has to search
-            return False
-        for trail, face in zip(present, follow(image, [trail.face for trail in present]), strict=True):
-            if face is None or iou(face.box, trail.face.box) < _SAME_FACE:
-                trail.present = False
+    def _redetect(self, detector: RedetectingDetector, image: np.ndarray, time: float) -> None:
+        """Update the visible tracks; those whose face is gone become invisible."""
+        visible = [track for track in self._tracks if track.visible]
+        for track, face in zip(visible, detector.redetect(image, [track.face for track in visible]), strict=True):
+            if face is None or iou(face.box, track.face.box) < _MATCH_IOU:
+                track.visible = False
             else:
-                _meet(trail, face, time)
-        return any(not trail.present for trail in self._trails)
+                track.hit(face, time)
 
-    def _search(self, image: np.ndarray, time: float) -> None:
-        """Search the whole frame, and match what is found to who is known."""
-        self._searched = time
+    def _detect(self, image: np.ndarray, time: float) -> None:
+        """Search the entire frame, match the faces to tracks, and start tracks for the others."""
+        self._last_detection = time
         faces = self.detector.detect(image)
-        follows = hasattr(self.detector, "follow")
-        pairs = [
-            (closeness, trail_number, face_number)
-            for trail_number, trail in enumerate(self._trails)
-            for face_number, face in enumerate(faces)
-            if (closeness := _closeness(trail, face)) > 0
-        ]
-        matched: dict[int, int] = {}
-        for _, trail_number, face_number in sorted(pairs, reverse=True):
-            if trail_number not in matched and face_number not in matched.values():
-                matched[trail_number] = face_number
-        for number, trail in enumerate(self._trails):
-            if number not in matched:
-                # A detector that follows has just seen the face that its search did not find.
-                trail.present = trail.present and follows
-            elif trail.seen == time and trail.present:
-                trail.face = faces[matched[number]]
+        matches = self._match(faces)
+        for i, track in enumerate(self._tracks):
+            if i not in matches:
+                # If the track was just updated by a redetection, that counts more than a missing detection.
+                track.visible = track.visible and isinstance(self.detector, RedetectingDetector)
+            elif track.last_seen == time and track.visible:
+                track.face = faces[matches[i]]
             else:
-                _meet(trail, faces[matched[number]], time)
-        new = [face for number, face in enumerate(faces) if number not in matched.values()]
-        self._trails += [_Trail(face, time) for face in new]
+                track.hit(faces[matches[i]], time)
+        matched = set(matches.values())
+        self._tracks += [_Track(face, time) for j, face in enumerate(faces) if j not in matched]
 
-    def _drop_doubles(self) -> None:
-        """Keep one of two trails that came to follow the same face: the older one."""
-        kept: list[_Trail] = []
-        for trail in sorted(self._trails, key=lambda trail: (trail.person is None, -trail.frames)):
-            others = [other for other in kept if other.present and trail.present]
-            if all(iou(trail.face.box, other.face.box) <= _ONE_FACE for other in others):
-                kept.append(trail)
-        self._trails = kept
+    def _match(self, faces: list[Face]) -> dict[int, int]:
+        """Return indices of tracks to indices of their faces; best matches first, each face once."""
+        scores = [
+            (score, i, j)
+            for i, track in enumerate(self._tracks)
+            for j, face in enumerate(faces)
+            if (score := _match_score(track, face)) > 0
+        ]
+        matches: dict[int, int] = {}
+        for _, i, j in sorted(scores, reverse=True):
+            if i not in matches and j not in matches.values():
+                matches[i] = j
+        return matches
+
+    def _merge_duplicates(self) -> None:
+        """Keep the older of two tracks that came to follow the same face."""
+        kept: list[_Track] = []
+        for track in sorted(self._tracks, key=lambda track: (track.track_id is None, -track.hits)):
+            others = [other for other in kept if other.visible and track.visible]
+            if all(iou(track.face.box, other.face.box) <= _DUPLICATE_IOU for other in others):
+                kept.append(track)
+        self._tracks = kept
+
+    def _confirmed(self) -> list[TrackedFace]:
+        """Give IDs to tracks that have earned one; return the visible tracks with an ID."""
+        tracked = []
+        for track in self._tracks:
+            if not track.visible:
+                continue
+            sure = track.face.confidence >= _HIGH_CONFIDENCE or track.hits >= self.min_hits
+            if track.track_id is None and sure:
+                self._n_ids += 1
+                track.track_id = self._n_ids
+            if track.track_id is not None:
+                tracked.append(TrackedFace(track.track_id, track.face))
+        return sorted(tracked, key=lambda item: item.face.box)
 
 
-def _meet(trail: _Trail, face: Face, time: float) -> None:
-    """Note that a trail's person was seen."""
-    trail.face, trail.seen, trail.present = face, time, True
-    trail.frames += 1
-
-
-def _closeness(trail: _Trail, face: Face) -> float:
-    """Return how likely a face is a trail's: over 1 by iou, below by distance for who was lost, 0 for not."""
-    common = iou(trail.face.box, face.box)
-    if common >= _SAME_FACE:
-        return 1 + common + trail.present
-    if trail.present:
+def _match_score(track: _Track, face: Face) -> float:
+    """Return how well a face matches a track: above 1 by IoU, below 1 by distance if it was lost, 0 for no match."""
+    overlap = iou(track.face.box, face.box)
+    if overlap >= _MATCH_IOU:
+        return 1 + overlap + track.visible
+    if track.visible:
         return 0.0
-    (x, y, width, height), (u, v, w, h) = trail.face.box, face.box
-    distance = np.hypot(x + width / 2 - u - w / 2, y + height / 2 - v - h / 2) / max(width, height)
+    (x, y, width, height), (u, v, w, h) = track.face.box, face.box
+    distance = math.hypot(x + width / 2 - u - w / 2, y + height / 2 - v - h / 2) / max(width, height)
     scale = max(w * h, width * height) / min(w * h, width * height)
-    return float(max(0.0, 1 - distance / _RETURN_DISTANCE)) if scale <= _RETURN_SCALE**2 else 0.0
+    return max(0.0, 1 - distance / _RETURN_DISTANCE) if scale <= _RETURN_SCALE**2 else 0.0

@@ -1,4 +1,4 @@
-"""Decide, before any long work, what is read and where results are written."""
+"""Determine what is read and where annotated copies are written, before any image is read."""
 
 import glob
 import itertools
@@ -9,22 +9,22 @@ from pathlib import Path
 from ferlib.core.errors import FerlibError
 from ferlib.core.images import IMAGE_SUFFIXES
 from ferlib.inference.annotate import WRITABLE_SUFFIXES
-from ferlib.video.reader import VIDEO_SUFFIXES, WRITABLE_VIDEOS, is_video
+from ferlib.video import VIDEO_CODECS, VIDEO_SUFFIXES, is_video
 
 #: Stands for an image on standard input.
 STANDARD_INPUT = Path("-")
 
 
 @dataclass(frozen=True)
-class Source:
-    """A image or video to read.
+class InputFile:
+    """An image or video to read.
 
     Attributes
     ----------
     path : Path
-        Its file, as a person named it; `STANDARD_INPUT` for an image there.
+        As it was given; `STANDARD_INPUT` for an image on standard input.
     name : Path
-        Its place below the folder that it was found in; the bare file name when it was named itself.
+        Path relative to the folder in which it was found; the file name if it was given itself.
     is_video : bool
     """
 
@@ -33,54 +33,54 @@ class Source:
     is_video: bool = False
 
 
-def find_sources(paths: Iterable[str | Path], *, skip: str | Path | None = None) -> tuple[list[Source], list[Path]]:
-    """Return the images and videos that files, folders and patterns stand for, each once.
+def find_inputs(paths: Iterable[str | Path], *, skip: str | Path | None = None) -> tuple[list[InputFile], list[Path]]:
+    """Expand files, folders and patterns to images and videos, each once.
 
     Parameters
     ----------
     paths : iterable of path
-        A file stands for itself, whatever its name; a folder for the files below it with an image's or a video's
-        suffix, sorted, without hidden ones; a pattern such as ``album/**/*.jpg`` for what it matches, if there is no
-        file of that name; ``-`` for standard input.
+        A file, whatever its name; a folder, for the files below it with the suffix of an image or a video, sorted,
+        without hidden ones; a pattern such as ``album/**/*.jpg``, unless a file has that name; ``-`` for standard
+        input.
     skip : path, optional
-        A folder for results: when it lies inside one of `paths`, what it holds is not read.
+        An output folder: if it lies inside one of `paths`, its files are not read.
 
     Returns
     -------
-    sources : list of Source
-        A file that does not exist is among them: reading it is what fails.
+    inputs : list of InputFile
+        Including files that do not exist, because reading them gives the error.
     empty : list of Path
-        The folders without an image or video.
+        Folders without an image or video.
     """
-    sources: dict[Path, Source] = {}
+    inputs: dict[Path, InputFile] = {}
     empty = []
     for path in itertools.chain.from_iterable(_expand(Path(path)) for path in paths):
-        found = _search(path, skip) if path.is_dir() else [_source(path, Path(path.name))]
+        found = _search(path, skip) if path.is_dir() else [_input_file(path, Path(path.name))]
         if not found:
             empty.append(path)
-        for source in found:
-            sources.setdefault(source.path.resolve(), source)
-    return list(sources.values()), empty
+        for item in found:
+            inputs.setdefault(item.path.resolve(), item)
+    return list(inputs.values()), empty
 
 
 def _expand(path: Path) -> list[Path]:
-    """Return what a pattern matches; what is none, or matches nothing, stands for itself."""
+    """Return the matches of a pattern; a path that is not a pattern, or matches nothing, itself."""
     if path == STANDARD_INPUT or not glob.has_magic(str(path)) or path.exists():
         return [path]
-    # Path.glob wants to know the folder first; people write patterns with any.
+    # Path.glob needs a folder to start from; here the pattern may be absolute.
     return sorted(map(Path, glob.glob(str(path), recursive=True))) or [path]  # noqa: PTH207
 
 
-def _source(path: Path, name: Path) -> Source:
-    """Return a file as a source."""
-    return Source(path, name, path != STANDARD_INPUT and is_video(path))
+def _input_file(path: Path, name: Path) -> InputFile:
+    """Return a file as an input."""
+    return InputFile(path, name, path != STANDARD_INPUT and is_video(path))
 
 
-def _search(folder: Path, skip: str | Path | None) -> list[Source]:
+def _search(folder: Path, skip: str | Path | None) -> list[InputFile]:
     """Return the images and videos below a folder, sorted."""
     skipped = Path(skip).resolve() if skip is not None else None
     inside = skipped is not None and folder.resolve() in skipped.parents
-    sources = []
+    found = []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in name.parts)
@@ -88,60 +88,60 @@ def _search(folder: Path, skip: str | Path | None) -> list[Source]:
             continue
         if inside and skipped in path.resolve().parents:
             continue
-        sources.append(_source(path, name))
-    return sources
+        found.append(_input_file(path, name))
+    return found
 
 
-def plan_annotated(sources: Sequence[Source], output: Path, *, folder: bool = False) -> list[Path]:
-    """Return where each annotated image or video is written.
+def output_paths(inputs: Sequence[InputFile], output: Path, *, is_folder: bool = False) -> dict[Path, Path]:
+    """Return the path of each input's annotated copy, by the input's path.
 
-    One goes to `output` itself, in the format of its suffix. Several go into the folder `output`, and so does one when
-    `output` is a folder or has no suffix: under their names, below the same subfolders, in their own format (PNG or MP4
-    where that cannot be written); a name that is taken gets a number.
+    A single input is written to `output` itself. Several inputs, and a single one if `output` is a folder or has no
+    suffix, are written into the folder `output` with their names and subfolders. Formats that cannot be written become
+    PNG or MP4; names that are taken get a number.
 
     Parameters
     ----------
-    sources : sequence of Source
+    inputs : sequence of InputFile
     output : Path
-    folder : bool
-        `output` is a folder, whatever its name and however many sources there are.
+    is_folder : bool
+        `output` is a folder in any case.
 
     Raises
     ------
     FerlibError
-        `output` names a single file for several sources, or a format that cannot be written.
+        `output` is a single file for several inputs, or has a format that cannot be written.
     """
-    if not sources:
-        return []
-    is_folder = folder or output.is_dir() or not output.suffix
-    writable = output.suffix.lower() in WRITABLE_SUFFIXES | set(WRITABLE_VIDEOS)
-    if len(sources) == 1 and not is_folder:
-        _require_format(output, is_video=sources[0].is_video)
-        return [output]
-    if writable and not is_folder:
-        raise FerlibError(f"{output} is one file's name, but there are {len(sources)} to write: name a folder.")
-    targets: dict[str, Path] = {}
-    for source in sources:
-        name = Path("stdin.png") if source.path == STANDARD_INPUT else source.name
-        target = _free_name(output / name, targets, is_video=source.is_video)
-        targets[str(target).lower()] = target
-    return list(targets.values())
+    if not inputs:
+        return {}
+    is_folder = is_folder or output.is_dir() or not output.suffix
+    if len(inputs) == 1 and not is_folder:
+        formats, _ = _formats(is_video=inputs[0].is_video)
+        if output.suffix.lower() not in formats:
+            raise FerlibError(
+                f"{output}: {'videos' if inputs[0].is_video else 'images'} cannot be written as '{output.suffix}'; "
+                f"expected one of {', '.join(sorted(formats))}."
+            )
+        return {inputs[0].path: output}
+    if not is_folder and output.suffix.lower() in WRITABLE_SUFFIXES | VIDEO_CODECS.keys():
+        raise FerlibError(f"{output} is a single file, but {len(inputs)} images are to be written; name a folder.")
+    targets: dict[Path, Path] = {}
+    taken: set[str] = set()
+    for item in inputs:
+        name = Path("stdin.png") if item.path == STANDARD_INPUT else item.name
+        targets[item.path] = _free_path(output / name, taken, is_video=item.is_video)
+        taken.add(str(targets[item.path]).lower())
+    return targets
 
 
-def _require_format(output: Path, *, is_video: bool) -> None:
-    """Raise unless an image, or a video, is written with this suffix."""
-    known = set(WRITABLE_VIDEOS) if is_video else WRITABLE_SUFFIXES
-    if output.suffix.lower() not in known:
-        what = "videos are" if is_video else "images are"
-        raise FerlibError(
-            f"{output}: {what} not written as '{output.suffix}'; expected one of {', '.join(sorted(known))}."
-        )
+def _formats(*, is_video: bool) -> tuple[frozenset[str], str]:
+    """Return the suffixes that can be written, and the default one."""
+    return (frozenset(VIDEO_CODECS), ".mp4") if is_video else (WRITABLE_SUFFIXES, ".png")
 
 
-def _free_name(path: Path, taken: dict[str, Path], *, is_video: bool) -> Path:
-    """Return a path with a suffix that can be written and a name that is not taken, in any case of letters."""
-    known, usual = (set(WRITABLE_VIDEOS), ".mp4") if is_video else (WRITABLE_SUFFIXES, ".png")
-    suffix = path.suffix if path.suffix.lower() in known else usual
+def _free_path(path: Path, taken: set[str], *, is_video: bool) -> Path:
+    """Return a path with a suffix that can be written and a name that is not taken, ignoring case."""
+    formats, default = _formats(is_video=is_video)
+    suffix = path.suffix if path.suffix.lower() in formats else default
     free, number = path.with_suffix(suffix), 1
     while str(free).lower() in taken:
         number += 1

@@ -1,114 +1,45 @@
-"""Join a face detector and an emotion classifier: an image in, faces with their emotions out."""
+"""Combine a face detector and an emotion classifier: an image in, faces with emotions out."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from PIL import Image
 
-from ferlib.core.images import as_image, crop, fit_to_model, read_image
+from ferlib.core.images import ImageLike, as_image, crop, fit_to_model
 from ferlib.faces import MIN_CONFIDENCE, MIN_FACE_SIZE, Detector, Face, make_detector
-from ferlib.runs.classifier import load_classifier
+from ferlib.inference.results import UNCERTAIN, FaceEmotion
+from ferlib.runs.classifier import Classifier, load_classifier
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-#: How much of a face's box is added on each side before the emotion is read. Of -0.05 to 0.3,
-#: margins from 0 to 0.1 do best on the faces that MTCNN finds on the sample of ExpW's photographs, alike but for chance
-#: (``benchmarks/expw_pipeline.py``: 39.8, 39.3 and 39.3 %); at 0.2 it is 37.4 %.
-DEFAULT_MARGIN = 0.05
-
-#: What a face is said to show when no emotion is probable enough.
-UNCERTAIN = "uncertain"
-
-
-class EmotionClassifier(Protocol):
-    """What a loaded run folder offers here (`ferlib.runs.folder.load_classifier`)."""
-
-    name: str
-    class_names: tuple[str, ...]
-    image_size: tuple[int, int]
-    channels: int
-
-    def predict_proba(self, images: np.ndarray) -> np.ndarray:
-        """Return (n, n_classes) probabilities of uint8 images (n, H, W, C)."""
-        ...
-
-
-@dataclass(frozen=True)
-class FaceEmotion:
-    """A face and the emotion that it seems to show.
-
-    Attributes
-    ----------
-    face : Face
-        Where it is.
-    emotion : str
-        The most probable emotion, or `UNCERTAIN`.
-    probability : float
-        The largest probability, 0 to 1.
-    probabilities : dict
-        Every class's probability by name, in the classifier's order; they sum to 1.
-    person : int or None
-        Whose face it is, from 1, the same in all frames of a video; None in an image.
-    """
-
-    face: Face
-    emotion: str
-    probability: float
-    probabilities: dict[str, float]
-    person: int | None = None
-
-
-@dataclass(frozen=True)
-class ImageResult:
-    """What one image, or one frame of a video, gave.
-
-    Attributes
-    ----------
-    path : Path
-        The file, as it was named.
-    image_size : tuple of int
-        (height, width) in pixels, upright.
-    faces : tuple of FaceEmotion
-        From left to right; empty when no face was found.
-    frame : int or None
-        The frame's number in its video, from 0.
-    time : float or None
-        Seconds from the video's first frame.
-    """
-
-    path: Path
-    image_size: tuple[int, int]
-    faces: tuple[FaceEmotion, ...]
-    frame: int | None = None
-    time: float | None = None
+#: Fraction of a face's box that is added on each side before classification. On the faces that MTCNN finds in the ExpW
+#: sample, 0, 0.05 and 0.1 give the same accuracy within chance (39.8, 39.3 and 39.3 %), 0.2 gives 37.4 %
+#: (``benchmarks/expw_pipeline.py``).
+DEFAULT_CROP_MARGIN = 0.05
 
 
 class EmotionRecognizer:
-    """Find the faces of an image and read each one's emotion.
+    """Detect the faces of an image and classify their expressions.
+
+    One recognizer may be used by several threads.
 
     Parameters
     ----------
     detector : str or Detector
         A name of `ferlib.faces.DETECTORS`, or a detector.
-    classifier : path, EmotionClassifier or None
-        A run's folder, or a loaded one; the delivered model when None.
-    margin : float
-        How much to add to a face's box on each side, as a fraction of its width and height.
+    classifier : path, Classifier or None
+        A run folder, or a loaded run; the pretrained model if None.
+    crop_margin : float
+        Fraction of a face's box that is added on each side.
     min_probability : float
-        A face without an emotion of at least this probability is `UNCERTAIN`.
+        A face whose most probable emotion has a lower probability is `UNCERTAIN`.
     min_face_size, min_confidence, n_threads
-        Of a detector given by its name; see `ferlib.faces.make_detector`. The threads are the classifier's too.
+        Of a detector given by its name; see `ferlib.faces.make_detector`. `n_threads` also applies to the classifier.
 
     Raises
     ------
     ValueError
         The detector is unknown.
     ArtifactError
-        The run's folder holds no model that can be loaded.
+        The run folder has no model that can be loaded.
 
     Examples
     --------
@@ -122,51 +53,52 @@ class EmotionRecognizer:
     def __init__(
         self,
         detector: str | Detector = "mtcnn",
-        classifier: str | Path | EmotionClassifier | None = None,
+        classifier: str | Path | Classifier | None = None,
         *,
-        margin: float = DEFAULT_MARGIN,
+        crop_margin: float = DEFAULT_CROP_MARGIN,
         min_probability: float = 0.0,
         min_face_size: int = MIN_FACE_SIZE,
         min_confidence: float = MIN_CONFIDENCE,
         n_threads: int = 0,
-    ):
+    ) -> None:
         if isinstance(detector, str):
             detector = make_detector(
                 detector, min_face_size=min_face_size, min_confidence=min_confidence, n_threads=n_threads
             )
         if classifier is None or isinstance(classifier, str | Path):
             classifier = load_classifier(classifier, n_threads=n_threads)
-        self.detector = detector
-        self.classifier = classifier
-        self.margin = margin
+        self.detector: Detector = detector
+        self.classifier: Classifier = classifier
+        self.crop_margin = crop_margin
         self.min_probability = min_probability
 
-    def recognize(self, image: np.ndarray | Image.Image | str | Path) -> tuple[FaceEmotion, ...]:
-        """Return the faces of one image with their emotions.
+    def recognize(self, image: ImageLike) -> tuple[FaceEmotion, ...]:
+        """Return the faces of an image with their emotions.
 
         Parameters
         ----------
-        image : ndarray of shape (H, W), (H, W, 1) or (H, W, 3), dtype uint8; Pillow image; or path
-            Gray or RGB, upright. A file is read as `ferlib.core.images.read_image` does.
+        image : path, bytes, binary file, Pillow image, or ndarray of shape (H, W), (H, W, 1) or (H, W, 3), dtype uint8
+            Arrays are gray or RGB, upright, 0 to 255. Bytes and files hold an encoded image such as a JPEG; see
+            `ferlib.core.images.decode_image`.
 
         Returns
         -------
         tuple of FaceEmotion
-            From left to right; empty when no face was found.
+            From left to right; empty if no face is found.
 
         Raises
         ------
         ImageError
-            A file cannot be read as an image.
+            A file or bytes cannot be read as an image.
         ValueError
             An array has another shape or dtype.
         """
         return self.recognize_all([image])[0]
 
-    def recognize_all(self, images: Sequence[np.ndarray | Image.Image | str | Path]) -> list[tuple[FaceEmotion, ...]]:
-        """Return for each image what `recognize` does; the faces of all go through the classifier together.
+    def recognize_all(self, images: Sequence[ImageLike]) -> list[tuple[FaceEmotion, ...]]:
+        """Return the faces of several images, which is faster than one call per image if they are small.
 
-        Quicker than one by one where images are many and small. All of them are in memory at the same time.
+        All images are in memory at the same time. See `recognize`.
         """
         arrays = [as_image(image) for image in images]
         faces = [self.detector.detect(image) for image in arrays]
@@ -174,21 +106,8 @@ class EmotionRecognizer:
         rows = iter(self._predict(crops))
         return [tuple(self.describe(face, next(rows)) for face in found) for found in faces]
 
-    def tabulate(self, images: Iterable[str | Path]) -> "pd.DataFrame":
-        """Return one row a face for the images of some files, with the columns of `ferlib.inference.face_rows`."""
-        import pandas as pd
-
-        from ferlib.inference.sinks import face_columns, face_rows, image_record
-
-        rows = []
-        for path in images:
-            image = read_image(path)
-            result = ImageResult(Path(path), image.shape[:2], self.recognize(image))
-            rows += face_rows(image_record(result))
-        return pd.DataFrame(rows, columns=face_columns(self.classifier.class_names))
-
     def predict_faces(self, image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
-        """Return the emotions' probabilities of faces that are known already.
+        """Return the probabilities of known faces.
 
         Parameters
         ----------
@@ -202,19 +121,19 @@ class EmotionRecognizer:
         return self._predict([self._crop(image, face) for face in faces])
 
     def describe(self, face: Face, probabilities: np.ndarray) -> FaceEmotion:
-        """Name the most probable of (n_classes,) probabilities."""
+        """Return a face with its most probable emotion, given its probabilities (n_classes,)."""
         by_name = dict(zip(self.classifier.class_names, probabilities.tolist(), strict=True))
         emotion = max(by_name, key=by_name.__getitem__)
         probability = by_name[emotion]
         return FaceEmotion(face, emotion if probability >= self.min_probability else UNCERTAIN, probability, by_name)
 
     def _predict(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the probabilities (n, n_classes) of crops, each (1, h, w, C)."""
+        """Return probabilities (n, n_classes) of crops, each (1, h, w, C)."""
         if not crops:
             return np.empty((0, len(self.classifier.class_names)), np.float32)
         return self.classifier.predict_proba(np.concatenate(crops))
 
     def _crop(self, image: np.ndarray, face: Face) -> np.ndarray:
-        """Cut a face out as the classifier's input, (1, h, w, C) uint8, on the path that training images take."""
-        part = crop(image, face.box, margin=self.margin)
+        """Return a face as the classifier's input, (1, h, w, C) uint8, preprocessed as training images are."""
+        part = crop(image, face.box, margin=self.crop_margin)
         return fit_to_model(part[np.newaxis], image_size=self.classifier.image_size, channels=self.classifier.channels)

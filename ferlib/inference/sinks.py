@@ -1,221 +1,180 @@
-"""What was recognized as rows and records, and the files that they are streamed to."""
+"""Stream records to files: CSV, JSON Lines and counts of emotions."""
 
 import contextlib
 import csv
 import json
-import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Self, TextIO
 
 from ferlib.core.emotions import EMOTIONS
 from ferlib.core.errors import FerlibError
 from ferlib.core.files import write_text
-from ferlib.inference.recognizer import UNCERTAIN, FaceEmotion, ImageResult
+from ferlib.inference.results import UNCERTAIN, Record, face_columns, face_rows
 
 
-def display_path(path: str | Path) -> str:
-    """Return a path as text that can be written anywhere; bytes that are no UTF-8 become question marks."""
-    return os.fsencode(path).decode("utf-8", "replace")
-
-
-def image_record(result: ImageResult) -> dict[str, Any]:
-    """Return one image's result as what JSON can hold: file, width, height, and faces with box and probabilities.
-
-    A frame of a video also has ``frame`` and ``time``, and its faces have ``person``.
-    """
-    height, width = result.image_size
-    place = {} if result.frame is None else {"frame": result.frame, "time": round(result.time or 0.0, 3)}
-    faces = [_face_record(found) for found in result.faces]
-    return {"file": display_path(result.path), **place, "width": width, "height": height, "faces": faces}
-
-
-def face_columns(class_names: Sequence[str]) -> list[str]:
-    """Return the columns of `face_rows`."""
-    columns = ["file", "frame", "time", "face", "x", "y", "width", "height", "confidence", "emotion", "probability"]
-    return columns + [f"p_{name}" for name in class_names]
-
-
-def face_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return one flat row per face of a `image_record`.
-
-    The columns are file; frame and time (seconds), empty for an image; face (from 1 from left to right in an image,
-    the person's number in a video); x, y, width, height (pixels); confidence (the detector's); emotion; probability
-    (the emotion's); and p_<class> for each class.
-    """
-    return [
-        {
-            "file": record["file"],
-            "frame": record.get("frame", ""),
-            "time": record.get("time", ""),
-            "face": face.get("person", number),
-            **dict(zip(("x", "y", "width", "height"), face["box"], strict=True)),
-            **{name: face[name] for name in ("confidence", "emotion", "probability")},
-            **{f"p_{name}": value for name, value in face["probabilities"].items()},
-        }
-        for number, face in enumerate(record.get("faces", ()), start=1)
-    ]
-
-
-def _face_record(found: FaceEmotion) -> dict[str, Any]:
-    """Return one face as what JSON can hold."""
-    landmarks = found.face.landmarks
-    return {
-        **({} if found.person is None else {"person": found.person}),
-        "box": list(found.face.box),
-        "confidence": round(found.face.confidence, 6),
-        "landmarks": landmarks and {name: [round(x, 1), round(y, 1)] for name, (x, y) in landmarks.items()},
-        "emotion": found.emotion,
-        "probability": round(found.probability, 6),
-        "probabilities": {name: round(value, 6) for name, value in found.probabilities.items()},
-    }
-
-
-class ResultFiles:
-    """The files that results are streamed to: whatever was done is in them, and memory does not grow.
-
-    While the work goes on they end in ``.part``; at its end, be it an error or Ctrl+C, they take their names. Use as a
-    context manager.
+class _TextSink:
+    """A text file that grows as ``PATH.part``, and gets its name at the end, also after an error or Ctrl+C.
 
     Parameters
     ----------
-    class_names : sequence of str
-    faces_csv, json_lines, counts_csv : path or None
-        A row a face; a record an image, frame, video or failure; how many faces show each emotion (in a video, in how
-        many frames).
-    resume : bool
-        Go on where an earlier work ended, or was killed: its records are kept, `done` names its files, and the tables
-        are made anew from them. Needs `json_lines`.
-
-    Attributes
-    ----------
-    done : set of str
-        The files, as `display_path` writes them, that an earlier work has finished.
-    counts : Counter
-        Emotions to faces.
+    path : path
 
     Raises
     ------
     FerlibError
-        A file cannot be made, or the one to resume holds something else.
+        The file cannot be written.
     """
 
-    def __init__(
-        self,
-        class_names: Sequence[str],
-        *,
-        faces_csv: Path | None = None,
-        json_lines: Path | None = None,
-        counts_csv: Path | None = None,
-        resume: bool = False,
-    ) -> None:
-        self.counts: Counter[str] = Counter()
-        self._paths = {"csv": faces_csv, "json": json_lines}
-        self._counts_csv = counts_csv
-        self._columns = face_columns(class_names)
-        self._files: dict[str, TextIO] = {}
-        self._earlier = _read_finished(json_lines) if resume and json_lines else []
-        self.done = {record["file"] for record in self._earlier}
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._part = _part_path(self.path)
 
-    def __enter__(self) -> "ResultFiles":
-        """Begin, with what an earlier work has finished."""
-        for name, path in self._paths.items():
-            if path is not None:
-                self._files[name] = _open_part(path)
-        if "csv" in self._files:
-            self._csv = csv.DictWriter(self._files["csv"], self._columns, lineterminator="\n")
-            self._csv.writeheader()
-        for record in self._earlier:
-            self.add(record)
-        self._earlier = []
+    def __enter__(self) -> Self:
+        """Create the growing file."""
+        with self._report_errors():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: TextIO = self._part.open("w", newline="", encoding="utf-8")
         return self
 
-    def add(self, record: dict[str, Any]) -> None:
-        """Write a record, and the rows of its faces."""
-        rows = face_rows(record)
-        self.counts.update(row["emotion"] for row in rows)
-        try:
-            if "csv" in self._files:
-                self._csv.writerows(rows)
-            if "json" in self._files:
-                self._files["json"].write(json.dumps(record, allow_nan=False) + "\n")
-            for file in self._files.values():
-                file.flush()
-        except OSError as error:
-            raise FerlibError(f"The results cannot be written ({error.strerror or error}).") from error
+    def __exit__(self, *error: object) -> None:
+        """Close the file and give it its name."""
+        with contextlib.suppress(OSError):  # write errors were reported before
+            self._file.close()
+        self._part.replace(self.path)
 
-    def count_emotions(self) -> dict[str, int]:
-        """Return how many faces show each of the seven emotions, zeros included; and `UNCERTAIN` where there are."""
-        counts = {emotion: self.counts[emotion] for emotion in EMOTIONS}
-        return counts | ({UNCERTAIN: self.counts[UNCERTAIN]} if self.counts[UNCERTAIN] else {})
+    @contextlib.contextmanager
+    def _report_errors(self) -> Iterator[None]:
+        """Raise errors of the operating system as one sentence."""
+        try:
+            yield
+        except OSError as error:
+            raise FerlibError(f"{self.path} cannot be written ({error.strerror or error}).") from error
+
+
+class CsvSink(_TextSink):
+    """Write one row per face, with the columns of `ferlib.inference.face_rows`.
+
+    Parameters
+    ----------
+    path : path
+    class_names : sequence of str
+    """
+
+    def __init__(self, path: str | Path, class_names: Sequence[str]) -> None:
+        super().__init__(path)
+        self._columns = face_columns(class_names)
+
+    def __enter__(self) -> Self:
+        """Write the header."""
+        super().__enter__()
+        self._writer = csv.DictWriter(self._file, self._columns, lineterminator="\n")
+        self._writer.writeheader()
+        return self
+
+    def write(self, record: Record) -> None:
+        """Add the rows of a record's faces."""
+        with self._report_errors():
+            self._writer.writerows(face_rows(record))
+            self._file.flush()
+
+
+class JsonlSink(_TextSink):
+    """Write one line of JSON per record: of an image, a frame, a video or a failure."""
+
+    def write(self, record: Record) -> None:
+        """Add a record."""
+        with self._report_errors():
+            self._file.write(json.dumps(record, allow_nan=False) + "\n")
+            self._file.flush()
+
+
+class CountsSink:
+    """Count the faces of each emotion; in a video, each frame counts.
+
+    Parameters
+    ----------
+    path : path or None
+        A CSV with the columns emotion and count, written at the end; None to count only.
+    """
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        self.path = path
+        self._counts: Counter[str] = Counter()
 
     @property
-    def paths(self) -> list[Path]:
-        """The files that are there at the end."""
-        return [path for path in (self._paths["csv"], self._counts_csv, self._paths["json"]) if path]
+    def counts(self) -> dict[str, int]:
+        """Number of faces of each of the seven emotions, including zeros, and of `UNCERTAIN` if there are any."""
+        counts = {emotion: self._counts[emotion] for emotion in EMOTIONS}
+        return counts | ({UNCERTAIN: self._counts[UNCERTAIN]} if self._counts[UNCERTAIN] else {})
 
-    def __exit__(self, *error: Any) -> None:
-        """Give the files their names."""
-        for name, file in self._files.items():
-            with contextlib.suppress(OSError):  # what could not be written was told when it was
-                file.close()
-            path = self._paths[name]
-            _part(path).replace(path)
-        if self._counts_csv:
-            rows = "".join(f"{emotion},{count}\n" for emotion, count in self.count_emotions().items())
-            write_text(self._counts_csv, "emotion,count\n" + rows)
+    def __enter__(self) -> Self:
+        """Return the sink."""
+        return self
+
+    def write(self, record: Record) -> None:
+        """Count the faces of a record."""
+        self._counts.update(face["emotion"] for face in record.get("faces", ()))
+
+    def __exit__(self, *error: object) -> None:
+        """Write the table."""
+        if self.path is not None:
+            rows = "".join(f"{emotion},{count}\n" for emotion, count in self.counts.items())
+            write_text(self.path, "emotion,count\n" + rows)
 
 
-def _part(path: Path) -> Path:
-    """Return where a file grows until it is whole."""
+#: A context manager whose ``write`` takes a record; see `ferlib.inference.image_record`.
+Sink = CsvSink | JsonlSink | CountsSink
+
+
+def read_finished(path: str | Path) -> list[Record]:
+    """Return the records of completed images and videos that an earlier, possibly killed, call has written.
+
+    Failures and incomplete videos are left out, so that they are repeated.
+
+    Raises
+    ------
+    FerlibError
+        The file is not one that `JsonlSink` has written.
+    """
+    path = Path(path)
+    finished: dict[str, list[Record]] = {}
+    # A call that was killed while it copied the records of an earlier one has only some of them in the growing file.
+    for source in (path, _part_path(path)):
+        if source.exists():
+            finished |= _group_finished(_read_records(source))
+    return [record for records in finished.values() for record in records]
+
+
+def _part_path(path: Path) -> Path:
+    """Return where a file grows until it is complete."""
     return path.with_name(path.name + ".part")
 
 
-def _open_part(path: Path) -> TextIO:
-    """Open the growing file."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return _part(path).open("w", newline="", encoding="utf-8")
-    except OSError as error:
-        raise FerlibError(f"{path} cannot be written ({error.strerror or error}).") from error
-
-
-def _read_finished(path: Path) -> list[dict[str, Any]]:
-    """Return the records of the files that an earlier work finished: images, and videos with their last record."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for source in (path, _part(path)):
-        if source.exists():
-            # A work that was killed while it took over an earlier one has only a part of that.
-            found = found | _group_finished(_read_lines(source))
-    return [record for records in found.values() for record in records]
-
-
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the records of a JSON Lines file; a last line that was cut off is left out."""
+def _read_records(path: Path) -> list[Record]:
+    """Return the records of a JSON Lines file, without an incomplete last line."""
     records = []
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise FerlibError(f"{path} cannot be read to go on with it ({error}).") from None
+        raise FerlibError(f"{path} cannot be read in order to resume ({error}).") from None
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
-            known = isinstance(record, dict) and "file" in record
         except ValueError:
-            known = False
-        if not known:
-            if number == len(lines):
-                break
-            raise FerlibError(f"{path}, line {number}: no record of ferlib.predict; name another file to write.")
-        records.append(record)
+            record = None
+        if isinstance(record, dict) and "file" in record:
+            records.append(record)
+        elif number < len(lines):
+            raise FerlibError(f"{path}, line {number}: not a record of ferlib predict; name another file.")
     return records
 
 
-def _group_finished(records: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Return the records by file, of the files that need not be done again."""
-    groups: dict[str, list[dict[str, Any]]] = {}
+def _group_finished(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Return the records of completed files by file."""
+    groups: dict[str, list[Record]] = {}
     for record in records:
         groups.setdefault(record["file"], []).append(record)
-    # A failure may have been mended; frames without the video's own record are half a video.
+    # The last record of a completed video is its summary, not a frame.
     return {name: group for name, group in groups.items() if "error" not in group[-1] and "frame" not in group[-1]}

@@ -1,4 +1,4 @@
-"""From frames to people: track the faces of a video and smooth their emotions over time."""
+"""Recognize emotions in videos: track the faces and smooth their probabilities over time."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from ferlib.faces.tracker import FaceTracker
-from ferlib.inference.recognizer import EmotionRecognizer, ImageResult
-from ferlib.video.reader import Frame
+from ferlib.inference.recognizer import EmotionRecognizer
+from ferlib.inference.results import ImageResult
+from ferlib.video import Frame
 
-#: Time constant of smoothing, in seconds: what was seen this long ago counts a third of what is seen now.
+#: Time constant of smoothing in seconds: a frame this long ago has 1/e (37 %) of the present frame's weight.
 DEFAULT_SMOOTHING = 0.5
 
 
-def recognize_stream(
+def predict_video(
     frames: Iterable[Frame],
     recognizer: EmotionRecognizer,
     *,
@@ -22,59 +23,62 @@ def recognize_stream(
     tracker: FaceTracker | None = None,
     smoothing: float = DEFAULT_SMOOTHING,
 ) -> Iterator[tuple[Frame, ImageResult]]:
-    """Yield each frame with its people and their emotions; what is kept in memory does not grow.
+    """Yield each frame of a video or camera with the emotions of its faces, in constant memory.
 
     Parameters
     ----------
     frames : iterable of Frame
-        In order.
+        In order, such as an open `Video`.
     recognizer : EmotionRecognizer
     path : path
-        What the results call the video.
+        Stored in the results.
     tracker : FaceTracker, optional
-        A new one with the recognizer's detector when None.
+        A new one with the recognizer's detector by default.
     smoothing : float
-        Time constant in seconds of the exponential mean that each person's probabilities are; 0 for none.
+        Time constant in seconds of the exponential mean of each track's probabilities; 0 for no smoothing.
 
     Yields
     ------
     frame : Frame
     result : ImageResult
-        With `frame` and `time`, and in each face the number of its `person`.
+        With ``frame``, ``time`` and the ``track_id`` of each face.
     """
     tracker = tracker or FaceTracker(recognizer.detector)
     smoother = Smoother(smoothing)
     for frame in frames:
         tracked = tracker.update(frame.image, frame.time)
-        probabilities = recognizer.predict_faces(frame.image, [one.face for one in tracked])
+        y_proba = recognizer.predict_faces(frame.image, [item.face for item in tracked])
         faces = tuple(
-            replace(recognizer.describe(one.face, smoother.update(one.person, row, frame.time)), person=one.person)
-            for one, row in zip(tracked, probabilities, strict=True)
+            replace(
+                recognizer.describe(item.face, smoother.update(item.track_id, row, frame.time)), track_id=item.track_id
+            )
+            for item, row in zip(tracked, y_proba, strict=True)
         )
-        yield frame, ImageResult(Path(path), frame.image.shape[:2], faces, frame=frame.index, time=frame.time)
+        height, width = frame.image.shape[:2]
+        yield frame, ImageResult(Path(path), (height, width), faces, frame=frame.index, time=frame.time)
 
 
 class Smoother:
-    """Exponential means of people's probabilities over time, whatever the distance between frames.
+    """Exponential means of each track's probabilities over time, independent of the frame rate.
 
     Parameters
     ----------
     seconds : float
-        The time constant; 0 passes everything through.
+        The time constant; 0 for no smoothing.
     """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._known: dict[int, tuple[np.ndarray, float]] = {}
+        self._means: dict[int, tuple[np.ndarray, float]] = {}
 
-    def update(self, person: int, probabilities: np.ndarray, time: float) -> np.ndarray:
-        """Return a person's smoothed probabilities (n_classes,) after seeing new ones at a time in seconds."""
-        if self.seconds > 0 and person in self._known:
-            before, seen = self._known[person]
-            # After a long absence the exponential has forgotten what was before by itself.
-            share = np.exp(-max(0.0, time - seen) / self.seconds)
-            probabilities = share * before + (1 - share) * probabilities
-        # Who has gone for long is not kept: a long video may see many.
-        self._known = {who: what for who, what in self._known.items() if time - what[1] < 20 * self.seconds + 1}
-        self._known[person] = probabilities, time
+    def update(self, track_id: int, probabilities: np.ndarray, time: float) -> np.ndarray:
+        """Return a track's smoothed probabilities (n_classes,) after a new frame at a time in seconds."""
+        if self.seconds > 0 and track_id in self._means:
+            mean, last = self._means[track_id]
+            weight = np.exp(-max(0.0, time - last) / self.seconds)
+            probabilities = weight * mean + (1 - weight) * probabilities
+        # Forget tracks whose weight has become negligible: a long video may have many.
+        limit = time - 20 * self.seconds - 1
+        self._means = {other: item for other, item in self._means.items() if item[1] > limit}
+        self._means[track_id] = probabilities, time
         return probabilities

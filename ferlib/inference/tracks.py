@@ -1,118 +1,118 @@
-"""Who was in a video, when, and what they seemed to show: a summary and a timeline that do not grow with its length."""
+"""Summarize the tracks of a video: when each face was visible and which emotions it showed."""
 
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
-from ferlib.inference.recognizer import ImageResult
+from ferlib.inference.results import ImageResult, Record
 
-# A timeline of this many points leaves two or three pixels of the figure to each; when it is full, neighbors are
-# merged. More points cost the figure memory: drawing 2,000 took 5 MB more than drawing 200.
+# Points of a timeline. When there are more, neighbors are merged, so that memory does not grow with the video's length;
+# this many give each point two or three pixels in the figure.
 _MAX_POINTS = 500
 
+# Emotions with a smaller mean probability are not listed.
+_LISTED = 0.1
 
-class Person:
-    """One person of a video.
+
+class Track:
+    """One track of a video.
 
     Attributes
     ----------
-    number : int
+    track_id : int
     first, last : float
-        Seconds, when seen.
+        Times of the first and the last frame with the face, in seconds.
     n_frames : int
+        Number of frames with the face.
     """
 
-    def __init__(self, number: int, time: float) -> None:
-        self.number = number
+    def __init__(self, track_id: int, time: float, n_classes: int) -> None:
+        self.track_id = track_id
         self.first = self.last = time
         self.n_frames = 0
-        self._merged = 1
-        self._points: list[np.ndarray] = []  # time, probabilities, frames
-        self._sum: np.ndarray | None = None
+        self._sum = np.zeros(n_classes)
+        self._frames_per_point = 1
+        # Sums over the frames of each point: time, probabilities, number of frames.
+        self._points: list[np.ndarray] = []
 
     def add(self, time: float, probabilities: np.ndarray) -> None:
-        """Note the probabilities (n_classes,) of a frame."""
+        """Add a frame's probabilities (n_classes,)."""
         self.last = time
         self.n_frames += 1
-        self._sum = probabilities if self._sum is None else self._sum + probabilities
-        point = np.array([time, *probabilities, 1], np.float32)
-        if self._points and self._points[-1][-1] < self._merged:
-            self._points[-1] = _merge(self._points[-1], point)
+        self._sum += probabilities
+        frame = np.array([time, *probabilities, 1])
+        if self._points and self._points[-1][-1] < self._frames_per_point:
+            self._points[-1] += frame
         else:
-            self._points.append(point)
+            self._points.append(frame)
         if len(self._points) > _MAX_POINTS:
-            pairs = zip(self._points[::2], self._points[1::2], strict=False)
-            rest = self._points[-1:] if len(self._points) % 2 else []
-            self._points = [_merge(first, second) for first, second in pairs] + rest
-            self._merged *= 2
+            pairs = [self._points[i : i + 2] for i in range(0, len(self._points), 2)]
+            self._points = [np.sum(pair, axis=0) for pair in pairs]
+            self._frames_per_point *= 2
 
     @property
     def mean(self) -> np.ndarray:
-        """The mean probabilities (n_classes,)."""
+        """Mean probabilities (n_classes,)."""
         return self._sum / self.n_frames
 
     @property
     def timeline(self) -> tuple[np.ndarray, np.ndarray]:
-        """Times (n,) in seconds and the probabilities (n, n_classes) then."""
+        """Times (n,) in seconds and probabilities (n, n_classes), at most 500 points."""
         points = np.array(self._points)
-        return points[:, 0], points[:, 1:-1]
+        means = points[:, :-1] / points[:, -1:]
+        return means[:, 0], means[:, 1:]
 
 
-def _merge(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the mean of two points by their frames."""
-    n = first[-1] + second[-1]
-    merged = (first * first[-1] + second * second[-1]) / n
-    merged[-1] = n
-    return merged
+class TrackSummary:
+    """The tracks of a video; iterate over it for each `Track` in the order of the IDs.
 
-
-class People:
-    """The people of a video, as they come.
-
-    Attributes
+    Parameters
     ----------
     class_names : tuple of str
     """
 
     def __init__(self, class_names: tuple[str, ...]) -> None:
         self.class_names = class_names
-        self._people: dict[int, Person] = {}
+        self._tracks: dict[int, Track] = {}
 
     def add(self, result: ImageResult) -> None:
-        """Note one frame."""
+        """Add a frame."""
         for found in result.faces:
-            person = self._people.setdefault(found.person, Person(found.person, result.time))
-            person.add(result.time, np.array(list(found.probabilities.values())))
+            if found.track_id is None or result.time is None:
+                raise ValueError("expected the result of a video's frame, with a time and track IDs")
+            if found.track_id not in self._tracks:
+                self._tracks[found.track_id] = Track(found.track_id, result.time, len(self.class_names))
+            self._tracks[found.track_id].add(result.time, np.array(list(found.probabilities.values())))
 
-    def __iter__(self):
-        """Yield each `Person` in the order of their numbers."""
-        return iter(sorted(self._people.values(), key=lambda person: person.number))
+    def __iter__(self) -> Iterator[Track]:
+        """Yield the tracks."""
+        return iter(sorted(self._tracks.values(), key=lambda track: track.track_id))
 
     def __len__(self) -> int:
-        """Return how many there were."""
-        return len(self._people)
+        """Return the number of tracks."""
+        return len(self._tracks)
 
-    def records(self) -> list[dict[str, Any]]:
-        """Return what JSON can hold: person, first and last (seconds), frames, and mean probabilities."""
+    def records(self) -> list[Record]:
+        """Return JSON values: track_id, first and last (seconds), frames, and mean probabilities."""
         return [
             {
-                "person": person.number,
-                "first": round(person.first, 3),
-                "last": round(person.last, 3),
-                "frames": person.n_frames,
+                "track_id": track.track_id,
+                "first": round(track.first, 3),
+                "last": round(track.last, 3),
+                "frames": track.n_frames,
                 "probabilities": {
-                    name: round(float(value), 6) for name, value in zip(self.class_names, person.mean, strict=True)
+                    name: round(float(value), 6) for name, value in zip(self.class_names, track.mean, strict=True)
                 },
             }
-            for person in self
+            for track in self
         ]
 
     def describe(self) -> list[str]:
-        """Return a line for each person: when, and the emotions that make up a tenth of the time or more."""
+        """Return one line per track: when it was visible, and its emotions with a mean probability of at least 10 %."""
         lines = []
-        for person in self:
-            order = [index for index in np.argsort(-person.mean) if person.mean[index] >= 0.1]
-            shares = ", ".join(f"{self.class_names[index]} {person.mean[index]:.0%}" for index in order)
-            when = f"{person.first:.1f} to {person.last:.1f} s, {person.n_frames:,} frames"
-            lines.append(f"person {person.number}, {when}: {shares}")
+        for track in self:
+            order = [i for i in np.argsort(-track.mean) if track.mean[i] >= _LISTED]
+            emotions = ", ".join(f"{self.class_names[i]} {track.mean[i]:.0%}" for i in order)
+            visible = f"{track.first:.1f} to {track.last:.1f} s, {track.n_frames:,} frames"
+            lines.append(f"track {track.track_id}, {visible}: {emotions}")
         return lines

@@ -1,4 +1,4 @@
-"""Videos and cameras as frames with their times, and annotated frames as a video file."""
+"""Read videos, animations and cameras as frames with times."""
 
 import contextlib
 import logging
@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,36 +14,32 @@ from PIL import Image, ImageSequence
 
 from ferlib.core.backend import suppress_native_stderr
 from ferlib.core.errors import VideoError
-from ferlib.core.files import atomic_write
-from ferlib.core.images import MAX_PIXELS, resize
+from ferlib.core.images import MAX_PIXELS
 
 logger = logging.getLogger(__name__)
 
-#: Suffixes that count as videos when a folder is searched, beside animated GIF and WebP images.
+#: Suffixes that are read as videos in a folder, in addition to animated GIF and WebP images.
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
 
-#: Suffixes that annotated videos are written with, and the code of the format in which OpenCV's wheels write them.
-WRITABLE_VIDEOS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
+_ANIMATION_SUFFIXES = frozenset({".gif", ".webp"})
 
-_ANIMATED_IMAGES = frozenset({".gif", ".webp"})
+# Frames per second of cameras, and of videos that state no plausible rate.
+_DEFAULT_RATE = 25.0
 
-# Frames a second of a video whose file does not say, and of what a camera's frames are written as.
-_USUAL_RATE = 25.0
-
-# Containers count their frames by guessing from the duration; what is shorter than this part of it was cut off.
+# Containers estimate their number of frames from the duration. A video with fewer than this part of them is truncated.
 _COMPLETE = 0.9
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One image of a video.
+    """One frame of a video.
 
     Attributes
     ----------
     index : int
         From 0.
     time : float
-        Seconds from the first frame.
+        Seconds since the first frame.
     image : ndarray of shape (H, W, 3), dtype uint8
         RGB, upright.
     """
@@ -55,64 +50,66 @@ class Frame:
 
 
 class Video:
-    """An open video or camera: iterate over its frames, once. Made by `open_video` and `open_camera`.
+    """An open video or camera, whose frames can be iterated over once; made by `open_video` and `open_camera`.
 
     Attributes
     ----------
     name : str
-        What to call it in a message.
+        For messages.
+    size : tuple of int
+        (height, width) in pixels, as the file states it; the sides may be swapped if the video is rotated.
     rate : float
-        Frames a second, on average where they vary.
+        Frames per second, on average if they vary.
     n_frames : int or None
-        How many frames it is said to have; None for a camera and where the file does not tell.
-    cut_short : bool
-        After the last frame: whether the file ended long before it said it would.
+        Number of frames that the file states; None for a camera and for files that do not state it.
+    n_read : int
+        Number of frames read so far.
+    truncated : bool
+        After the last frame: whether the file had clearly fewer frames than it states.
     """
 
-    def __init__(self, name: str, frames: Iterator[Frame], *, rate: float, n_frames: int | None) -> None:
+    def __init__(
+        self, name: str, frames: Iterator[Frame], *, size: tuple[int, int], rate: float, n_frames: int | None
+    ) -> None:
         self.name = name
+        self.size = size
         self.rate = rate
         self.n_frames = n_frames
-        self.cut_short = False
+        self.n_read = 0
+        self.truncated = False
         self._frames = frames
-        self._n_read = 0
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames."""
         for frame in self._frames:
-            self._n_read += 1
+            self.n_read += 1
             yield frame
-        self.cut_short = self.n_frames is not None and self._n_read < _COMPLETE * self.n_frames
-
-    @property
-    def n_read(self) -> int:
-        """How many frames were read."""
-        return self._n_read
+        self.truncated = self.n_frames is not None and self.n_read < _COMPLETE * self.n_frames
 
 
 def is_video(path: str | Path) -> bool:
-    """Return whether a file is to be read as a video: by its suffix, or as a GIF or WebP of several frames."""
+    """Return whether a file is read as a video: by its suffix, or because a GIF or WebP file has several frames."""
     suffix = Path(path).suffix.lower()
     if suffix in VIDEO_SUFFIXES:
         return True
-    if suffix not in _ANIMATED_IMAGES:
+    if suffix not in _ANIMATION_SUFFIXES:
         return False
     try:
         with Image.open(path) as image:
             return getattr(image, "n_frames", 1) > 1
-    # Pillow raises nearly anything on damaged files; whatever is wrong, reading it as an image will say so.
+    # Pillow raises many kinds of errors for damaged files; reading the file as an image reports them.
     except Exception:
         return False
 
 
 @contextlib.contextmanager
 def open_video(path: str | Path) -> Iterator[Video]:
-    """Open a video file; the rotation that its file asks for is applied.
+    """Open a video file; frames are rotated as the file's metadata states.
 
     Raises
     ------
     VideoError
-        The file is missing, unreadable, or no video.
+        The file is missing, unreadable or not a video.
     """
     path = Path(path)
     try:
@@ -124,39 +121,40 @@ def open_video(path: str | Path) -> Iterator[Video]:
         raise VideoError(f"{path}: the file cannot be read ({error.strerror}).") from None
     if not start:
         raise VideoError(f"{path}: the file is empty.")
-    if path.suffix.lower() in _ANIMATED_IMAGES:
+    if path.suffix.lower() in _ANIMATION_SUFFIXES:
         yield _open_animation(path)
         return
     with _capture(str(path), cv2.CAP_FFMPEG) as capture:
         if capture is None:
             raise VideoError(f"{path}: not a readable video.")
         rate = capture.get(cv2.CAP_PROP_FPS)
-        rate = rate if 0.1 <= rate <= 1000 else _USUAL_RATE
+        rate = rate if 0.1 <= rate <= 1000 else _DEFAULT_RATE
         count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         frames = _read_frames(capture, str(path), rate)
-        yield Video(str(path), frames, rate=rate, n_frames=count if count > 0 else None)
+        yield Video(str(path), frames, size=_size(capture), rate=rate, n_frames=count if count > 0 else None)
 
 
 @contextlib.contextmanager
 def open_camera(source: int | str) -> Iterator[Video]:
-    """Open a camera by its number, or by a device or address that OpenCV knows.
+    """Open a camera by its number, or by a device or address that OpenCV accepts.
 
     Raises
     ------
     VideoError
-        There is no such camera, or it does not answer.
+        The camera is missing or does not respond.
     """
     name = f"camera {source}"
     with _capture(source, cv2.CAP_ANY) as capture:
         if capture is None:
-            raise VideoError(f"{name} cannot be opened; is it connected, and not in use elsewhere?")
-        yield Video(name, _read_camera(capture, name), rate=_USUAL_RATE, n_frames=None)
+            raise VideoError(f"{name} cannot be opened; is it connected, and not used by another program?")
+        frames = _read_camera(capture, name)
+        yield Video(name, frames, size=_size(capture), rate=_DEFAULT_RATE, n_frames=None)
 
 
 @contextlib.contextmanager
 def _capture(source: int | str, backend: int) -> Iterator[cv2.VideoCapture | None]:
-    """Yield OpenCV's reader, or None where it cannot open the source."""
-    _quiet_ffmpeg()
+    """Yield OpenCV's reader, or None if it cannot open the source."""
+    silence_ffmpeg()
     with suppress_native_stderr():
         capture = cv2.VideoCapture(source, backend)
     try:
@@ -165,61 +163,68 @@ def _capture(source: int | str, backend: int) -> Iterator[cv2.VideoCapture | Non
         capture.release()
 
 
-def _quiet_ffmpeg() -> None:
-    """Keep FFmpeg's words about damaged frames to itself; OpenCV asks when the first video is opened or written."""
+def silence_ffmpeg() -> None:
+    """Hide FFmpeg's messages about damaged frames; OpenCV reads this variable with the first video."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
+def _size(capture: cv2.VideoCapture) -> tuple[int, int]:
+    """Return the (height, width) of the frames."""
+    return int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+
+
 def _read_frames(capture: cv2.VideoCapture, name: str, rate: float) -> Iterator[Frame]:
-    """Yield the frames of a file; one that holds none is an error."""
-    index, moment, first = 0, 0.0, 0.0
+    """Yield the frames of a file."""
+    index, timestamp, first = 0, 0.0, 0.0
     while True:
         ok, image = capture.read()
         if not ok:
             break
-        told = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        # Some files tell no times, and damaged ones tell times that go back.
-        moment = told if index == 0 or told > moment else moment + 1 / rate
-        first = moment if index == 0 else first
-        yield Frame(index, moment - first, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+        position = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        # Some files have no timestamps, and those of damaged files may decrease.
+        timestamp = position if index == 0 or position > timestamp else timestamp + 1 / rate
+        first = timestamp if index == 0 else first
+        yield Frame(index, timestamp - first, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
         index += 1
     if index == 0:
-        raise VideoError(f"{name}: not one frame of this video can be read.")
+        raise VideoError(f"{name}: none of the video's frames can be read.")
 
 
 def _read_camera(capture: cv2.VideoCapture, name: str) -> Iterator[Frame]:
-    """Yield a camera's frames as they come; it ends when the camera stops to answer."""
+    """Yield a camera's frames until it stops responding."""
     index, started = 0, time.monotonic()
     while True:
         ok, image = capture.read()
         if not ok:
             break
-        moment = time.monotonic() - started
-        yield Frame(index, 0.0 if index == 0 else moment, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+        elapsed = time.monotonic() - started
+        yield Frame(index, 0.0 if index == 0 else elapsed, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
         index += 1
     if index == 0:
-        raise VideoError(f"{name} gives no image.")
-    logger.info("%s gives no more images", name)
+        raise VideoError(f"{name} returns no image.")
+    logger.info("%s returns no more images", name)
 
 
 def _open_animation(path: Path) -> Video:
-    """Return an animated GIF or WebP as a video."""
+    """Return an animated GIF or WebP file as a video."""
     try:
         image = Image.open(path)
         n_frames = getattr(image, "n_frames", 1)
-    # Pillow's decoders raise many kinds of error on damaged files.
+    # Pillow's decoders raise many kinds of errors for damaged files.
     except Exception as error:
         raise VideoError(f"{path}: not a readable animation ({type(error).__name__}).") from None
     if image.width * image.height > MAX_PIXELS:
-        size = f"{image.width} x {image.height}"
-        raise VideoError(f"{path}: {size} pixels is over the limit of {MAX_PIXELS:,}.")
+        raise VideoError(f"{path}: {image.width} x {image.height} pixels is over the limit of {MAX_PIXELS:,}.")
     first = image.info.get("duration", 0) / 1000
-    return Video(str(path), _read_animation(image, path), rate=1 / first if first else 10.0, n_frames=n_frames)
+    frames = _read_animation(image, path)
+    return Video(
+        str(path), frames, size=(image.height, image.width), rate=1 / first if first else 10.0, n_frames=n_frames
+    )
 
 
 def _read_animation(image: Image.Image, path: Path) -> Iterator[Frame]:
-    """Yield the frames of an animation; transparency is laid on white."""
-    moment = 0.0
+    """Yield the frames of an animation, on white where they are transparent."""
+    timestamp = 0.0
     with image:
         frames = ImageSequence.Iterator(image)
         index = 0
@@ -231,83 +236,9 @@ def _read_animation(image: Image.Image, path: Path) -> Iterator[Frame]:
                 return
             except Exception as error:
                 if index == 0:
-                    raise VideoError(f"{path}: not one frame can be read ({type(error).__name__}).") from None
+                    raise VideoError(f"{path}: none of the frames can be read ({type(error).__name__}).") from None
                 return
-            yield Frame(index, moment, np.array(upright.convert("RGB")))
-            # Browsers, too, take a duration of nothing for a tenth of a second.
-            moment += (frame.info.get("duration") or 100) / 1000
+            yield Frame(index, timestamp, np.array(upright.convert("RGB")))
+            # Like browsers, take a duration of 0 for a tenth of a second.
+            timestamp += (frame.info.get("duration") or 100) / 1000
             index += 1
-
-
-class VideoWriter:
-    """Write frames to a video file of a constant rate; frames are repeated or dropped to keep time.
-
-    Use as a context manager; the file appears at the end, with what was written until then if that is an error or
-    Ctrl+C. It has no sound.
-
-    Parameters
-    ----------
-    path : path
-        Ends in one of `WRITABLE_VIDEOS`.
-    rate : float
-        Frames a second.
-    """
-
-    def __init__(self, path: str | Path, *, rate: float) -> None:
-        self.path = Path(path)
-        self.rate = min(max(rate, 1.0), 120.0)
-        self._writer: cv2.VideoWriter | None = None
-        self._stack = contextlib.ExitStack()
-        self._n_written = 0
-        self._size = (0, 0)
-
-    def __enter__(self) -> "VideoWriter":
-        """Begin."""
-        return self
-
-    def write(self, image: np.ndarray, time: float) -> None:
-        """Add a frame.
-
-        Parameters
-        ----------
-        image : ndarray of shape (H, W, 3), dtype uint8
-            RGB; all frames as large as the first, or they are resized.
-        time : float
-            Seconds from the first frame.
-
-        Raises
-        ------
-        VideoError
-            OpenCV cannot write such a file.
-        """
-        if self._writer is None:
-            self._open(image)
-        due = int(np.floor(time * self.rate + 0.5)) + 1
-        if due <= self._n_written:
-            return
-        bgr = cv2.cvtColor(resize(image, self._size), cv2.COLOR_RGB2BGR)
-        for _ in range(due - self._n_written):
-            self._writer.write(bgr)
-        self._n_written = due
-
-    def _open(self, image: np.ndarray) -> None:
-        """Make the temporary file."""
-        # Most formats want even sides.
-        height, width = (max(2, side - side % 2) for side in image.shape[:2])
-        self._size = (height, width)
-        temporary = self._stack.enter_context(atomic_write(self.path))
-        _quiet_ffmpeg()
-        code = cv2.VideoWriter_fourcc(*WRITABLE_VIDEOS[self.path.suffix.lower()])
-        with suppress_native_stderr():
-            self._writer = cv2.VideoWriter(str(temporary), code, self.rate, (width, height))
-        if not self._writer.isOpened():
-            raise VideoError(f"{self.path} cannot be written as a video of {width} x {height} pixels.")
-
-    def __exit__(self, *error: Any) -> None:
-        """Close the file and put it in its place."""
-        if self._writer is not None:
-            opened = self._writer.isOpened()
-            self._writer.release()
-            if opened:
-                error = (None, None, None)  # what was written until an interrupt is kept
-        self._stack.__exit__(*error)

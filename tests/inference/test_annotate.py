@@ -1,3 +1,5 @@
+"""Boxes and labels drawn onto images."""
+
 import numpy as np
 import pytest
 from PIL import Image, ImageColor
@@ -19,7 +21,7 @@ def is_color(image, emotion):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_image_keeps_its_size_and_only_box_and_label_change(channels):
+def test_only_box_and_label_change(channels):
     image = np.random.default_rng(0).integers(0, 256, (300, 400, channels), dtype=np.uint8)
     before = image.copy()
     drawn = annotate(image, [found((100, 120, 80, 100))])
@@ -32,7 +34,7 @@ def test_the_image_keeps_its_size_and_only_box_and_label_change(channels):
 
 
 @pytest.mark.parametrize("emotion", EMOTIONS)
-def test_frame_and_label_have_the_emotions_color_and_the_letters_stand_out(emotion):
+def test_box_and_label_have_the_color_of_the_emotion(emotion):
     drawn = annotate(np.full((400, 400, 1), 128, np.uint8), [found((100, 120, 80, 100), emotion)])
     colored = is_color(drawn, emotion)
     assert colored[120, 100:180].all()
@@ -46,7 +48,7 @@ def test_frame_and_label_have_the_emotions_color_and_the_letters_stand_out(emoti
     assert np.abs(letters - fill).min() > 60
 
 
-def test_letters_grow_with_the_image():
+def test_labels_grow_with_the_image():
     def label_height(size):
         blank = np.zeros((size, size, 1), np.uint8)
         drawn = annotate(blank, [found((size // 2, size // 2, size // 4, size // 4))])
@@ -58,7 +60,7 @@ def test_letters_grow_with_the_image():
 
 
 @pytest.mark.parametrize("box", [(0, 0, 60, 80), (340, 0, 60, 80), (340, 220, 60, 80), (0, 220, 60, 80)])
-def test_a_label_at_the_edge_is_whole(box):
+def test_a_label_at_the_edge_is_complete(box):
     """The label of a face in a corner has as many pixels as that of one in the middle."""
     blank = np.zeros((300, 400, 1), np.uint8)
 
@@ -68,7 +70,7 @@ def test_a_label_at_the_edge_is_whole(box):
     assert drawn_pixels(box) == pytest.approx(drawn_pixels((170, 110, 60, 80)), rel=0.02)
 
 
-def test_labels_of_neighbors_do_not_cover_each_other():
+def test_neighboring_labels_do_not_overlap():
     blank = np.zeros((300, 400, 1), np.uint8)
     boxes = {"sad": (100, 100, 30, 40), "fear": (135, 102, 30, 40), "angry": (170, 99, 30, 40)}
     together = annotate(blank, [found(box, emotion) for emotion, box in boxes.items()])
@@ -78,13 +80,13 @@ def test_labels_of_neighbors_do_not_cover_each_other():
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (10, 10), (19, 30), (48, 48), (4, 5000), (5000, 4)])
-def test_tiny_and_thin_images_can_be_drawn_on(shape):
+def test_tiny_and_thin_images_can_be_annotated(shape):
     height, width = shape
     assert annotate(np.zeros((*shape, 1), np.uint8), [found((0, 0, width, height), "surprise")]).shape == (*shape, 3)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".JPEG", ".webp", ".bmp", ".tiff"])
-def test_the_suffix_decides_the_format(tmp_path, suffix):
+def test_the_suffix_selects_the_format(tmp_path, suffix):
     image = np.zeros((40, 60, 3), np.uint8)
     image[:, :30] = 200
     path = tmp_path / f"new/drawn{suffix}"
@@ -95,7 +97,7 @@ def test_the_suffix_decides_the_format(tmp_path, suffix):
     assert [child.name for child in path.parent.iterdir()] == [path.name]
 
 
-def test_an_image_too_large_for_its_format_leaves_nothing(tmp_path):
+def test_an_image_too_large_for_its_format_is_refused(tmp_path):
     path = tmp_path / "wide.webp"
     with pytest.raises(FerlibError, match=r"wide\.webp cannot be written"):
         write_image(path, np.zeros((1, 20_000, 3), np.uint8))

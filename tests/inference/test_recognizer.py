@@ -1,21 +1,29 @@
-from dataclasses import dataclass
+"""Faces and emotions of single images."""
 
+import io
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
 
 import ferlib
 from ferlib.core.emotions import EMOTIONS
-from ferlib.core.images import crop, fit_to_model
+from ferlib.core.errors import ImageError
+from ferlib.core.images import crop, fit_to_model, read_image
 from ferlib.faces import Face, make_detector
 from ferlib.inference import UNCERTAIN, EmotionRecognizer
 
+HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 SCENE = np.random.default_rng(3).integers(0, 256, (90, 120, 3), dtype=np.uint8)
 FACES = [Face((5, 10, 30, 40), 0.99), Face((60, 20, 50, 60), 0.95), Face((110, 80, 10, 10), 0.9)]
 
 
 class BrightnessClassifier:
-    """A classifier whose answer depends on each pixel of its input: the brighter, the later the emotion."""
+    """A classifier that depends on each pixel: the brighter the image, the higher the code of its emotion."""
 
     name = "brightness"
     class_names = EMOTIONS
@@ -33,6 +41,8 @@ class BrightnessClassifier:
 
 @dataclass
 class KnownFaces:
+    """A detector that finds the same faces in each image."""
+
     faces: list[Face]
 
     def detect(self, image):
@@ -41,9 +51,9 @@ class KnownFaces:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("margin", [0.0, 0.25])
-def test_faces_reach_the_classifier_as_training_images_do(channels, margin):
+def test_faces_are_preprocessed_as_training_images_are(channels, margin):
     classifier = BrightnessClassifier(channels)
-    results = EmotionRecognizer(KnownFaces(FACES), classifier, margin=margin).recognize(SCENE)
+    results = EmotionRecognizer(KnownFaces(FACES), classifier, crop_margin=margin).recognize(SCENE)
     assert [result.face for result in results] == FACES
     for face, result in zip(FACES, results, strict=True):
         part = crop(SCENE, face.box, margin=margin)[np.newaxis]
@@ -54,65 +64,90 @@ def test_faces_reach_the_classifier_as_training_images_do(channels, margin):
         assert result.probability == result.probabilities[result.emotion] == max(result.probabilities.values())
 
 
-def test_a_face_alone_gets_the_answer_that_it_gets_among_others():
+def test_one_face_and_a_batch_give_the_same_answer():
     together = EmotionRecognizer(KnownFaces(FACES), BrightnessClassifier()).recognize(SCENE)
     for face, expected in zip(FACES, together, strict=True):
         (alone,) = EmotionRecognizer(KnownFaces([face]), BrightnessClassifier()).recognize(SCENE)
         assert alone == expected
 
 
-def test_no_face_gives_no_emotion():
+def test_no_face_gives_an_empty_result():
     recognizer = EmotionRecognizer(KnownFaces([]), BrightnessClassifier())
     assert recognizer.recognize(SCENE) == ()
     assert recognizer.predict_faces(SCENE, []).shape == (0, 7)
 
 
-@pytest.mark.parametrize("level", [0, 100, 255])
-def test_the_whole_image_can_be_the_face(level):
+@pytest.mark.parametrize(("level", "emotion"), [(0, "angry"), (100, "happy"), (255, "neutral")])
+def test_the_whole_image_can_be_the_face(level, emotion):
     image = np.full((48, 48, 1), level, np.uint8)
     (result,) = EmotionRecognizer(make_detector("none"), BrightnessClassifier()).recognize(image)
     assert result.face.box == (0, 0, 48, 48)
-    assert result.emotion == {0: "angry", 100: "happy", 255: "neutral"}[level]
+    assert result.emotion == emotion
 
 
-def test_arrays_files_and_pillow_images_are_the_same_image(tmp_path):
-    Image.fromarray(SCENE).save(tmp_path / "scene.png")
+@pytest.mark.parametrize("form", ["path", "str", "bytes", "bytearray", "file", "stream", "pillow", "gray array"])
+def test_images_are_accepted_in_any_form(form, tmp_path):
+    path = tmp_path / "scene.png"
+    scene = SCENE if form != "gray array" else SCENE[..., 0]
+    Image.fromarray(scene).save(path)
     recognizer = EmotionRecognizer(KnownFaces(FACES), BrightnessClassifier())
-    ways = [SCENE, tmp_path / "scene.png", str(tmp_path / "scene.png"), Image.fromarray(SCENE)]
-    first, *others = recognizer.recognize_all(ways)
-    assert len(first) == 3
-    assert all(other == first for other in others)
-    gray = EmotionRecognizer("none", BrightnessClassifier()).recognize(SCENE[..., 0])
-    assert gray[0].face.box == (0, 0, 120, 90)
+    expected = recognizer.recognize(scene)
+    assert len(expected) == 3
+    if form == "file":
+        with path.open("rb") as file:
+            assert recognizer.recognize(file) == expected
+        return
+    image = {
+        "path": lambda: path,
+        "str": lambda: str(path),
+        "bytes": path.read_bytes,
+        "bytearray": lambda: bytearray(path.read_bytes()),
+        "stream": lambda: io.BytesIO(path.read_bytes()),
+        "pillow": lambda: Image.open(path),
+        "gray array": lambda: scene[..., np.newaxis],
+    }[form]()
+    assert recognizer.recognize(image) == expected
 
 
 @pytest.mark.parametrize("image", [SCENE / 255, SCENE[np.newaxis], np.empty((0, 5, 3), np.uint8)])
-def test_what_is_no_image_is_refused(image):
+def test_arrays_of_another_shape_or_dtype_are_refused(image):
     with pytest.raises(ValueError, match="expected a uint8 image"):
         EmotionRecognizer("none", BrightnessClassifier()).recognize(image)
 
 
-def test_an_improbable_emotion_is_uncertain():
-    sure = EmotionRecognizer("none", BrightnessClassifier()).recognize(SCENE)[0]
-    limit = sure.probability + 0.001
-    (unsure,) = EmotionRecognizer("none", BrightnessClassifier(), min_probability=limit).recognize(SCENE)
-    assert unsure.emotion == UNCERTAIN
-    assert unsure.probabilities == sure.probabilities
+@pytest.mark.parametrize("image", [b"", b"not an image", io.BytesIO(b"not an image"), "missing.png"])
+def test_unreadable_images_are_image_errors(image):
+    with pytest.raises(ImageError):
+        EmotionRecognizer("none", BrightnessClassifier()).recognize(image)
 
 
-def test_files_become_a_table(tmp_path):
-    for name in ("a.png", "b.png"):
-        Image.fromarray(SCENE).save(tmp_path / name)
-    recognizer = EmotionRecognizer(KnownFaces(FACES[:2]), BrightnessClassifier())
-    table = recognizer.tabulate([tmp_path / "a.png", tmp_path / "b.png"])
-    assert table["face"].tolist() == [1, 2, 1, 2]
-    assert table.loc[2, "file"] == str(tmp_path / "b.png")
-    assert table.filter(like="p_").sum(axis=1).tolist() == pytest.approx([1] * 4, abs=1e-4)
-    nobody = EmotionRecognizer(KnownFaces([]), BrightnessClassifier()).tabulate([tmp_path / "a.png"])
-    assert list(nobody.columns) == list(table.columns)
+def test_below_the_minimum_probability_an_emotion_is_uncertain():
+    (certain,) = EmotionRecognizer("none", BrightnessClassifier()).recognize(SCENE)
+    limit = certain.probability + 0.001
+    (uncertain,) = EmotionRecognizer("none", BrightnessClassifier(), min_probability=limit).recognize(SCENE)
+    assert uncertain.emotion == UNCERTAIN
+    assert uncertain.probabilities == certain.probabilities
 
 
-def test_the_recognizer_is_found_at_the_top():
+@pytest.mark.parametrize("detector", ["mtcnn", "haar"])
+def test_several_threads_share_one_recognizer(detector):
+    """Every thread gets the single-threaded answer, in every form of input."""
+    photo = read_image(HOPPER)
+    images = [photo, photo[:, ::-1], photo[40:, 60:], photo[::2, ::2]]
+    stream = io.BytesIO()
+    Image.fromarray(photo).save(stream, "TIFF")
+    forms = [*map(np.ascontiguousarray, images), HOPPER, HOPPER.read_bytes(), stream.getvalue()]
+    recognizer = EmotionRecognizer(detector, n_threads=1)
+    with ThreadPoolExecutor(4) as pool:
+        # The networks are loaded by several threads at once, too.
+        found = list(pool.map(recognizer.recognize, forms * 2))
+    expected = [recognizer.recognize(form) for form in forms] * 2
+    for faces, others in zip(found, expected, strict=True):
+        assert [face.face.box for face in faces] == [face.face.box for face in others]
+        assert [face.emotion for face in faces] == [face.emotion for face in others]
+
+
+def test_the_recognizer_is_in_the_top_level_package():
     assert ferlib.EmotionRecognizer is EmotionRecognizer
     with pytest.raises(AttributeError, match="no attribute 'Recognizer'"):
         _ = ferlib.Recognizer

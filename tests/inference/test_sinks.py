@@ -1,19 +1,35 @@
+"""Records and the files to which they are streamed."""
+
+import contextlib
 import csv
 import json
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from ferlib.core.emotions import EMOTIONS
 from ferlib.core.errors import FerlibError
 from ferlib.faces import Face
-from ferlib.inference import UNCERTAIN, FaceEmotion, ImageResult, ResultFiles, display_path, face_rows, image_record
+from ferlib.inference import (
+    UNCERTAIN,
+    CountsSink,
+    CsvSink,
+    FaceEmotion,
+    ImageResult,
+    JsonlSink,
+    display_path,
+    image_record,
+    read_finished,
+)
 
 
-def found(x, emotion, landmarks=None, person=None):
+def found(x, emotion, landmarks=None, track_id=None):
     probabilities = {name: 0.7 if name == emotion else 0.05 for name in EMOTIONS}
-    return FaceEmotion(Face((x, 2, 30, 40), 0.987, landmarks), emotion, 0.7, probabilities, person)
+    return FaceEmotion(Face((x, 2, 30, 40), 0.987, landmarks), emotion, 0.7, probabilities, track_id)
+
+
+def frame(number, *faces):
+    return ImageResult(Path("v.mp4"), (9, 9), faces, frame=number, time=0.04 * number)
 
 
 @pytest.fixture
@@ -31,15 +47,15 @@ def read_csv(path):
         return list(csv.DictReader(file))
 
 
-def write(results, class_names=EMOTIONS, **paths):
-    with ResultFiles(class_names, **paths) as files:
+def write(sink, results):
+    with sink:
         for result in results:
-            files.add(image_record(result))
-    return files
+            sink.write(image_record(result))
+    return sink
 
 
-def test_faces_csv_has_a_row_per_face(tmp_path, results):
-    write(results, faces_csv=tmp_path / "faces.csv")
+def test_csv_has_one_row_per_face(tmp_path, results):
+    write(CsvSink(tmp_path / "faces.csv", EMOTIONS), results)
     rows = read_csv(tmp_path / "faces.csv")
     assert list(rows[0]) == [
         *("file", "frame", "time", "face", "x", "y", "width", "height", "confidence", "emotion", "probability"),
@@ -56,95 +72,101 @@ def test_faces_csv_has_a_row_per_face(tmp_path, results):
     assert sum(float(rows[1][f"p_{name}"]) for name in EMOTIONS) == pytest.approx(1)
 
 
-def test_a_frame_says_when_and_who(tmp_path):
-    frame = ImageResult(Path("v.mp4"), (9, 9), (found(0, "sad", person=4),), frame=12, time=0.48)
-    write([frame], faces_csv=tmp_path / "f.csv", json_lines=tmp_path / "f.json")
-    (row,) = read_csv(tmp_path / "f.csv")
-    assert (row["frame"], row["time"], row["face"]) == ("12", "0.48", "4")
-    record = json.loads((tmp_path / "f.json").read_text())
-    assert (record["frame"], record["time"], record["faces"][0]["person"]) == (12, 0.48, 4)
-
-
-def test_faces_csv_without_a_face_is_its_header(tmp_path):
-    write([], ("happy", "sad"), faces_csv=tmp_path / "faces.csv")
+def test_csv_without_a_face_has_a_header(tmp_path):
+    write(CsvSink(tmp_path / "faces.csv", ("happy", "sad")), [])
     header = "file,frame,time,face,x,y,width,height,confidence,emotion,probability,p_happy,p_sad\n"
     assert (tmp_path / "faces.csv").read_text() == header
 
 
-def test_counts_csv_lists_all_seven_emotions(tmp_path, results):
-    write(results, counts_csv=tmp_path / "counts.csv")
+def test_frames_have_a_time_and_track_ids(tmp_path):
+    result = frame(12, found(0, "sad", track_id=4))
+    write(CsvSink(tmp_path / "f.csv", EMOTIONS), [result])
+    write(JsonlSink(tmp_path / "f.json"), [result])
+    (row,) = read_csv(tmp_path / "f.csv")
+    assert (row["frame"], row["time"], row["face"]) == ("12", "0.48", "4")
+    record = json.loads((tmp_path / "f.json").read_text())
+    assert (record["frame"], record["time"], record["faces"][0]["track_id"]) == (12, 0.48, 4)
+
+
+def test_counts_list_all_seven_emotions(tmp_path, results):
+    sink = write(CountsSink(tmp_path / "counts.csv"), results)
     rows = read_csv(tmp_path / "counts.csv")
     assert [row["emotion"] for row in rows] == list(EMOTIONS)
-    assert {row["emotion"]: int(row["count"]) for row in rows if row["count"] != "0"} == {"happy": 2, "sad": 1}
-    doubtful = ImageResult(Path("d.png"), (9, 9), (found(0, UNCERTAIN),))
-    assert write([doubtful]).count_emotions() == dict.fromkeys(EMOTIONS, 0) | {UNCERTAIN: 1}
+    assert {row["emotion"]: int(row["count"]) for row in rows} == sink.counts
+    assert {name: n for name, n in sink.counts.items() if n} == {"happy": 2, "sad": 1}
 
 
-def test_json_has_a_line_per_image(tmp_path, results):
-    write(results, json_lines=tmp_path / "faces.json")
+def test_uncertain_faces_are_counted_apart():
+    uncertain = ImageResult(Path("d.png"), (9, 9), (found(0, UNCERTAIN),))
+    assert write(CountsSink(), [uncertain]).counts == dict.fromkeys(EMOTIONS, 0) | {UNCERTAIN: 1}
+
+
+def test_json_has_one_line_per_image(tmp_path, results):
+    write(JsonlSink(tmp_path / "faces.json"), results)
     first, empty, _ = map(json.loads, (tmp_path / "faces.json").read_text().splitlines())
     assert (first["file"], first["width"], first["height"]) == ("a, b.jpg", 200, 100)
     assert first["faces"][0]["box"] == [1, 2, 30, 40]
     assert first["faces"][0]["landmarks"] == {"nose": [5.5, 6.0]}
     assert first["faces"][0]["probabilities"]["happy"] == first["faces"][0]["probability"] == 0.7
     assert first["faces"][1]["landmarks"] is None
+    assert "track_id" not in first["faces"][0]
     assert empty["faces"] == []
 
 
-def test_rows_make_a_data_frame(results):
-    frame = pd.DataFrame([row for result in results for row in face_rows(image_record(result))])
-    assert frame.groupby("file")["x"].max().to_dict() == {"a, b.jpg": 50, "c.png": 7}
-
-
-def test_a_file_name_that_is_no_utf8_can_be_written(tmp_path):
+def test_file_names_that_are_not_utf8_are_written(tmp_path):
     path = Path("caf\udce9.jpg")
     assert display_path(path) == "caf\ufffd.jpg"
-    write([ImageResult(path, (9, 9), (found(0, "sad"),))], faces_csv=tmp_path / "faces.csv")
+    write(CsvSink(tmp_path / "faces.csv", EMOTIONS), [ImageResult(path, (9, 9), (found(0, "sad"),))])
     assert read_csv(tmp_path / "faces.csv")[0]["file"] == "caf\ufffd.jpg"
 
 
-def test_what_was_written_until_an_error_is_kept(tmp_path, results):
-    with pytest.raises(KeyboardInterrupt), ResultFiles(EMOTIONS, faces_csv=tmp_path / "f.csv") as files:
-        files.add(image_record(results[0]))
+def test_rows_before_an_interrupt_are_kept(tmp_path, results):
+    with pytest.raises(KeyboardInterrupt), CsvSink(tmp_path / "f.csv", EMOTIONS) as sink:
+        sink.write(image_record(results[0]))
         raise KeyboardInterrupt
     assert len(read_csv(tmp_path / "f.csv")) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["f.csv"]
 
 
+def test_a_file_that_cannot_be_created_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FerlibError, match=r"f\.csv cannot be written"):
+        CsvSink(tmp_path / "file/f.csv", EMOTIONS).__enter__()
+
+
 @pytest.mark.parametrize("killed", [False, True])
-def test_a_work_goes_on_where_it_ended(tmp_path, results, killed):
-    paths = {name: tmp_path / name for name in ("faces_csv", "json_lines", "counts_csv")}
-    video = [ImageResult(Path("v.mp4"), (9, 9), (found(0, "sad", person=1),), frame=n, time=0.0) for n in range(2)]
-    first = ResultFiles(EMOTIONS, **paths).__enter__()
-    for result in [*results[:2], *video]:
-        first.add(image_record(result))
-    first.add({"file": "bad.jpg", "error": "it is bad"})
-    if killed:
-        # A process that is killed leaves the growing files, perhaps with half a line.
-        for file in first._files.values():
-            file.close()
-        with (tmp_path / "json_lines.part").open("a") as file:
-            file.write('{"file": "c.p')
-    else:
-        first.__exit__(None, None, None)
-    with ResultFiles(EMOTIONS, resume=True, **paths) as files:
-        # Half a video and what failed are done anew.
-        assert files.done == {"a, b.jpg", "empty.png"}
-        files.add(image_record(results[2]))
-    whole = {name: tmp_path / f"whole_{name}" for name in paths}
-    write(results, **whole)
-    for name, path in paths.items():
-        assert path.read_text() == whole[name].read_text()
+def test_finished_files_are_read_back(tmp_path, results, killed):
+    path = tmp_path / "f.json"
+    with contextlib.ExitStack() as stack:
+        sink = JsonlSink(path).__enter__()
+        for result in [*results[:2], frame(0), frame(1)]:
+            sink.write(image_record(result))
+        sink.write({"file": "bad.jpg", "error": "it is damaged"})
+        if killed:
+            # A killed process leaves the growing file, perhaps with an incomplete line.
+            stack.enter_context(contextlib.closing(sink._file))
+            sink._file.write('{"file": "c.p')
+        else:
+            sink.__exit__(None, None, None)
+    # Failures and incomplete videos are repeated.
+    assert read_finished(path) == [json.loads(json.dumps(image_record(result))) for result in results[:2]]
 
 
-def test_a_finished_video_is_done(tmp_path):
-    with ResultFiles(EMOTIONS, json_lines=tmp_path / "f.json") as files:
-        files.add(image_record(ImageResult(Path("v.mp4"), (9, 9), (), frame=0, time=0.0)))
-        files.add({"file": "v.mp4", "frames": 1, "people": []})
-    assert ResultFiles(EMOTIONS, json_lines=tmp_path / "f.json", resume=True).done == {"v.mp4"}
+def test_a_call_killed_while_resuming_loses_nothing(tmp_path, results):
+    write(JsonlSink(tmp_path / "f.json"), results)
+    (tmp_path / "f.json.part").write_text(json.dumps(image_record(results[0])) + "\n")
+    assert [record["file"] for record in read_finished(tmp_path / "f.json")] == ["a, b.jpg", "empty.png", "c.png"]
 
 
-def test_only_records_can_be_gone_on_with(tmp_path):
+def test_a_video_is_finished_with_its_summary(tmp_path):
+    with JsonlSink(tmp_path / "f.json") as sink:
+        sink.write(image_record(frame(0)))
+        sink.write({"file": "v.mp4", "frames": 1, "tracks": []})
+    assert len(read_finished(tmp_path / "f.json")) == 2
+
+
+def test_only_records_can_be_resumed(tmp_path):
+    assert read_finished(tmp_path / "missing.json") == []
     (tmp_path / "f.json").write_text("not a record\n{}\n")
-    with pytest.raises(FerlibError, match=r"f\.json, line 1: no record"):
-        ResultFiles(EMOTIONS, json_lines=tmp_path / "f.json", resume=True)
+    with pytest.raises(FerlibError, match=r"f\.json, line 1: not a record"):
+        read_finished(tmp_path / "f.json")

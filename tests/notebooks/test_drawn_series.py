@@ -40,10 +40,10 @@ def test_every_notebook_shows_that_data_are_synthetic(drawn_series):
 
 def test_in_the_wild_writes_annotated_files(drawn_series):
     made = drawn_series.parent / "data" / "interim"
-    assert {"annotated.png", "annotated.mp4", "people.csv"} <= {path.name for path in made.iterdir()}
-    people = pd.read_csv(made / "people.csv")
-    assert people["person"].tolist() == [1]
-    assert people["frames"].tolist() == [150]
+    assert {"annotated.png", "annotated.mp4", "tracks.csv"} <= {path.name for path in made.iterdir()}
+    tracks = pd.read_csv(made / "tracks.csv")
+    assert tracks["track_id"].tolist() == [1]
+    assert tracks["frames"].tolist() == [150]
     assert "5 of 5 in the group" in read_text(drawn_series / "06_in_the_wild.ipynb")
 
 

@@ -1,10 +1,12 @@
+"""Videos, animations and cameras read and written."""
+
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from ferlib.core.errors import VideoError
-from ferlib.inference import VideoWriter, open_camera, open_video
+from ferlib.video import VideoWriter, open_camera, open_video
 
 
 def gray_video(path, levels, *, rate=25.0, size=(48, 64)):
@@ -21,24 +23,24 @@ def read(path):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv", ".mov"])
-def test_frames_come_back_in_order_with_their_times(tmp_path, suffix):
+def test_frames_are_read_in_order_with_times(tmp_path, suffix):
     levels = list(range(0, 250, 10))
     video, frames = read(gray_video(tmp_path / f"v{suffix}", levels))
     assert video.rate == pytest.approx(25, abs=0.01)
-    assert (video.n_read, video.cut_short) == (25, False)
+    assert (video.n_read, video.truncated) == (25, False)
     assert [frame.index for frame in frames] == list(range(25))
     assert [frame.time for frame in frames] == pytest.approx(np.arange(25) / 25, abs=0.002)
     assert all(frame.image.shape == (48, 64, 3) for frame in frames)
     assert [frame.image.mean() for frame in frames] == pytest.approx(levels, abs=5)
 
 
-def test_colors_are_red_green_blue(tmp_path):
+def test_frames_are_rgb(tmp_path):
     with VideoWriter(tmp_path / "v.mp4", rate=10) as writer:
         writer.write(np.full((48, 64, 3), (220, 30, 30), np.uint8), 0)
     assert read(tmp_path / "v.mp4")[1][0].image.mean(axis=(0, 1)) == pytest.approx((220, 30, 30), abs=8)
 
 
-def test_a_writer_keeps_time_by_repeating_and_dropping(tmp_path):
+def test_frames_are_repeated_or_dropped_to_keep_time(tmp_path):
     with VideoWriter(tmp_path / "v.mp4", rate=10) as writer:
         # A gap of half a second, then frames that come too fast.
         for level, time in ((0, 0), (50, 0.1), (100, 0.6), (150, 0.61), (200, 0.62), (250, 0.7)):
@@ -47,14 +49,14 @@ def test_a_writer_keeps_time_by_repeating_and_dropping(tmp_path):
     assert levels == pytest.approx([0, 50, 100, 100, 100, 100, 100, 250], abs=4)
 
 
-def test_odd_sides_and_frames_of_other_sizes_can_be_written(tmp_path):
+def test_frames_of_any_size_can_be_written(tmp_path):
     with VideoWriter(tmp_path / "v.mp4", rate=10) as writer:
         writer.write(np.zeros((49, 65, 3), np.uint8), 0)
         writer.write(np.zeros((30, 30, 3), np.uint8), 0.1)
     assert [frame.image.shape for frame in read(tmp_path / "v.mp4")[1]] == [(48, 64, 3)] * 2
 
 
-def test_what_was_written_until_an_interrupt_is_a_video(tmp_path):
+def test_frames_before_an_interrupt_are_kept(tmp_path):
     with pytest.raises(KeyboardInterrupt), VideoWriter(tmp_path / "v.mp4", rate=10) as writer:
         writer.write(np.zeros((48, 64, 3), np.uint8), 0)
         raise KeyboardInterrupt
@@ -62,24 +64,24 @@ def test_what_was_written_until_an_interrupt_is_a_video(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["v.mp4"]
 
 
-def test_no_frame_makes_no_file(tmp_path):
+def test_without_frames_there_is_no_file(tmp_path):
     with VideoWriter(tmp_path / "v.mp4", rate=10):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp"])
-def test_animations_are_videos_with_times_of_their_own(tmp_path, suffix):
+def test_animations_have_their_own_times(tmp_path, suffix):
     frames = [Image.new("RGB", (40, 30), (level, 0, 0)) for level in (10, 100, 200)]
     path = tmp_path / f"a{suffix}"
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=[100, 300, 200], lossless=True)
     video, found = read(path)
     assert [frame.time for frame in found] == pytest.approx([0, 0.1, 0.4])
     assert [frame.image[0, 0, 0] for frame in found] == pytest.approx([10, 100, 200], abs=3)
-    assert (video.n_frames, video.cut_short) == (3, False)
+    assert (video.n_frames, video.truncated) == (3, False)
 
 
-def test_an_orientation_in_the_file_is_applied(tmp_path):
+def test_a_rotation_in_the_metadata_is_applied(tmp_path):
     with VideoWriter(tmp_path / "v.mp4", rate=10) as writer:
         image = np.zeros((48, 64, 3), np.uint8)
         image[:, 32:] = 255
@@ -96,10 +98,10 @@ def test_an_orientation_in_the_file_is_applied(tmp_path):
     assert frame.image[-20:].mean() > 220
 
 
-def test_a_video_that_was_cut_short_gives_what_there_is(cut_video):
+def test_a_truncated_video_gives_its_readable_frames(cut_video):
     video, frames = read(cut_video)
     assert 5 <= len(frames) <= 20
-    assert video.cut_short
+    assert video.truncated
 
 
 @pytest.mark.parametrize(
@@ -112,7 +114,7 @@ def test_a_video_that_was_cut_short_gives_what_there_is(cut_video):
         ("missing.mp4", None, "there is no such file"),
     ],
 )
-def test_what_is_no_video_is_named(tmp_path, capfd, name, content, sentence):
+def test_files_that_are_not_videos_are_named(tmp_path, capfd, name, content, sentence):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(VideoError, match=rf"{name}.*{sentence}"):
@@ -120,7 +122,7 @@ def test_what_is_no_video_is_named(tmp_path, capfd, name, content, sentence):
     assert capfd.readouterr().err == ""
 
 
-def test_a_cut_mp4_is_told_in_a_sentence(tmp_path, capfd):
+def test_a_truncated_mp4_is_an_error(tmp_path, capfd):
     data = gray_video(tmp_path / "v.mp4", range(0, 250, 2)).read_bytes()
     (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
     with pytest.raises(VideoError, match=r"cut\.mp4: not a readable video"):
@@ -128,13 +130,13 @@ def test_a_cut_mp4_is_told_in_a_sentence(tmp_path, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_a_missing_camera_is_told(capfd):
+def test_a_missing_camera_is_an_error(capfd):
     with pytest.raises(VideoError, match="camera 99 cannot be opened"), open_camera(99):
         pass
     assert capfd.readouterr().err == ""
 
 
-def test_a_stream_is_a_camera_that_ends(tmp_path):
+def test_a_camera_may_be_a_file(tmp_path):
     path = gray_video(tmp_path / "v.mp4", [10, 20, 30])
     with open_camera(str(path)) as video:
         frames = list(video)
@@ -143,8 +145,8 @@ def test_a_stream_is_a_camera_that_ends(tmp_path):
     assert video.n_frames is None
 
 
-def test_a_format_that_opencv_lacks_leaves_no_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(cv2, "VideoWriter_fourcc", lambda *code: 0x20202020)
+def test_a_missing_codec_leaves_no_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(cv2.VideoWriter, "fourcc", lambda *code: 0x20202020)
     with (
         pytest.raises(VideoError, match=r"v\.mp4 cannot be written"),
         VideoWriter(tmp_path / "v.mp4", rate=5) as writer,

@@ -1,4 +1,4 @@
-"""The window, on a virtual screen: Debian's packages xvfb and xdotool; without them these tests are skipped."""
+"""The window, on a virtual screen (Debian's packages xvfb and xdotool); skipped without them."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from ferlib.inference import VideoWriter
+from ferlib.video import VideoWriter
 from ferlib.video.window import has_display
 
 pytestmark = pytest.mark.skipif(
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 def screen(monkeypatch):
     """The environment's display is a virtual screen."""
     read, write = os.pipe()
-    # Without -noreset the screen begins anew, and refuses whoever comes just then, each time its last client leaves.
+    # Without -noreset the server restarts whenever its last client leaves, and refuses connections meanwhile.
     command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1024x768x24", "-noreset"]
     server = subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL)
     os.close(write)
@@ -57,7 +57,7 @@ def long_video(tmp_path):
 
 @pytest.mark.usefixtures("screen")
 @pytest.mark.parametrize("key", ["q", "Escape"])
-def test_a_window_shows_a_video_until_the_person_ends_it(long_video, key, tmp_path):
+def test_a_key_ends_a_video_in_a_window(long_video, key, tmp_path):
     assert has_display()
     outputs = ["--output-csv", tmp_path / "faces.csv", "--output-json", tmp_path / "faces.json"]
     command = [sys.executable, "-m", "ferlib.predict", long_video, "--detector", "none", "--show", *outputs]
@@ -69,7 +69,7 @@ def test_a_window_shows_a_video_until_the_person_ends_it(long_video, key, tmp_pa
                 geometry = xdotool("getwindowgeometry", "--shell", window)
                 widths.update(word for word in geometry if word.startswith("WIDTH"))
                 if "WIDTH=160" in widths:
-                    # A key that comes before the window has the focus is lost.
+                    # A key pressed before the window has the focus is lost.
                     xdotool("windowfocus", window)
                     xdotool("key", key)
                 time.sleep(0.3)
@@ -78,7 +78,7 @@ def test_a_window_shows_a_video_until_the_person_ends_it(long_video, key, tmp_pa
         finally:
             process.kill()
     assert process.returncode == 0, err
-    # What was seen until then is written, and no more was looked at.
+    # The frames until then are written, and no others were processed.
     rows = (tmp_path / "faces.csv").read_text().splitlines()
     assert f"{len(rows) - 1:,} frames" in out
     assert 1 < len(rows) < 3001

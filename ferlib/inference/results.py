@@ -1,0 +1,150 @@
+"""What was recognized: results, and the records in which all outputs store them."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ferlib.core.emotions import EMOTIONS
+from ferlib.faces import Face
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: The emotion of a face for which no emotion is probable enough.
+UNCERTAIN = "uncertain"
+
+#: A result as JSON values; see `image_record`.
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FaceEmotion:
+    """A face and its expression.
+
+    Attributes
+    ----------
+    face : Face
+    emotion : str
+        The most probable emotion, or `UNCERTAIN`.
+    probability : float
+        The largest probability, 0 to 1.
+    probabilities : dict
+        Probability of each class by name, in the classifier's order; they sum to 1.
+    track_id : int or None
+        The face's track in a video, from 1; None in an image.
+    """
+
+    face: Face
+    emotion: str
+    probability: float
+    probabilities: dict[str, float]
+    track_id: int | None = None
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """The faces of an image or of one frame of a video.
+
+    Attributes
+    ----------
+    path : Path
+        The file, as it was given.
+    image_size : tuple of int
+        (height, width) in pixels, upright.
+    faces : tuple of FaceEmotion
+        From left to right; empty if there are none.
+    frame : int or None
+        Index of the frame in its video, from 0.
+    time : float or None
+        Seconds since the video's first frame.
+    """
+
+    path: Path
+    image_size: tuple[int, int]
+    faces: tuple[FaceEmotion, ...]
+    frame: int | None = None
+    time: float | None = None
+
+
+def display_path(path: str | Path) -> str:
+    """Return a path as text that any output can store; bytes that are not UTF-8 become replacement characters."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def image_record(result: ImageResult, **origin: str) -> Record:
+    """Return the record of an image or a frame.
+
+    Parameters
+    ----------
+    result : ImageResult
+    **origin
+        Further values, such as the names of the detector and the model.
+
+    Returns
+    -------
+    dict
+        JSON values: ``file``; of a frame ``frame`` and ``time`` (seconds); ``width`` and ``height`` (pixels);
+        ``faces``, each with ``track_id`` (in a video), ``box``, ``confidence``, ``landmarks``, ``emotion``,
+        ``probability`` and ``probabilities``.
+    """
+    height, width = result.image_size
+    position = {} if result.frame is None else {"frame": result.frame, "time": round(result.time or 0.0, 3)}
+    faces = [_face_record(found) for found in result.faces]
+    return {"file": display_path(result.path), **position, "width": width, "height": height, "faces": faces, **origin}
+
+
+def _face_record(found: FaceEmotion) -> Record:
+    """Return a face as JSON values."""
+    landmarks = found.face.landmarks
+    return {
+        **({} if found.track_id is None else {"track_id": found.track_id}),
+        "box": list(found.face.box),
+        "confidence": round(found.face.confidence, 6),
+        "landmarks": landmarks and {name: [round(x, 1), round(y, 1)] for name, (x, y) in landmarks.items()},
+        "emotion": found.emotion,
+        "probability": round(found.probability, 6),
+        "probabilities": {name: round(value, 6) for name, value in found.probabilities.items()},
+    }
+
+
+def face_columns(class_names: Sequence[str]) -> list[str]:
+    """Return the columns of `face_rows`."""
+    columns = ["file", "frame", "time", "face", "x", "y", "width", "height", "confidence", "emotion", "probability"]
+    return columns + [f"p_{name}" for name in class_names]
+
+
+def face_rows(record: Record) -> list[Record]:
+    """Return the faces of a record as flat rows.
+
+    Columns: file; frame and time (seconds), empty for an image; face (from 1 from left to right, in a video the track
+    ID); x, y, width, height (pixels); confidence (the detector's); emotion; probability; p_<class> for each class.
+    """
+    return [
+        {
+            "file": record["file"],
+            "frame": record.get("frame", ""),
+            "time": record.get("time", ""),
+            "face": face.get("track_id", number),
+            **dict(zip(("x", "y", "width", "height"), face["box"], strict=True)),
+            **{name: face[name] for name in ("confidence", "emotion", "probability")},
+            **{f"p_{name}": value for name, value in face["probabilities"].items()},
+        }
+        for number, face in enumerate(record.get("faces", ()), start=1)
+    ]
+
+
+def to_frame(results: Iterable[ImageResult], class_names: Sequence[str] = EMOTIONS) -> "pd.DataFrame":
+    """Return a data frame with one row per face and the columns of `face_rows`.
+
+    Parameters
+    ----------
+    results : iterable of ImageResult
+    class_names : sequence of str
+        The classifier's, for the columns if there are no faces.
+    """
+    import pandas as pd
+
+    rows = [row for result in results for row in face_rows(image_record(result))]
+    return pd.DataFrame(rows, columns=face_columns(class_names))

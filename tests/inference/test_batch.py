@@ -1,0 +1,74 @@
+"""Many images."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ferlib.core.emotions import EMOTIONS
+from ferlib.core.errors import ImageError
+from ferlib.inference import EmotionRecognizer, predict_images, to_frame
+
+
+class LevelClassifier:
+    """Probability of neutral is the image's brightness."""
+
+    name, class_names, image_size, channels = "level", EMOTIONS, (8, 8), 1
+
+    def __init__(self):
+        self.batches = []
+
+    def predict_proba(self, images):
+        self.batches.append(len(images))
+        share = images.reshape(len(images), -1).mean(axis=1, dtype=np.float32) / 255
+        y_proba = np.zeros((len(images), 7), np.float32)
+        y_proba[:, 0], y_proba[:, 6] = 1 - share, share
+        return y_proba
+
+
+@pytest.fixture
+def recognizer():
+    return EmotionRecognizer("none", LevelClassifier())
+
+
+@pytest.fixture
+def paths(tmp_path):
+    """Five images, of which the second is damaged."""
+    for number in range(5):
+        Image.new("L", (20, 30), 50 * number).save(tmp_path / f"{number}.png")
+    (tmp_path / "1.png").write_text("not an image")
+    return sorted(tmp_path.iterdir())
+
+
+def test_results_come_in_order_and_in_batches(recognizer, paths):
+    errors = []
+    results = list(predict_images(paths, recognizer, batch_size=3, on_error=lambda *error: errors.append(error)))
+    assert [result.path for _, result in results] == [paths[0], *paths[2:]]
+    assert [image[0, 0, 0] for image, _ in results] == [0, 100, 150, 200]
+    assert [result.image_size for _, result in results] == [(30, 20)] * 4
+    assert recognizer.classifier.batches == [3, 1]
+    ((path, error),) = errors
+    assert path == paths[1]
+    assert "not a readable image" in str(error)
+
+
+def test_without_a_handler_an_unreadable_image_raises(recognizer, paths):
+    with pytest.raises(ImageError, match=r"1\.png"):
+        list(predict_images(paths, recognizer))
+
+
+def test_no_images_give_no_results(recognizer):
+    assert list(predict_images([], recognizer)) == []
+    assert recognizer.classifier.batches == []
+
+
+def test_images_over_the_pixel_limit_are_refused(recognizer, paths):
+    with pytest.raises(ImageError, match="over the limit of 599 pixels"):
+        next(predict_images(paths, recognizer, max_pixels=599))
+
+
+def test_results_become_a_data_frame(recognizer, paths):
+    table = to_frame(result for _, result in predict_images(map(str, [paths[0], *paths[2:]]), recognizer))
+    assert table["face"].tolist() == [1] * 4
+    assert table["file"].tolist()[1] == str(paths[2])
+    assert table.filter(like="p_").sum(axis=1).tolist() == pytest.approx([1] * 4, abs=1e-4)
+    assert list(to_frame([]).columns) == list(table.columns)
