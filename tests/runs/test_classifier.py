@@ -90,6 +90,7 @@ def test_ensemble_is_the_mean_of_calibrated_members(network_run, drawn_faces, tm
     parts = [load_classifier(member).predict_proba(images) for member in run.members]
     np.testing.assert_allclose(load_classifier(run).predict_proba(images), np.mean(parts, axis=0), atol=1e-6)
     run.write_config(replace(run.config, status="training"))
+    shutil.rmtree(run.members[1].path)
     with pytest.raises(ArtifactError, match="is not complete"):
         load_classifier(run)
 
