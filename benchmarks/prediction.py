@@ -118,7 +118,7 @@ def measure_detection(rounds: int) -> None:
 
 
 def measure_emotions(rounds: int) -> None:
-    """Measure emotions of faces in batches of 64, beside the bare calls of ONNX Runtime for the same views."""
+    """Measure emotions of faces in batches of 64, compared with bare calls of ONNX Runtime for the same views."""
     import onnxruntime
 
     from ferlib.runs.classifier import load_classifier

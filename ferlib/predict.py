@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ferlib.core.console import EXIT_FAILED, EXIT_OK, logger, progress_bar, run, set_verbosity, write_line
 from ferlib.core.errors import FerlibError, OptionError
@@ -37,9 +36,7 @@ from ferlib.inference import (
 from ferlib.inference.results import Record
 from ferlib.runs.classifier import Classifier, load_classifier
 from ferlib.video import VIDEO_CODECS, Video, VideoWriter, open_camera, open_video
-
-if TYPE_CHECKING:
-    from ferlib.video.window import Window
+from ferlib.video.window import Window, has_display
 
 EXAMPLES = """examples:
   ferlib predict photo.jpg
@@ -172,7 +169,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     with contextlib.ExitStack() as stack:
         for sink in job.sinks:
             stack.enter_context(sink)
-        stack.callback(_report_outputs, job)
+        stack.callback(
+            lambda: _report_written(
+                *((options.output_image, options.output_dir) if job.n_images else ()),
+                *(sink.path for sink in job.sinks),
+            )
+        )
         for record in earlier:
             job.write(record)
         for folder in empty:
@@ -260,14 +262,11 @@ def _plan_outputs(options: PredictOptions, inputs: Sequence[InputFile]) -> dict[
 
 def _can_show(options: PredictOptions) -> bool:
     """Return whether frames are shown in a window."""
-    if not (options.webcam is not None if options.show is None else options.show):
+    wanted = options.webcam is not None if options.show is None else options.show
+    if wanted and not has_display():
+        logger.warning("No display found: running without a window (Ctrl+C to stop).")
         return False
-    from ferlib.video.window import has_display
-
-    if has_display():
-        return True
-    logger.warning("No display found: running without a window (Ctrl+C to stop).")
-    return False
+    return wanted
 
 
 def _run_images(paths: Sequence[Path], targets: Mapping[Path, Path], job: _Job, advance: Callable[[], object]) -> None:
@@ -323,7 +322,7 @@ def _run_video(video: Video, path: Path, target: Path | None, job: _Job) -> None
     try:
         with contextlib.ExitStack() as stack:
             writer = stack.enter_context(VideoWriter(target, rate=video.rate)) if target else None
-            window = stack.enter_context(_open_window(video.name)) if job.show else None
+            window = stack.enter_context(Window(video.name)) if job.show else None
             bar = stack.enter_context(progress_bar(total=video.n_frames, desc=path.name, unit="frame", leave=False))
             for frame, result in predict_video(video, recognizer, path=path, smoothing=job.options.smoothing):
                 tracks.add(result)
@@ -349,13 +348,6 @@ def _run_video(video: Video, path: Path, target: Path | None, job: _Job) -> None
             _report_written(target, job.options.output_timeline)
 
 
-def _open_window(title: str) -> "Window":
-    """Return a window."""
-    from ferlib.video.window import Window
-
-    return Window(title)
-
-
 def _draw_timeline(path: Path, tracks: TrackSummary, title: str) -> None:
     """Write the figure of a video's emotions over time."""
     from ferlib import plots
@@ -366,13 +358,6 @@ def _draw_timeline(path: Path, tracks: TrackSummary, title: str) -> None:
     title += f" ({omitted} shorter tracks omitted)" if omitted else ""
     plots.use_style()
     plots.save_figure(plots.plot_timeline(drawn, tracks.class_names, title=title), path.parent, path.stem)
-
-
-def _report_outputs(job: _Job) -> None:
-    """Name the files that all inputs were written to."""
-    options = job.options
-    copies = [options.output_image, options.output_dir] if job.n_images else []
-    _report_written(*copies, options.output_csv, options.output_counts, options.output_json)
 
 
 def _report_written(*paths: Path | None) -> None:

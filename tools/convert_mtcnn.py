@@ -34,7 +34,7 @@ class Graph:
     def __init__(self) -> None:
         self.nodes: list = []
         self.initializers: list = []
-        self.last = "pictures"
+        self.last = "images"
 
     def add(self, operation: str, *weights: np.ndarray, inputs: list[str] | None = None, output: str = "", **options):
         """Append an operation on the last output, with weights of its own."""
@@ -86,7 +86,7 @@ def convert(name: str) -> onnx.ModelProto:
                 graph.add("Gemm", kernel, bias, inputs=[shared], output=output)
     assert not weights, f"{name} has weights that were not used"
     side = plan["side"]
-    images = helper.make_tensor_value_info("pictures", TensorProto.FLOAT, ["n", side or "h", side or "w", 3])
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", side or "h", side or "w", 3])
     places = ["n"] if side else ["n", "rows", "columns"]
     outputs = [
         helper.make_tensor_value_info(output, TensorProto.FLOAT, [*places, WIDTHS[output]])

@@ -223,8 +223,7 @@ class MtcnnDetector:
 
     def _run(self, network: str, images: np.ndarray) -> list[np.ndarray]:
         """Return a network's outputs for normalized images, float32 (n, side, side, 3)."""
-        session = _load_networks(self.n_threads)[network]
-        return session.run(None, {session.get_inputs()[0].name: images})
+        return _load_networks(self.n_threads)[network].run(None, {"images": images})
 
 
 @functools.cache

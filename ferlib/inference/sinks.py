@@ -100,7 +100,7 @@ class CountsSink:
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
-        self.path = path
+        self.path = None if path is None else Path(path)
         self._counts: Counter[str] = Counter()
 
     @property

@@ -1,10 +1,11 @@
 """Read videos, animations and cameras as frames with times."""
 
 import contextlib
-import logging
+import itertools
+import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,8 +16,6 @@ from PIL import Image, ImageSequence
 from ferlib.core.backend import suppress_native_stderr
 from ferlib.core.errors import VideoError
 from ferlib.core.images import MAX_PIXELS
-
-logger = logging.getLogger(__name__)
 
 #: Suffixes that are read as videos in a folder, in addition to animated GIF and WebP images.
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
@@ -130,7 +129,7 @@ def open_video(path: str | Path) -> Iterator[Video]:
         rate = capture.get(cv2.CAP_PROP_FPS)
         rate = rate if 0.1 <= rate <= 1000 else _DEFAULT_RATE
         count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        frames = _read_frames(capture, str(path), rate)
+        frames = _read_frames(capture, str(path), _timestamps(capture, rate).__next__)
         yield Video(str(path), frames, size=_size(capture), rate=rate, n_frames=count if count > 0 else None)
 
 
@@ -147,7 +146,7 @@ def open_camera(source: int | str) -> Iterator[Video]:
     with _capture(source, cv2.CAP_ANY) as capture:
         if capture is None:
             raise VideoError(f"{name} cannot be opened; is it connected, and not used by another program?")
-        frames = _read_camera(capture, name)
+        frames = _read_frames(capture, name, time.monotonic)
         yield Video(name, frames, size=_size(capture), rate=_DEFAULT_RATE, n_frames=None)
 
 
@@ -173,36 +172,28 @@ def _size(capture: cv2.VideoCapture) -> tuple[int, int]:
     return int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
 
 
-def _read_frames(capture: cv2.VideoCapture, name: str, rate: float) -> Iterator[Frame]:
-    """Yield the frames of a file."""
-    index, timestamp, first = 0, 0.0, 0.0
-    while True:
+def _read_frames(capture: cv2.VideoCapture, name: str, clock: Callable[[], float]) -> Iterator[Frame]:
+    """Yield the frames of a file or camera; `clock` returns the time of the frame that was just read."""
+    first = 0.0
+    for index in itertools.count():
         ok, image = capture.read()
+        if not ok and index == 0:
+            raise VideoError(f"{name}: not one frame can be read.")
         if not ok:
-            break
+            return
+        now = clock()
+        first = first if index else now
+        yield Frame(index, now - first, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+
+
+def _timestamps(capture: cv2.VideoCapture, rate: float) -> Iterator[float]:
+    """Yield the time of the frame that was just read, in seconds."""
+    timestamp = -math.inf
+    while True:
         position = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
         # Some files have no timestamps, and those of damaged files may decrease.
-        timestamp = position if index == 0 or position > timestamp else timestamp + 1 / rate
-        first = timestamp if index == 0 else first
-        yield Frame(index, timestamp - first, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
-        index += 1
-    if index == 0:
-        raise VideoError(f"{name}: none of the video's frames can be read.")
-
-
-def _read_camera(capture: cv2.VideoCapture, name: str) -> Iterator[Frame]:
-    """Yield a camera's frames until it stops responding."""
-    index, started = 0, time.monotonic()
-    while True:
-        ok, image = capture.read()
-        if not ok:
-            break
-        elapsed = time.monotonic() - started
-        yield Frame(index, 0.0 if index == 0 else elapsed, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
-        index += 1
-    if index == 0:
-        raise VideoError(f"{name} returns no image.")
-    logger.info("%s returns no more images", name)
+        timestamp = position if position > timestamp else timestamp + 1 / rate
+        yield timestamp
 
 
 def _open_animation(path: Path) -> Video:
@@ -227,8 +218,7 @@ def _read_animation(image: Image.Image, path: Path) -> Iterator[Frame]:
     timestamp = 0.0
     with image:
         frames = ImageSequence.Iterator(image)
-        index = 0
-        while True:
+        for index in itertools.count():
             try:
                 frame = next(frames)
                 upright = Image.alpha_composite(Image.new("RGBA", frame.size, "white"), frame.convert("RGBA"))
@@ -236,9 +226,8 @@ def _read_animation(image: Image.Image, path: Path) -> Iterator[Frame]:
                 return
             except Exception as error:
                 if index == 0:
-                    raise VideoError(f"{path}: none of the frames can be read ({type(error).__name__}).") from None
+                    raise VideoError(f"{path}: not one frame can be read ({type(error).__name__}).") from None
                 return
             yield Frame(index, timestamp, np.array(upright.convert("RGB")))
             # Like browsers, take a duration of 0 for a tenth of a second.
             timestamp += (frame.info.get("duration") or 100) / 1000
-            index += 1

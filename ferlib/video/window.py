@@ -1,7 +1,6 @@
 """Show frames in a window."""
 
 import os
-import subprocess
 import sys
 
 import cv2
@@ -20,6 +19,8 @@ def has_display() -> bool:
     """Return whether a window can be opened."""
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return False
+    import subprocess  # not needed by most calls of `ferlib predict`, whose start-up time counts
+
     done = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, check=False, timeout=60)  # noqa: S603
     return done.returncode == 0
 

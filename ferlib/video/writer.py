@@ -3,7 +3,6 @@
 import contextlib
 import math
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 import numpy as np
@@ -74,21 +73,19 @@ class VideoWriter:
         # Most codecs need even sides.
         height, width = (max(2, side - side % 2) for side in image.shape[:2])
         self._size = (height, width)
-        temporary = self._stack.enter_context(atomic_write(self.path))
         silence_ffmpeg()
         codec = cv2.VideoWriter.fourcc(*VIDEO_CODECS[self.path.suffix.lower()])
-        with suppress_native_stderr():
-            writer = cv2.VideoWriter(str(temporary), codec, self.rate, (width, height))
-        if not writer.isOpened():
-            raise VideoError(f"{self.path} cannot be written as a video of {width} x {height} pixels.")
+        with contextlib.ExitStack() as stack:
+            temporary = stack.enter_context(atomic_write(self.path))
+            with suppress_native_stderr():
+                writer = cv2.VideoWriter(str(temporary), codec, self.rate, (width, height))
+            if not writer.isOpened():
+                raise VideoError(f"{self.path} cannot be written as a video of {width} x {height} pixels.")
+            self._stack = stack.pop_all()
         return writer
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Finish the file and move it to its path."""
-        if self._writer is None:
-            self._stack.__exit__(kind, error, traceback)
-        else:
+    def __exit__(self, *error: object) -> None:
+        """Finish the file and move it to its path, also after an error."""
+        if self._writer is not None:
             self._writer.release()
-            self._stack.close()  # frames written before an error are kept
+        self._stack.close()
