@@ -183,16 +183,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             _run_camera(options.webcam, job)
         if n_done:
             logger.info("%s of %s files are already done", f"{n_done:,}", f"{len(inputs):,}")
-        bar = progress_bar(total=len(inputs), initial=n_done, unit="file", disable=len(inputs) < 2)
-        stack.enter_context(bar)
+        advance: Callable[[], object] = _no_progress
+        if len(inputs) > 1:
+            advance = stack.enter_context(progress_bar(total=len(inputs), initial=n_done, unit="file")).update
         for is_video, group in itertools.groupby(remaining, key=lambda item: item.is_video):
             paths = [item.path for item in group]
             if not is_video:
-                _run_images(paths, targets, job, bar.update)
+                _run_images(paths, targets, job, advance)
                 continue
             for path in paths:
                 _run_video_file(path, targets.get(path), job)
-                bar.update()
+                advance()
     if job.n_images > 1:
         counts = ", ".join(f"{emotion} {n:,}" for emotion, n in job.counts.counts.items() if n)
         n_faces = sum(job.counts.counts.values())
@@ -239,6 +240,10 @@ class _Job:
         logger.error("error: %s", message)
         self.write({"file": display_path(path), "error": str(message)})
         self.n_failed += 1
+
+
+def _no_progress() -> None:
+    """Stand for the update of a progress bar where there is none."""
 
 
 def _plan_outputs(options: PredictOptions, inputs: Sequence[InputFile]) -> dict[Path, Path]:

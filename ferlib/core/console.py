@@ -5,11 +5,13 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NoReturn
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ferlib.core.errors import FerlibError, OptionError
+
+# Importing tqdm takes a tenth of the start-up time of `ferlib predict`, which often shows no progress.
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 #: Exit statuses: success, failure, wrong usage, and Ctrl+C (128 + SIGINT, as shells have it).
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -73,6 +75,8 @@ def write_line(text: str, *, error: bool = False) -> None:
     """
     stream = sys.stderr if error else sys.stdout
     if sys.stderr.isatty():
+        from tqdm import tqdm
+
         tqdm.write(text, file=stream)
     else:
         stream.write(f"{text}\n")
@@ -97,7 +101,7 @@ def _leave_at_once(status: int) -> NoReturn:
     os._exit(status)
 
 
-def progress_bar(iterable: Iterable | None = None, **options: Any) -> tqdm:
+def progress_bar(iterable: Iterable | None = None, **options: Any) -> "tqdm":
     """Return a tqdm progress bar, for whatever may take over two seconds; none is shown after ``--quiet``.
 
     Parameters
@@ -112,4 +116,6 @@ def progress_bar(iterable: Iterable | None = None, **options: Any) -> tqdm:
     seconds = 0.2 if sys.stderr.isatty() else (1.0 if "ipykernel" in sys.modules else 10.0)
     options.setdefault("mininterval", seconds)
     options.setdefault("dynamic_ncols", sys.stderr.isatty())
+    from tqdm import tqdm
+
     return tqdm(iterable, **options)

@@ -94,7 +94,7 @@ class _SingleModel(Classifier):
         images = fit_to_model(images, image_size=self.image_size, channels=self.channels)
         probabilities = np.empty((len(images), len(self.class_names)), np.float32)
         starts = range(0, len(images), batch_size)
-        for start in progress_bar(starts, desc="predict", unit="batch", delay=1, disable=not progress):
+        for start in progress_bar(starts, desc="predict", unit="batch", delay=1) if progress else starts:
             views = make_views(images[start : start + batch_size], self.config.test_time_augmentation)
             probabilities[start : start + batch_size] = self.calibrate(_mean([self._predict(view) for view in views]))
         return probabilities
