@@ -1,4 +1,4 @@
-"""Read any image safely, and bring images to the size and color that a model wants."""
+"""Decoding of image files, and color, size and crops of images."""
 
 import contextlib
 import io
@@ -15,27 +15,30 @@ from PIL import Image, ImageOps
 from ferlib.core.backend import suppress_native_stderr
 from ferlib.core.errors import ImageError
 
-#: Suffixes that count as images when a folder is searched; what a file really is, its bytes decide.
+#: Suffixes of images when a folder is searched; the format is determined by the content.
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
-#: Images with more pixels than this are refused before they are decoded (about 0.5 GB as RGB while they are).
+#: Images with more pixels are refused before they are decoded, which would take about 0.5 GB as RGB.
 MAX_PIXELS = 100_000_000
+
+# The formats that are tried, the common ones first. Others are refused: EPS, for one, would start Ghostscript.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO", "TGA")
 
 
 def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Decode an image as a person would see it: upright, 8 bits, gray or RGB.
+    """Decode an image: upright, 8 bits, gray or RGB.
 
-    The EXIF orientation is applied, transparency is laid on white, 16 bits and floats are scaled to 8, and of an
-    animation or a file of several pages the first is taken.
+    The EXIF orientation is applied and transparency is replaced by white. 16-bit integers and floats are scaled to 8
+    bits. Only the first frame of an animation and the first page of a document are decoded.
 
     Parameters
     ----------
     data : bytes
-        The file's content, in any format that Pillow reads.
+        The content of a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000, PPM, ICO or TGA file.
     name : str
-        What to call the image in an error.
+        Identifies the image in an error.
     max_pixels : int
-        The most pixels (width times height) that are decoded.
+        The largest allowed number of pixels (width times height).
 
     Returns
     -------
@@ -45,13 +48,13 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
     Raises
     ------
     ImageError
-        The bytes are no image, the image is cut short or damaged, or it has more than `max_pixels`.
+        The bytes are not an image, the image is truncated or damaged, or it has more than `max_pixels`.
     """
     if not data:
         raise ImageError(f"{name}: the file is empty.")
     try:
-        # Pillow warns of large images and odd metadata; the limit below is the one that counts here.
-        with ignore_warnings(), Image.open(io.BytesIO(data)) as image:
+        # Pillow warns of large images, which have a limit here, and of wrong metadata.
+        with ignore_warnings(), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             if image.width * image.height > max_pixels:
                 raise ImageError(
                     f"{name}: {image.width} x {image.height} pixels is over the limit of {max_pixels:,} pixels."
@@ -64,7 +67,10 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
     except ImageError:
         raise
     except Image.DecompressionBombError:
-        raise ImageError(f"{name}: the image is over the limit of {max_pixels:,} pixels.") from None
+        # Pillow's own limit, about 179 million pixels, cannot be exceeded.
+        raise ImageError(
+            f"{name}: the image is over the limit of {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels."
+        ) from None
     except MemoryError:
         raise ImageError(f"{name}: the image does not fit into memory.") from None
     # Pillow's decoders raise many kinds of error on damaged files (OSError, SyntaxError, ValueError, struct.error).
@@ -74,12 +80,12 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
 
 
 def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Read an image file; see `decode_image` for what comes back and what is refused.
+    """Read an image file as `decode_image` does.
 
     Raises
     ------
     ImageError
-        The file is missing or unreadable, or `decode_image` refuses its content.
+        The file is missing or unreadable, or its content cannot be decoded.
     """
     path = Path(path)
     try:
@@ -91,17 +97,17 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     return decode_image(data, name=str(path), max_pixels=max_pixels)
 
 
-#: What `as_image` takes.
+#: The types that `as_image` converts.
 ImageLike = np.ndarray | Image.Image | str | Path | bytes | BinaryIO
 
 
 def as_image(image: ImageLike) -> np.ndarray:
-    """Return an image given in any way as an array.
+    """Return an array, a Pillow image, a path, bytes or a binary file as an image.
 
     Parameters
     ----------
     image : ndarray of shape (H, W), (H, W, 1) or (H, W, 3), dtype uint8; Pillow image; path; bytes; or binary file
-        Bytes and files hold an encoded image, such as a JPEG.
+        Bytes and files contain an encoded image, such as a JPEG.
 
     Returns
     -------
@@ -113,7 +119,7 @@ def as_image(image: ImageLike) -> np.ndarray:
     ImageError
         A file or bytes cannot be read as an image.
     ValueError
-        An array has another shape or dtype, or no pixel.
+        An array has another shape or dtype, or no pixels.
     """
     if isinstance(image, str | Path):
         return read_image(image)
@@ -165,17 +171,17 @@ ignore_warnings = _SharedFilter()
 
 
 def _first_line(error: BaseException) -> str:
-    """Return an error's first line, short, without the memory addresses that Pillow puts there."""
+    """Return the first line of an error, without the memory addresses in Pillow's messages."""
     lines = str(error).splitlines()
     text = lines[0] if lines else type(error).__name__
-    return "no known image format" if "cannot identify image file" in text else text[:120]
+    return "unknown image format" if "cannot identify image file" in text else text[:120]
 
 
 def _to_uint8(image: Image.Image) -> np.ndarray:
     """Return a loaded Pillow image as uint8 (H, W, 1) or (H, W, 3)."""
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-        # 16-bit files come as I or I;16; floats are taken as 0 to 1 where nothing is larger.
+        # 16-bit files have the modes I and I;16. Floats have a range of 0 to 1 if none is larger.
         top = 65535.0 if values.max(initial=0) > 255 else (1.0 if image.mode == "F" and values.max() <= 1 else 255.0)
         return np.clip(values * (255.0 / top), 0, 255).round().astype(np.uint8)[..., np.newaxis]
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
@@ -188,12 +194,12 @@ def _to_uint8(image: Image.Image) -> np.ndarray:
 
 
 def to_gray(images: np.ndarray) -> np.ndarray:
-    """Return images in gray, by the luma weights of ITU-R BT.601 (0.299, 0.587, 0.114).
+    """Convert images to gray with the luma weights of ITU-R BT.601 (0.299, 0.587, 0.114).
 
     Parameters
     ----------
     images : ndarray of shape (..., H, W, C), dtype uint8
-        One image or a batch, C being 1 or 3 (RGB).
+        One image or a batch; C is 1 or 3 (RGB).
 
     Returns
     -------
@@ -202,24 +208,24 @@ def to_gray(images: np.ndarray) -> np.ndarray:
     if images.shape[-1] == 1:
         return images
     height, width = images.shape[-3:-1]
-    # OpenCV rounds as its single-image conversion does when a batch is laid out as one tall image.
+    # As one tall image, a batch is rounded in the same way as a single image.
     tall = np.ascontiguousarray(images).reshape(-1, width, 3) if width else images
     return cv2.cvtColor(tall, cv2.COLOR_RGB2GRAY).reshape(*images.shape[:-3], height, width, 1)
 
 
 def to_rgb(images: np.ndarray) -> np.ndarray:
-    """Return images as RGB; gray (..., H, W, 1) is repeated into three channels."""
+    """Convert images to RGB; gray (..., H, W, 1) is repeated in three channels."""
     return images if images.shape[-1] == 3 else np.repeat(images, 3, axis=-1)
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize one image; area averaging when it shrinks, so that nothing aliases, else linear.
+    """Resize one image: by area averaging if it shrinks, which avoids aliasing, else linearly.
 
     Parameters
     ----------
     image : ndarray of shape (H, W, C), dtype uint8
     size : tuple of int
-        The wanted (height, width) in pixels.
+        The new (height, width) in pixels.
 
     Returns
     -------
@@ -234,7 +240,7 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def crop(image: np.ndarray, box: tuple[float, float, float, float], *, margin: float = 0.0) -> np.ndarray:
-    """Cut a box out of an image, clipped at the image's edge.
+    """Crop a box from an image, clipped at the image's edges.
 
     Parameters
     ----------
@@ -242,7 +248,7 @@ def crop(image: np.ndarray, box: tuple[float, float, float, float], *, margin: f
     box : tuple of float
         x, y, width, height in pixels, origin top left.
     margin : float
-        How much to add on each side, as a fraction of the box's width and height.
+        Added on each side, as a fraction of the box's width and height.
 
     Returns
     -------
@@ -252,7 +258,7 @@ def crop(image: np.ndarray, box: tuple[float, float, float, float], *, margin: f
     Raises
     ------
     ValueError
-        The box lies wholly outside the image.
+        The box is completely outside the image.
     """
     x, y, width, height = box
     left, right = x - margin * width, x + (1 + margin) * width
@@ -265,7 +271,7 @@ def crop(image: np.ndarray, box: tuple[float, float, float, float], *, margin: f
 
 
 def fit_to_model(images: np.ndarray, *, image_size: tuple[int, int], channels: int) -> np.ndarray:
-    """Bring images to the color and size of a model's input; the one path for training and for prediction.
+    """Convert images to the color and size of a model's input, for training and prediction alike.
 
     Parameters
     ----------

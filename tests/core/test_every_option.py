@@ -44,10 +44,7 @@ CASES = [
 @pytest.mark.parametrize(("command", "spec", "outer", "value"), CASES)
 def test_wrong_values_are_refused_in_one_sentence(command, spec, outer, value):
     with pytest.raises(OptionError) as caught:
-        if outer is None:
-            PARSERS[command].parse([f"{spec.flag}={value}"])
-        else:
-            outer.replace_nested(outer.default, outer.parse([f"{spec.name}={value}"]))
+        PARSERS[command].parse([f"{spec.flag}={value}" if outer is None else f"{outer.flag}={spec.name}={value}"])
     name = spec.flag if outer is None else f"{outer.flag} {spec.name}"
     sentence = str(caught.value)
     assert sentence.startswith(f"{name}: expected ")

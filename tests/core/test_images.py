@@ -1,4 +1,4 @@
-"""Images of every kind come in upright, 8 bits, gray or RGB; what is no image is named."""
+"""Images of all kinds are decoded upright, with 8 bits, in gray or RGB; errors name the file."""
 
 import io
 
@@ -21,7 +21,7 @@ def encode(image, kind="PNG", **options):
 
 @pytest.fixture
 def colors():
-    """A image of 40 x 30 pixels: red at the left, blue at the right."""
+    """Return an image of 40 x 30 pixels: red at the left, blue at the right."""
     pixels = np.zeros((30, 40, 3), np.uint8)
     pixels[:, :20, 0] = 250
     pixels[:, 20:, 2] = 250
@@ -36,7 +36,7 @@ def test_color_order_is_rgb(colors, kind):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_exif_orientation_comes_upright(colors, orientation):
+def test_exif_orientation_is_applied(colors, orientation):
     turns = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -52,7 +52,7 @@ def test_every_exif_orientation_comes_upright(colors, orientation):
     np.testing.assert_array_equal(decode_image(encode(stored, exif=exif)), np.asarray(colors))
 
 
-def test_sixteen_bits_palette_cmyk_and_transparency(colors):
+def test_other_modes_are_converted(colors):
     deep = Image.fromarray(np.array([[0, 65535], [32768, 257]], np.uint16))
     np.testing.assert_array_equal(decode_image(encode(deep))[..., 0], [[0, 255], [128, 1]])
     np.testing.assert_array_equal(decode_image(encode(colors.convert("P"))).shape, (30, 40, 3))
@@ -71,35 +71,36 @@ def test_gray_stays_one_channel():
     ("data", "reason"),
     [
         (b"", "empty"),
-        (b"<html>not an image</html>", "no known image format"),
+        (b"<html>not an image</html>", "unknown image format"),
         (b"\xff\xd8\xff\xe0", "not a readable"),
+        (encode(Image.new("RGB", (4, 4)), "EPS"), "unknown image format"),
     ],
 )
-def test_what_is_no_image_is_named(data, reason):
+def test_other_content_is_refused(data, reason):
     with pytest.raises(ImageError, match=rf"holiday\.jpg: .*{reason}"):
         decode_image(data, name="holiday.jpg")
 
 
-def test_an_image_cut_short_is_an_error(colors):
+def test_truncated_image_is_an_error(colors):
     data = encode(colors, "JPEG")
     with pytest.raises(ImageError, match="not a readable image"):
         decode_image(data[: len(data) * 2 // 3])
 
 
-def test_an_image_over_the_limit_is_refused_before_it_is_decoded():
+def test_large_image_is_refused_before_decoding():
     data = encode(Image.new("1", (30_000, 30_000)), "TIFF", compression="group4")
     with pytest.raises(ImageError, match="over the limit"):
         decode_image(data)
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_missing_file_is_named(tmp_path):
     with pytest.raises(ImageError, match=r"nothing\.png: there is no such file"):
         read_image(tmp_path / "nothing.png")
     with pytest.raises(ImageError, match="cannot be read"):
         read_image(tmp_path)
 
 
-def test_gray_of_a_batch_is_that_of_each_image():
+def test_gray_is_the_same_for_batches_and_images():
     images = np.random.default_rng(0).integers(0, 256, (3, 8, 9, 3), dtype=np.uint8)
     batch = to_gray(images)
     assert batch.shape == (3, 8, 9, 1)
@@ -117,7 +118,7 @@ def test_any_image_fits_any_model(images):
         assert fitted.dtype == np.uint8
 
 
-def test_what_fits_already_is_left_bit_for_bit():
+def test_fitting_images_are_unchanged():
     images = np.random.default_rng(1).integers(0, 256, (5, 48, 48, 1), dtype=np.uint8)
     np.testing.assert_array_equal(fit_to_model(images, image_size=(48, 48), channels=1), images)
 
@@ -135,7 +136,7 @@ def test_shrinking_does_not_alias():
     assert np.abs(resize(stripes, (16, 16)).astype(int) - 127).max() <= 1
 
 
-def test_crop_clips_at_the_edge_and_adds_the_margin():
+def test_crop_clips_at_edges_and_adds_the_margin():
     image = np.arange(100, dtype=np.uint8).reshape(10, 10, 1)
     np.testing.assert_array_equal(crop(image, (2, 3, 4, 5)), image[3:8, 2:6])
     np.testing.assert_array_equal(crop(image, (-3, -2, 6, 6)), image[:4, :3])
@@ -144,6 +145,6 @@ def test_crop_clips_at_the_edge_and_adds_the_margin():
         crop(image, (20, 20, 5, 5))
 
 
-def test_rgb_of_gray_repeats_it():
+def test_gray_is_repeated_as_rgb():
     gray = np.array([[[7]]], np.uint8)
     np.testing.assert_array_equal(to_rgb(gray), [[[7, 7, 7]]])
