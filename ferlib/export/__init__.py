@@ -1,1 +1,1 @@
-"""Export a trained network: ONNX, ONNX with fewer bits per weight, TensorFlow Lite."""
+"""Export a trained network to ONNX, to ONNX with fewer bits per weight, and to TensorFlow Lite."""

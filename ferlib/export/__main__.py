@@ -1,72 +1,102 @@
-"""Write a run's network in another format: ``python -m ferlib.export --format tflite model.tflite``."""
+"""Write a run's network in another format: ``ferlib export --format tflite model.tflite``."""
 
-import argparse
-import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from ferlib.core.console import EXIT_OK, run
-from ferlib.core.errors import FerlibError
+from ferlib.core.console import EXIT_OK, run, set_verbosity, write_line
+from ferlib.core.errors import OptionError
 from ferlib.core.files import check_outputs
+from ferlib.core.options import OptionParser, check_options, option
 from ferlib.data import load_images
 from ferlib.data.locate import locate_data
-from ferlib.export.formats import write_float16, write_int8, write_int8_weights, write_tflite
-from ferlib.runs.folder import pretrained_run_dir
+from ferlib.export.quantize import write_float16, write_int8, write_int8_weights
+from ferlib.export.tflite import write_tflite
+from ferlib.runs.classifier import load_keras_model
+from ferlib.runs.folder import Run, pretrained_run_dir
 
 EXAMPLES = """examples:
-  python -m ferlib.export --format tflite model.tflite
-  python -m ferlib.export --format float16 --run data/runs/my_cnn small.onnx
-  python -m ferlib.export --format int8-weights --run data/runs/my_cnn smaller.onnx
-  python -m ferlib.export --format int8 --data fer2013.zip quick.onnx
+  ferlib export --format tflite model.tflite
+  ferlib export --format float16 --run data/runs/my_cnn small.onnx
+  ferlib export --format int8-weights --run data/runs/my_cnn smaller.onnx
+  ferlib export --format int8 --data fer2013.zip fast.onnx
 
-A file takes float32 images (n, height, width, channels) of 0 to 255 and gives the probabilities of one view;
-averaging over mirror images and calibration are done by ferlib.predict. tflite takes one image at a time.
+The input is float32 of shape (n, height, width, channels), 0 to 255; tflite takes one image at a time. The output is
+the probabilities of one view. Test-time augmentation and calibration are not part of the file.
 """
 
-_SUFFIXES = {"tflite": ".tflite", "float16": ".onnx", "int8-weights": ".onnx", "int8": ".onnx"}
+Format = Literal["onnx", "float16", "int8-weights", "int8", "tflite"]
 
-# Training images that the scales of 8-bit layers are chosen by.
+# Training images that calibrate the 8-bit activations.
 _N_CALIBRATION = 512
 
 
-def build_parser() -> argparse.ArgumentParser:
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """The options of the command."""
+
+    output: tuple[Path, ...] = option((), help="file to write", metavar="FILE", positional=True)
+    format: Format = option(help="format of the file")
+    run: Path | None = option(None, help="run folder (default: the pretrained model)", metavar="DIR")
+    data: str | None = option(None, help="for int8: the dataset that the run was trained on", metavar="PATH")
+
+    def __post_init__(self) -> None:
+        """Check types and combinations."""
+        check_options(self)
+        if len(self.output) != 1:
+            raise OptionError(f"FILE: expected one file to write, got {len(self.output)}.")
+        suffix = ".tflite" if self.format == "tflite" else ".onnx"
+        if self.output[0].suffix != suffix:
+            raise OptionError(f"FILE: expected a name that ends in {suffix} for {self.format}, got '{self.output[0]}'.")
+
+
+def build_parser() -> OptionParser:
     """Return the command's parser."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ferlib.export",
-        description="Write a trained network in another format, and make sure that it says the same.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    return OptionParser(
+        "export",
+        (ExportOptions,),
+        description="Write a run's network in another format, and check that it gives the same probabilities.",
+        examples=EXAMPLES,
     )
-    parser.add_argument("output", metavar="FILE", type=Path, help="what to write")
-    parser.add_argument("--format", choices=sorted(_SUFFIXES), required=True, help="in which format")
-    parser.add_argument("--run", metavar="DIR", type=Path, help="run folder (default: the delivered model)")
-    parser.add_argument("--data", metavar="PATH", help="for int8: the images that it was trained on")
-    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the file; return the exit status."""
-    args = build_parser().parse_args(argv)
-    suffix = _SUFFIXES[args.format]
-    if args.output.suffix != suffix:
-        raise FerlibError(f"{args.output}: {args.format} is written to a file that ends in {suffix}.")
-    check_outputs([args.output], [])
-    run_dir = args.run or pretrained_run_dir()
-    if args.format == "tflite":
-        write_tflite(run_dir, args.output)
-    elif args.format == "float16":
-        write_float16(run_dir, args.output)
-    elif args.format == "int8-weights":
-        write_int8_weights(run_dir, args.output)
+    parsed = build_parser().parse(argv)
+    set_verbosity(verbose=parsed.verbose, quiet=parsed.quiet)
+    options = parsed.build(ExportOptions)
+    output = options.output[0]
+    check_outputs([output], [])
+    source = Run(options.run or pretrained_run_dir())
+    if options.format == "tflite":
+        write_tflite(source, output)
+    elif options.format == "onnx":
+        _write_onnx(source, output)
+    elif options.format == "float16":
+        write_float16(source, output)
+    elif options.format == "int8-weights":
+        write_int8_weights(source, output)
     else:
-        dataset = load_images(locate_data(args.data, allow_download=False), sample_size=4 * _N_CALIBRATION)
+        path = locate_data(options.data, allow_download=False)
+        dataset = load_images(path, sample_size=4 * _N_CALIBRATION)
         train = dataset.split("train") if "train" in dataset.splits else dataset
-        chosen = np.random.default_rng(0).permutation(len(train))[:_N_CALIBRATION]
-        write_int8(run_dir, args.output, train.images[chosen])
-    sys.stdout.write(f"wrote {args.output} ({args.output.stat().st_size / 1e6:.2f} MB)\n")
+        rows = np.random.default_rng(0).permutation(len(train))[:_N_CALIBRATION]
+        write_int8(source, output, train.images[rows])
+    write_line(f"wrote {output} ({output.stat().st_size / 1e6:.2f} MB)")
     return EXIT_OK
+
+
+def _write_onnx(source: Run, output: Path) -> None:
+    """Export a run's Keras network to ONNX."""
+    model = load_keras_model(source)
+    from ferlib.export.agreement import random_images
+    from ferlib.export.onnx import write_onnx
+
+    images = random_images(8, model.input_shape[1:])
+    write_onnx(model, output, images, np.asarray(model.predict_on_batch(images.astype(np.float32))))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,42 @@
+"""Check that an exported network gives the same probabilities as the original."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ferlib.core.errors import FerlibError
+
+#: Largest allowed difference of a probability in a format of full precision.
+TOLERANCE = 1e-4
+
+
+def random_images(n: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Return uniform noise to compare networks on, uint8 of shape (n, *shape)."""
+    return np.random.default_rng(0).integers(0, 256, (n, *shape), dtype=np.uint8)
+
+
+def run_onnx(path: Path, images: np.ndarray) -> np.ndarray:
+    """Return an ONNX network's probabilities (n, n_classes) for uint8 images (n, H, W, C)."""
+    import onnxruntime
+
+    # From bytes, because a temporary file may be replaced while the session is open.
+    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {session.get_inputs()[0].name: images.astype(np.float32)})[0])
+
+
+def require_agreement(
+    found: np.ndarray, expected: np.ndarray, format_name: str, *, tolerance: float = TOLERANCE
+) -> None:
+    """Raise unless all probabilities (n, n_classes) differ by less than a tolerance.
+
+    Raises
+    ------
+    FerlibError
+        A probability differs by `tolerance` or more, or is NaN.
+    """
+    difference = float(np.abs(found - expected).max())
+    if not difference < tolerance:
+        raise FerlibError(
+            f"The {format_name} network's probabilities differ from the original's by up to {difference:.1e}; "
+            f"less than {tolerance:g} is allowed."
+        )
