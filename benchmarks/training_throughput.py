@@ -1,8 +1,8 @@
-"""How much of the bare train step's speed the whole training keeps: ``python benchmarks/training_throughput.py``.
+"""Compare a whole training with its bare train step: ``python benchmarks/training_throughput.py``.
 
-Both are measured in one run, in turns, on the same network and the same batch size. Bare is ``train_on_batch`` on one
-fixed batch that lies ready; the pipeline is what `ferlib.training` does with it: shuffling, augmentation, progress,
-metrics. The memory is the peak of this process, with all images of the data set loaded.
+Both are measured in turns in one process, with the same network and batch size. The bare step is ``train_on_batch`` on
+one fixed batch. The pipeline is what `ferlib.training` adds: shuffling, augmentation, progress and metrics. The memory
+is the peak of this process, with all images of the dataset loaded.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from ferlib.core.backend import import_keras
 from ferlib.data import load_images, split_dataset
 from ferlib.data.locate import locate_data
 from ferlib.models import get_model
+from ferlib.runs.folder import Run
 from ferlib.training.recipes import default_options
 
 
@@ -37,7 +38,7 @@ def main() -> None:
     keras = import_keras()
     from ferlib.training.batches import TrainingBatches
     from ferlib.training.callbacks import RunRecorder
-    from ferlib.training.keras_trainer import build_for_training, compile_network
+    from ferlib.training.keras_trainer import build_for_training, compile_network, name_outputs
 
     spec = get_model(args.model)
     options = default_options(args.model)
@@ -46,11 +47,11 @@ def main() -> None:
 
     images = fit_to_model(train.images, image_size=spec.image_size, channels=spec.channels)
     sizes = {"n_classes": dataset.n_classes, "image_size": spec.image_size, "channels": spec.channels}
-    model = build_for_training(spec, options, sizes)
-    compile_network(model, options, 1000, options.learning_rate, n_classes=7)
+    model = name_outputs(build_for_training(spec, options, sizes), dataset.n_classes, options)
+    compile_network(model, options, 1000, options.learning_rate)
     batches = TrainingBatches(
         images,
-        np.eye(dataset.n_classes, dtype=np.float32)[train.labels],
+        {"label": np.eye(dataset.n_classes, dtype=np.float32)[train.labels]},
         batch_size=options.batch_size,
         augmentation=options.augmentation,
         sample_weight=np.ones(len(images), np.float32),
@@ -58,13 +59,13 @@ def main() -> None:
         cutmix=options.cutmix,
         seed=0,
     )
-    fixed = [keras.ops.convert_to_tensor(part) for part in batches[0]]
+    fixed = keras.tree.map_structure(keras.ops.convert_to_tensor, batches[0])
 
     class Progress(RunRecorder):
-        """What a training does at every batch; nothing is written at the epoch's end."""
+        """What a training does for each batch, without its files."""
 
         def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-            """Write nothing."""
+            """Do nothing."""
 
     class Head(keras.utils.PyDataset):
         """The first steps of an epoch."""
@@ -80,7 +81,7 @@ def main() -> None:
             model.train_on_batch(*fixed)
 
     def pipeline() -> None:
-        model.fit(Head(), epochs=1, shuffle=False, callbacks=[Progress(None, [], options)], verbose=0)
+        model.fit(Head(), epochs=1, shuffle=False, callbacks=[Progress(Run("unused"), [], options)], verbose=0)
 
     speeds: dict[str, list[float]] = {"bare": [], "pipeline": []}
     for measure in (bare, pipeline):

@@ -13,7 +13,7 @@ import pytest
 from ferlib.core.emotions import EMOTIONS
 from ferlib.data import DataInfo, ImageDataset
 from ferlib.synthetic.generate import draw_faces
-from ferlib.training import TrainingOptions, record_metrics, train_model
+from ferlib.training import TrainingOptions, train_model
 from ferlib.video import VideoWriter
 
 # Processes that a shell starts in the background ignore SIGINT, and so do their children; some tests send it.
@@ -111,7 +111,6 @@ def network_run(drawn_faces, build_once) -> Path:
     def train(run_dir: Path) -> None:
         options = TrainingOptions(epochs=2, batch_size=32, precision="float32")
         train_model("compact_cnn", drawn_faces, run_dir, options, model_options={"widths": (4, 8)})
-        record_metrics(run_dir, drawn_faces)
 
     return build_once("network_run", train)
 
@@ -123,7 +122,6 @@ def bovw_run(drawn_faces, build_once) -> Path:
     def train(run_dir: Path) -> None:
         model_options = {"n_words": 20, "flip_invariant": False, "classifier": "logistic"}
         train_model("bovw", drawn_faces, run_dir, model_options=model_options)
-        record_metrics(run_dir, drawn_faces)
 
     return build_once("bovw_run", train)
 

@@ -17,7 +17,7 @@ from ferlib.data import load_images, split_dataset
 from ferlib.evaluate import main
 from ferlib.runs.folder import Run, pretrained_run_dir
 from ferlib.synthetic.generate import write_synthetic
-from ferlib.training import TrainingOptions, record_metrics, train_model
+from ferlib.training import TrainingOptions, train_model
 
 NUMBERS = (
     *("n", "accuracy", "macro_f1", "weighted_f1", "balanced_accuracy", "top2_accuracy", "log_loss", "ece", "brier"),
@@ -26,11 +26,9 @@ NUMBERS = (
 
 
 def train_bovw(data, run_dir, seed):
-    """Train and measure a small bag of visual words."""
+    """Train a small bag of visual words."""
     options = {"n_words": 20, "flip_invariant": False, "classifier": "logistic"}
-    train_model("bovw", data, run_dir, TrainingOptions(seed=seed), model_options=options)
-    record_metrics(run_dir, data)
-    return run_dir
+    return train_model("bovw", data, run_dir, TrainingOptions(seed=seed), model_options=options).path
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,12 @@
-"""Put a finished run in the place of the delivered model: ``python tools/release_model.py RUN --data fer2013.zip``.
+"""Replace the pretrained model by a finished run: ``python tools/release_model.py RUN --data fer2013.zip``.
 
-The network's weights are rounded to 8 bits with a scale for every channel: ``model.onnx`` keeps them so, a quarter of
-the size, and ``model.keras`` packs well. Both say the same. They are measured anew, with moved and turned images, and
-nothing is replaced if the accuracy on val falls by more than 0.3 points.
+The network's weights are rounded to 8 bits with a scale per channel. ``model.onnx`` stores them as int8, at a quarter
+of the size, and ``model.keras`` compresses well; both give the same probabilities. The rounded model is measured, also
+on shifted, scaled and rotated images. Nothing is replaced if its accuracy on val is more than 0.3 points lower.
 """
 
 import argparse
+import dataclasses
 import shutil
 import tempfile
 import zipfile
@@ -16,82 +17,79 @@ import numpy as np
 
 from ferlib.core.console import run
 from ferlib.core.errors import FerlibError
-from ferlib.core.files import write_json
 from ferlib.data import load_images, split_dataset
-from ferlib.export.formats import int8_scale, write_int8_weights
 from ferlib.export.onnx import save_network
+from ferlib.export.quantize import int8_scale, write_int8_weights
 from ferlib.runs.classifier import load_keras_model
-from ferlib.runs.folder import (
-    CONFIG,
-    HISTORY,
-    KERAS_MODEL,
-    ONNX_MODEL,
-    pretrained_run_dir,
-    read_config,
-    read_metrics,
-)
-from ferlib.training import record_metrics
+from ferlib.runs.folder import KERAS_MODEL, ONNX_MODEL, Run, pretrained_run_dir
+from ferlib.runs.records import RunConfig
+from ferlib.training import measure_run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Do it; return the exit status."""
+    """Release the model; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the finished run")
-    parser.add_argument("--data", required=True, help="the data that it was trained on")
+    parser.add_argument("--data", required=True, help="the dataset that it was trained on")
     args = parser.parse_args(argv)
-    config = read_config(args.run)
-    dataset = split_dataset(load_images(args.data), **config["data"]["split"])
-    if dataset.info.sha256 != config["data"]["sha256"]:
-        raise FerlibError(f"{args.data} is not what {args.run} was trained on.")
+    source = Run(args.run)
+    config = source.config
+    if config.data is None or config.data.split is None:
+        raise FerlibError(f"{args.run} does not record its data and their split.")
+    dataset = split_dataset(load_images(args.data), **dataclasses.asdict(config.data.split))
+    if dataset.info.sha256 != config.data.sha256:
+        raise FerlibError(f"{args.run} was not trained on {args.data}: the checksums differ.")
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "run"
-        folder.mkdir()
-        for name in (CONFIG, HISTORY, f"{Path(HISTORY).stem}.csv"):
-            shutil.copyfile(args.run / name, folder / name)
-        _name_other_runs(folder)
-        _write_small(args.run, folder, dataset.split("train").images[:64])
-        metrics = record_metrics(folder, dataset, robustness=True)
-        before = read_metrics(args.run)["val"]["accuracy"]
-        after = metrics["val"].accuracy
-        print(f"accuracy on val {before:.2%}, with 8 bits {after:.2%}; PublicTest {metrics['test'].accuracy:.2%}")
+        rounded = Run(Path(temporary) / "run")
+        rounded.path.mkdir()
+        config = _without_paths(config)
+        rounded.write_config(config)
+        rounded.write_history(source.history)
+        _write_rounded(source, rounded, dataset.split("train").images[:64])
+        metrics = measure_run(rounded, config, dataset, robustness=True)
+        before, after = source.metrics["val"].accuracy, metrics["val"].accuracy
+        print(f"accuracy on val {before:.2%}, with 8 bits {after:.2%}; on test {metrics['test'].accuracy:.2%}")
         if after < before - 0.003:
             print("nothing was replaced")
             return 1
         shutil.rmtree(pretrained_run_dir())
-        shutil.copytree(folder, pretrained_run_dir())
+        shutil.copytree(rounded.path, pretrained_run_dir())
     size = sum(path.stat().st_size for path in pretrained_run_dir().iterdir())
     print(f"wrote {pretrained_run_dir()} ({size / 1e6:.2f} MB)")
     return 0
 
 
-def _name_other_runs(folder: Path) -> None:
-    """Leave of other runs' paths their names: where they lay says nothing on another machine."""
-    config = read_config(folder)
+def _without_paths(config: RunConfig) -> RunConfig:
+    """Return a configuration that names other runs without the folders of this machine."""
+    training = dict(config.training)
     for role in ("teacher", "init_from"):
-        if config["training"].get(role):
-            config["training"][role] = f"data/runs/{Path(config['training'][role]).name}"
-    write_json(folder / CONFIG, config)
+        if training.get(role):
+            training[role] = f"data/runs/{Path(training[role]).name}"
+    return dataclasses.replace(config, training=training)
 
 
-def _write_small(run: Path, folder: Path, images: np.ndarray) -> None:
-    """Write a run's network with weights of 8 bits, alike in both formats."""
-    model = load_keras_model(run)
-    # Biases, means and variances are few, and need their digits.
+def _write_rounded(source: Run, target: Run, images: np.ndarray) -> None:
+    """Write a run's network with weights of 8 bits as Keras and ONNX models."""
+    model = load_keras_model(source)
+    # Biases and statistics of normalization are few and need full precision.
     model.set_weights([_round(weight) if weight.size > 1000 else weight for weight in model.get_weights()])
-    save_network(model, folder, images)
-    write_int8_weights(folder, folder / ONNX_MODEL)
-    plain = folder / f"plain_{KERAS_MODEL}"
-    (folder / KERAS_MODEL).rename(plain)
-    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(folder / KERAS_MODEL, "w", zipfile.ZIP_DEFLATED) as target:
-        for name in source.namelist():
-            target.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), source.read(name), zipfile.ZIP_DEFLATED, 9)
-    plain.unlink()
+    save_network(model, target.path, images)
+    write_int8_weights(target, target.path / ONNX_MODEL)
+    compressed = target.path / f"compressed_{KERAS_MODEL}"
+    with (
+        zipfile.ZipFile(target.path / KERAS_MODEL) as plain,
+        zipfile.ZipFile(compressed, "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in plain.namelist():
+            entry = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))
+            packed.writestr(entry, plain.read(name), zipfile.ZIP_DEFLATED, 9)
+    compressed.replace(target.path / KERAS_MODEL)
 
 
 def _round(weight: np.ndarray) -> np.ndarray:
-    """Return weights as multiples of a step, one for each channel of the last axis."""
+    """Return weights as multiples of a step size per channel of the last axis."""
     fraction, exponent = np.frexp(int8_scale(weight, -1))
-    # Steps of few digits, rounded up, make numbers that end in zeros, which pack well.
+    # Step sizes of few binary digits give weights that end in zeros, which compress well.
     scale = np.ldexp(np.ceil(fraction * 16) / 16, exponent)
     return np.round(weight / scale) * scale
 

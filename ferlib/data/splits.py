@@ -50,7 +50,7 @@ def split_dataset(
     """
     if not 0 <= val_fraction < 1:
         raise DataError(f"val_fraction must be from 0 to below 1, got {val_fraction}.")
-    fractions = _parse_scheme(scheme, val_fraction)
+    fractions = parse_scheme(scheme, val_fraction)
     rows = _official_rows(dataset) if scheme == "official" else np.arange(len(dataset))
     ids = pixel_ids(dataset.images)
     splits = dataset.splits.astype("U5")
@@ -68,7 +68,7 @@ def split_dataset(
     return dataclasses.replace(dataset, splits=splits, info=info)
 
 
-def _parse_scheme(scheme: str, val_fraction: float) -> dict[str, float]:
+def parse_scheme(scheme: str, val_fraction: float) -> dict[str, float]:
     """Return the fraction of each split to assign; fractions of zero are left out."""
     if scheme == "official":
         fractions = (1 - val_fraction, val_fraction, 0.0)

@@ -105,7 +105,7 @@ def plot_treatments(summary: pd.DataFrame) -> Figure:
     Parameters
     ----------
     summary : DataFrame
-        As `ferlib.training.imbalance.summarize_study` returns it.
+        As `ferlib.training.imbalance.summarize_imbalance` returns it.
     """
     models, rarest = list(dict.fromkeys(summary["model"])), summary["rarest"].iloc[0]
     titles = {
@@ -123,14 +123,14 @@ def plot_treatments(summary: pd.DataFrame) -> Figure:
     for row, model in zip(axes, models, strict=True):
         part = summary[summary["model"] == model].reset_index(drop=True)
         for ax, name in zip(row, titles, strict=True):
-            untreated = part.loc[part["treatment"] == "none", name]
+            untreated = part.loc[part["strategy"] == "none", name]
             ax.axvline(untreated.iloc[0] if len(untreated) else np.nan, color="#7F7F7F", linewidth=1, linestyle=":")
             ax.errorbar(
                 part[name], part.index, xerr=part[f"± {name}"], fmt="o", color="#0072B2", capsize=3, markersize=5
             )
             ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
             ax.grid(axis="x", alpha=0.3)
-        row[0].set_yticks(part.index, part["treatment"], fontsize=9)
+        row[0].set_yticks(part.index, part["strategy"], fontsize=9)
         row[0].set(ylabel=model, ylim=(len(part) - 0.4, -0.6))
     return figure
 

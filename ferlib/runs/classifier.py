@@ -211,7 +211,7 @@ def load_classifier(
     if not calibrated:
         config = replace(config, calibration=None)
     if (run.path / MEMBERS).is_dir():
-        if config.status == "training":
+        if len(run.members) < (config.n_members or 0):
             raise ArtifactError(f"{run.path} is not complete; finish its training with --resume.")
         members = [
             load_classifier(member, test_time_augmentation=test_time_augmentation, n_threads=n_threads)

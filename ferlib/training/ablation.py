@@ -1,5 +1,6 @@
-"""From a plain network to the delivered one, an ingredient at a time: what each of them adds."""
+"""Ablation: from a plain network to the pretrained one, one change at a time."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,44 +10,45 @@ import pandas as pd
 
 from ferlib.data import ImageDataset
 from ferlib.preprocessing import Augmentation
-from ferlib.training.evaluate_run import record_metrics, tabulate_runs
+from ferlib.runs.folder import Run
 from ferlib.training.fit import train_model
 from ferlib.training.options import TrainingOptions
+from ferlib.training.table import tabulate_runs
 
 
 @dataclass(frozen=True)
-class Step:
-    """One training of the ladder.
+class Variant:
+    """One training of the ablation.
 
-    Parameters
+    Attributes
     ----------
     name : str
-        The run's folder; its number sorts it.
-    adds : str
-        What is new against the step before, or against `beside`.
+        Name of the run folder; its number orders the variants.
+    change : str
+        What differs from the baseline.
     model : str
     model_options : mapping
     training : mapping
-        All that differs from `PLAIN`.
-    beside : str
-        The step that this one is a variant of; the step before when empty.
-    taught : bool
-        Whether that step is also its teacher.
-    voted : bool
-        Whether it learns raters' votes too; it is left out where there are none.
+        Training options that differ from `PLAIN`.
+    baseline : str
+        Name of the variant to compare with; the previous variant when empty.
+    uses_teacher : bool
+        Whether the baseline is also the teacher.
+    uses_votes : bool
+        Whether it learns raters' votes; it is skipped without them.
     """
 
     name: str
-    adds: str
-    model: str
+    change: str
+    model: str = "compact_cnn"
     model_options: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
-    beside: str = ""
-    taught: bool = False
-    voted: bool = False
+    baseline: str = ""
+    uses_teacher: bool = False
+    uses_votes: bool = False
 
 
-#: How the first network is trained: as in most introductions.
+#: Training options of the first network, as in most introductions.
 PLAIN = {
     "optimizer": "adam",
     "learning_rate": 1e-3,
@@ -56,127 +58,117 @@ PLAIN = {
     "augmentation": None,
 }
 
-_SHIFTED = Augmentation(
-    rotation=0, scale=0, shift=0.1, shear=0, flip=True, brightness=0, contrast=0, erase=0, blur=0, noise=0
-)
-_TURNED = replace(_SHIFTED, rotation=10, scale=0.12, brightness=0.05, contrast=0.15)
-_ERASED = replace(_TURNED, erase=0.4)
+_SHIFT = Augmentation(rotation=0, scale=0, shear=0, brightness=0, contrast=0, erase=0, blur=0, noise=0)
+_ROTATE = replace(_SHIFT, rotation=10, scale=0.12, brightness=0.05, contrast=0.15)
+_ERASE = replace(_ROTATE, erase=0.4)
 
-# Half of `compact_cnn`'s channels: an epoch takes a quarter of the time, and what adds to a small network can be seen
-# after as many epochs as it needs.
-_SQUEEZED = {"widths": (32, 64, 128)}
-_WITHOUT_SQUEEZE = {**_SQUEEZED, "se_reduction": 0}
-_SCHEDULED = {"optimizer": "adamw", "learning_rate": 2e-3, "schedule": "cosine"}
-_SMOOTHED = {**_SCHEDULED, "augmentation": _ERASED, "label_smoothing": 0.1}
+# Half of compact_cnn's channels: an epoch takes a quarter of the time.
+_HALF: dict[str, Any] = {"widths": (32, 64, 128)}
+_HALF_NO_SE = {**_HALF, "se_reduction": 0}
+_COSINE = {"optimizer": "adamw", "learning_rate": 2e-3, "schedule": "cosine"}
+_SMOOTH = {**_COSINE, "augmentation": _ERASE, "label_smoothing": 0.1}
 _BASE = "09_squeeze"
 
-STEPS = (
-    Step("01_plain", "a plain network, Adam, nothing else", "plain_cnn"),
-    Step("02_normalized", "batch normalization", "plain_cnn", {"batch_norm": True}),
-    Step("03_residual", "three residual stages instead, average pooling", "compact_cnn", _WITHOUT_SQUEEZE),
-    Step("04_schedule", "AdamW, warm-up and cosine", "compact_cnn", _WITHOUT_SQUEEZE, _SCHEDULED),
-    Step(
-        "05_shifted",
-        "mirror images and shifts",
-        "compact_cnn",
-        _WITHOUT_SQUEEZE,
-        {**_SCHEDULED, "augmentation": _SHIFTED},
+
+def _variant(name: str, change: str, **options: Any) -> Variant:
+    """Return a variant of the base network and training."""
+    return Variant(name, change, **{"model_options": _HALF, "training": _SMOOTH, "baseline": _BASE, **options})
+
+
+VARIANTS = (
+    Variant("01_plain", "plain network, Adam", "plain_cnn"),
+    Variant("02_normalized", "batch normalization", "plain_cnn", {"batch_norm": True}),
+    Variant("03_residual", "three residual stages, average pooling", model_options=_HALF_NO_SE),
+    Variant("04_schedule", "AdamW, warm-up, cosine decay", model_options=_HALF_NO_SE, training=_COSINE),
+    *(
+        Variant(name, change, model_options=_HALF_NO_SE, training={**_COSINE, "augmentation": augmentation})
+        for name, change, augmentation in (
+            ("05_shifted", "flips and shifts", _SHIFT),
+            ("06_turned", "rotation, scale, brightness and contrast", _ROTATE),
+            ("07_erased", "random erasing", _ERASE),
+        )
     ),
-    Step("06_turned", "turns, sizes, light", "compact_cnn", _WITHOUT_SQUEEZE, {**_SCHEDULED, "augmentation": _TURNED}),
-    Step("07_erased", "random erasing", "compact_cnn", _WITHOUT_SQUEEZE, {**_SCHEDULED, "augmentation": _ERASED}),
-    Step("08_smoothed", "label smoothing", "compact_cnn", _WITHOUT_SQUEEZE, _SMOOTHED),
-    Step(_BASE, "squeeze and excitation", "compact_cnn", _SQUEEZED, _SMOOTHED),
-    Step("10_mixup", "mixup", "compact_cnn", _SQUEEZED, {**_SMOOTHED, "mixup": 0.2}, _BASE),
-    Step("11_averaged", "an average of the weights", "compact_cnn", _SQUEEZED, {**_SMOOTHED, "ema": 0.995}, _BASE),
-    Step(
-        "12_cropped",
-        "random crops of 5/6 of the side",
-        "compact_cnn",
-        _SQUEEZED,
-        {**_SMOOTHED, "augmentation": replace(_ERASED, crop=5 / 6)},
-        _BASE,
+    Variant("08_smoothed", "label smoothing", model_options=_HALF_NO_SE, training=_SMOOTH),
+    Variant(_BASE, "squeeze and excitation", model_options=_HALF, training=_SMOOTH),
+    _variant("10_mixup", "mixup", training={**_SMOOTH, "mixup": 0.2}),
+    _variant("11_averaged", "averaged weights", training={**_SMOOTH, "ema": 0.995}),
+    _variant("12_cropped", "random crops of 5/6", training={**_SMOOTH, "augmentation": replace(_ERASE, crop=5 / 6)}),
+    _variant(
+        "13_noisy", "blur and noise", training={**_SMOOTH, "augmentation": replace(_ERASE, blur=0.12, noise=0.15)}
     ),
-    Step(
-        "13_spoiled",
-        "blur and noise",
-        "compact_cnn",
-        _SQUEEZED,
-        {**_SMOOTHED, "augmentation": replace(_ERASED, blur=0.12, noise=0.15)},
-        _BASE,
-    ),
-    Step("14_taught", "its own answers as a teacher", "compact_cnn", _SQUEEZED, _SMOOTHED, _BASE, taught=True),
-    Step("15_wider", "twice as many channels", "compact_cnn", {}, _SMOOTHED, _BASE),
-    Step("16_voted", "raters' votes by a second output", "compact_cnn", _SQUEEZED, _SMOOTHED, _BASE, voted=True),
+    _variant("14_distilled", "distillation from itself", uses_teacher=True),
+    _variant("15_wider", "twice as many channels", model_options={}),
+    _variant("16_votes", "FER+ votes as an auxiliary output", uses_votes=True),
 )
 
 
 def train_ablation(
     dataset: ImageDataset,
-    folder: str | Path,
+    folder: str | os.PathLike[str],
     *,
     epochs: int,
     seed: int = 0,
-    votes: str | Path | None = None,
-    on_step: Callable[[pd.DataFrame], None] | None = None,
+    votes: str | os.PathLike[str] | None = None,
+    on_variant: Callable[[pd.DataFrame], None] | None = None,
 ) -> pd.DataFrame:
-    """Train every step of the ladder, measure it, and return what each adds; steps that are done are not repeated.
+    """Train every variant and return what each change contributes; finished variants are not trained again.
 
     Parameters
     ----------
     dataset : ImageDataset
         Split.
     folder : path
-        Where the runs are made.
+        Where the run folders are written.
     epochs : int
-        Of every step.
+        Number of epochs of each variant.
     seed : int
     votes : path, optional
-        FER+'s votes for the images.
-    on_step : callable, optional
-        Called with the table after each step.
+        CSV file of FER+ votes for the images.
+    on_variant : callable, optional
+        Called with the table after each variant.
 
     Returns
     -------
     DataFrame
         See `tabulate_ablation`.
     """
-    folder, runs = Path(folder), []
-    for step in STEPS:
-        if step.voted and votes is None:
+    runs: list[Run] = []
+    for variant in VARIANTS:
+        if variant.uses_votes and votes is None:
             continue
-        options = TrainingOptions(**{**PLAIN, **step.training, "epochs": epochs, "patience": epochs, "seed": seed})
-        if step.taught:
-            options = replace(options, teacher=str(folder / step.beside))
-        if step.voted:
-            options = replace(options, votes=str(votes))
-        run_dir = train_model(
-            step.model, dataset, folder / step.name, options, model_options=dict(step.model_options), resume=True
+        changes = dict(variant.training)
+        if variant.uses_teacher:
+            changes["teacher"] = str(Path(folder) / variant.baseline)
+        if variant.uses_votes:
+            changes["votes"] = str(votes)
+        options = TrainingOptions(**{**PLAIN, **changes, "epochs": epochs, "patience": epochs, "seed": seed})
+        run_dir = Path(folder) / variant.name
+        runs.append(
+            train_model(variant.model, dataset, run_dir, options, model_options=variant.model_options, resume=True)
         )
-        record_metrics(run_dir, dataset)
-        runs.append(run_dir)
-        if on_step is not None:
-            on_step(tabulate_ablation(tabulate_runs(runs)))
+        if on_variant is not None:
+            on_variant(tabulate_ablation(tabulate_runs(runs)))
     return tabulate_ablation(tabulate_runs(runs))
 
 
 def tabulate_ablation(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the steps of the ladder that are in a table of runs, in their order.
+    """Return the variants in a table of runs, in their order.
 
     Parameters
     ----------
     table : DataFrame
-        As from `tabulate_runs` or ``reports/experiments.csv``, by the runs' names.
+        From `ferlib.training.tabulate_runs` or `ferlib.training.read_experiments`, indexed by the names of the runs.
 
     Returns
     -------
     DataFrame
-        One row a step: ``adds``, ``to`` (the number of the step that it is added to), ``parameters``, ``epochs``,
-        ``s/epoch``, ``val accuracy`` of the mean of both views with its 95 % interval (``val low``, ``val high``),
-        ``gain`` over that step in points, ``test accuracy`` and ``test macro_f1``. No rows where there are none.
+        One row per variant: ``change``, ``baseline`` (the number of the variant to compare with), ``parameters``,
+        ``epochs``, ``s/epoch``, ``val accuracy`` with its 95 % interval (``val low``, ``val high``), ``gain`` over the
+        baseline in percentage points, ``test accuracy`` and ``test macro_f1``.
     """
-    steps = [step for step in STEPS if step.name in table.index]
-    before = dict(zip([step.name for step in STEPS], ["", *(step.name for step in STEPS)], strict=False))
-    bases = [step.beside or before[step.name] for step in steps]
+    variants = [variant for variant in VARIANTS if variant.name in table.index]
+    previous = dict(zip([variant.name for variant in VARIANTS], ["", *(v.name for v in VARIANTS)], strict=False))
+    baselines = [variant.baseline or previous[variant.name] for variant in variants]
     columns = [
         "parameters",
         "epochs",
@@ -187,9 +179,9 @@ def tabulate_ablation(table: pd.DataFrame) -> pd.DataFrame:
         "test accuracy",
         "test macro_f1",
     ]
-    rows = table.reindex(index=[step.name for step in steps], columns=columns)
-    rows.insert(0, "adds", [step.adds for step in steps])
-    rows.insert(1, "to", [base.split("_")[0] for base in bases])
+    rows = table.reindex(index=[variant.name for variant in variants], columns=columns)
+    rows.insert(0, "change", [variant.change for variant in variants])
+    rows.insert(1, "baseline", [baseline.split("_")[0] for baseline in baselines])
     accuracy = rows["val accuracy"].astype(float)
-    rows.insert(6, "gain", 100 * (accuracy.to_numpy() - accuracy.reindex(bases).to_numpy()))
+    rows.insert(6, "gain", 100 * (accuracy.to_numpy() - accuracy.reindex(baselines).to_numpy()))
     return rows

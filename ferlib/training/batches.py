@@ -1,36 +1,39 @@
-"""Batches of training images: shuffled, augmented and blended, the same again when a training is resumed."""
+"""Batches of training images: shuffled, augmented and blended, and reproducible when a training is resumed."""
 
-# Keras chooses its backend when it is imported; whoever imports this module is about to train.
+from collections.abc import Mapping
+
 import keras
 import numpy as np
 
 from ferlib.preprocessing import Augmentation
 
+Arrays = dict[str, np.ndarray]
+
 
 class TrainingBatches(keras.utils.PyDataset):
-    """Shuffled, augmented batches whose content depends on the seed, the epoch and the batch's number alone.
+    """Batches that depend only on the seed, the epoch and the batch number.
 
-    So a resumed training sees the images that an uninterrupted one would have seen.
+    A resumed training therefore sees the same images as an uninterrupted one.
 
     Parameters
     ----------
     images : ndarray of shape (n, H, W, C), dtype uint8
-    targets : ndarray of shape (n, n_classes), dtype float32
-        One-hot or soft labels.
+    targets : dict of ndarray of shape (n, n_classes), dtype float32
+        One-hot or soft targets by output name. Rows of zeros have no target, and a weight of 0 for that output.
     batch_size : int
     augmentation : Augmentation or None
     sample_weight : ndarray of shape (n,), dtype float32
     mixup, cutmix : float
-        Parameters of the beta distributions of blending; see `TrainingOptions`.
+        Parameters of the beta distributions; see `TrainingOptions`.
     seed : int
     first_epoch : int
-        Where training starts, from 0.
+        Epoch to start with, counted from 0.
     """
 
     def __init__(
         self,
         images: np.ndarray,
-        targets: np.ndarray,
+        targets: Arrays,
         *,
         batch_size: int,
         augmentation: Augmentation | None,
@@ -55,20 +58,22 @@ class TrainingBatches(keras.utils.PyDataset):
         """Return the number of batches; the last one may be smaller."""
         return -(-len(self.images) // self.batch_size)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return batch `index` of the current epoch: float32 images of 0 to 255, targets, weights."""
-        chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
+    def __getitem__(self, index: int) -> tuple[np.ndarray, Arrays, Arrays]:
+        """Return a batch of the current epoch: float32 images (0 to 255), targets and weights by output name."""
+        rows = self._order[index * self.batch_size : (index + 1) * self.batch_size]
         rng = np.random.default_rng([self.seed, self._epoch, index])
-        images, targets, weights = self.images[chosen], self.targets[chosen], self.sample_weight[chosen]
+        images = self.images[rows]
+        targets = {name: values[rows] for name, values in self.targets.items()}
         if self.augmentation is not None:
             images = self.augmentation(images, rng)
         images = images.astype(np.float32)
         if self.mixup or self.cutmix:
             images, targets = blend_batch(images, targets, rng, mixup=self.mixup, cutmix=self.cutmix)
+        weights = {name: self.sample_weight[rows] * values.any(axis=1) for name, values in targets.items()}
         return images, targets, weights
 
     def on_epoch_end(self) -> None:
-        """Shuffle anew; Keras calls this between epochs."""
+        """Shuffle again; Keras calls this between epochs."""
         self._start_epoch(self._epoch + 1)
 
     def _start_epoch(self, epoch: int) -> None:
@@ -78,40 +83,41 @@ class TrainingBatches(keras.utils.PyDataset):
 
 
 def blend_batch(
-    images: np.ndarray, targets: np.ndarray, rng: np.random.Generator, *, mixup: float, cutmix: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Blend each image of a batch, and its target, with another one of the batch: mixup, or cutmix, or either.
+    images: np.ndarray, targets: Mapping[str, np.ndarray], rng: np.random.Generator, *, mixup: float, cutmix: float
+) -> tuple[np.ndarray, Arrays]:
+    """Blend each image and its targets with another image of the batch, by mixup or cutmix.
 
     Parameters
     ----------
     images : ndarray of shape (n, H, W, C), dtype float32
-    targets : ndarray of shape (n, n_classes), dtype float32
+    targets : mapping of ndarray of shape (n, n_classes), dtype float32
     rng : numpy.random.Generator
     mixup, cutmix : float
-        Parameters of the beta distributions, above 0 for what is wanted.
+        Parameters of the beta distributions, at least one of them above 0. With both, one is chosen at random.
 
     Returns
     -------
-    images, targets : ndarray
+    images : ndarray
+    targets : dict of ndarray
         Of the same shapes.
     """
     partner = rng.permutation(len(images))
     if mixup and not (cutmix and rng.random() < 0.5):
         share = rng.beta(mixup, mixup, len(images)).astype(np.float32)
-        images = _blend(images, images[partner], share[:, np.newaxis, np.newaxis, np.newaxis])
-        return images, _blend(targets, targets[partner], share[:, np.newaxis])
+        images = _blend(images, partner, share[:, np.newaxis, np.newaxis, np.newaxis])
+        return images, {name: _blend(values, partner, share[:, np.newaxis]) for name, values in targets.items()}
     height, width = images.shape[1:3]
     side = np.sqrt(1 - rng.beta(cutmix, cutmix))
-    # A rectangle that sticks out is clipped, so that every pixel is pasted equally often.
+    # Clipping at the border makes all pixels equally likely to be replaced.
     y, x = rng.uniform(0, height), rng.uniform(0, width)
     top, bottom = np.clip(np.round([y - side * height / 2, y + side * height / 2]), 0, height).astype(int)
     left, right = np.clip(np.round([x - side * width / 2, x + side * width / 2]), 0, width).astype(int)
     images = images.copy()
     images[:, top:bottom, left:right] = images[partner, top:bottom, left:right]
     kept = np.float32(1 - (bottom - top) * (right - left) / (height * width))
-    return images, _blend(targets, targets[partner], kept)
+    return images, {name: _blend(values, partner, kept) for name, values in targets.items()}
 
 
-def _blend(first: np.ndarray, second: np.ndarray, share: np.ndarray | np.float32) -> np.ndarray:
-    """Return `share` of the first and the rest of the second."""
-    return first * share + second * (1 - share)
+def _blend(values: np.ndarray, partner: np.ndarray, share: np.ndarray | np.float32) -> np.ndarray:
+    """Return `share` of each row and the rest of its partner."""
+    return values * share + values[partner] * (1 - share)

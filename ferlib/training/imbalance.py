@@ -1,185 +1,72 @@
-"""What a treatment of class imbalance does, over several seeds: trainings that differ in nothing else."""
+"""Read and summarize the experiment on strategies against class imbalance.
 
-from collections.abc import Sequence
-from dataclasses import replace
+``tools/imbalance_experiment.py`` trains and records it.
+"""
+
+import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ferlib.core.errors import DataError
-from ferlib.data import ImageDataset
 from ferlib.preprocessing import STRATEGIES
-from ferlib.runs.folder import METRICS, read_config, read_metrics
-from ferlib.training.evaluate_run import record_metrics
-from ferlib.training.fit import train_model
-from ferlib.training.options import TrainingOptions
-from ferlib.training.recipes import default_options
 
-#: What a study compares: weights in the loss beside the ways to resample.
-TREATMENTS = ("none", "class_weight", *(name for name in STRATEGIES if name != "none"))
+#: The strategies that are compared: class weights in the loss, and the ways to resample.
+IMBALANCE_STRATEGIES = ("none", "class_weight", *(name for name in STRATEGIES if name != "none"))
 
-#: What the project's own study measured.
-STUDY = Path(__file__).parents[2] / "reports" / "resampling.csv"
+#: The measures that `summarize_imbalance` averages.
+MEASURES = ("accuracy", "macro_f1", "recall", "precision")
 
-#: The figures of a run that `summarize_study` averages.
-FIGURES = ("accuracy", "macro_f1", "recall", "precision")
-
-_COLUMNS = ("model", "treatment", "seed", "epochs", "rarest", *FIGURES)
+#: The columns of the experiment's table.
+COLUMNS = ("model", "strategy", "seed", "epochs", "rarest", *MEASURES)
 
 
-def train_study(
-    dataset: ImageDataset,
-    folder: str | Path,
-    model: str,
-    *,
-    treatments: Sequence[str] = TREATMENTS,
-    seeds: Sequence[int] = (0, 1, 2),
-    options: TrainingOptions | None = None,
-    model_options: dict[str, Any] | None = None,
-) -> pd.DataFrame:
-    """Train a model once for each treatment and seed, and return what each training came to.
-
-    Every network is given as many steps as without a treatment: resampling changes how long an epoch is, so it gets
-    fewer or more of them. What is done already is not repeated, so that an interrupted study goes on.
-
-    Parameters
-    ----------
-    dataset : ImageDataset
-        Split; only its train split is resampled.
-    folder : path
-        Where the runs are made, as ``MODEL-TREATMENT-SEED``.
-    model : str
-    treatments : sequence of str
-        Of `TREATMENTS`.
-    seeds : sequence of int
-        Of the weights, the order, the augmentation and the resampling; the split stays.
-    options : TrainingOptions, optional
-        The model's own when None.
-    model_options : dict, optional
-        Keywords of the model's builder.
+def read_imbalance(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Return the experiment's table.
 
     Returns
     -------
     DataFrame
-        See `collect_study`.
-    """
-    base = options or default_options(model)
-    sizes = dataset.counts()["train"].to_numpy()
-    for seed in seeds:
-        for treatment in treatments:
-            weighted = treatment == "class_weight"
-            epochs = _same_steps(base.epochs, sizes, treatment)
-            changed = replace(
-                base,
-                seed=seed,
-                epochs=epochs,
-                warmup_epochs=base.warmup_epochs * epochs / base.epochs,
-                # Stopping early would give some fewer steps than others.
-                patience=epochs,
-                resample="none" if weighted else treatment,
-                class_weight="balanced" if weighted else "none",
-            )
-            run_dir = train_model(
-                model,
-                dataset,
-                Path(folder) / f"{model}-{treatment}-{seed}",
-                changed,
-                model_options=model_options,
-                resume=True,
-            )
-            if not (run_dir / METRICS).exists():
-                record_metrics(run_dir, dataset)
-    return collect_study(folder)
-
-
-def _same_steps(epochs: int, sizes: np.ndarray, treatment: str) -> int:
-    """Return how many epochs of a resampled train split have as many steps as these of the split itself."""
-    sizes = sizes[sizes > 0]
-    resampled = {"none": sizes.sum(), "class_weight": sizes.sum(), "random_under": len(sizes) * sizes.min()}
-    return max(1, round(epochs * sizes.sum() / resampled.get(treatment, len(sizes) * sizes.max())))
-
-
-def collect_study(folder: str | Path) -> pd.DataFrame:
-    """Return what each training of a study came to on the test split.
-
-    Parameters
-    ----------
-    folder : path
-        Where `train_study` made its runs.
-
-    Returns
-    -------
-    DataFrame
-        One row a run: ``model``, ``treatment``, ``seed``, ``epochs``, ``rarest`` (the class with the fewest training
-        images), ``accuracy``, ``macro_f1``, and that class's ``recall`` and ``precision``.
-    """
-    rows = []
-    for config_path in sorted(Path(folder).glob("*/config.json")):
-        run = config_path.parent
-        config, metrics = read_config(run), read_metrics(run).get("test")
-        if metrics is None:
-            continue
-        training = config["training"]
-        rarest = min(config["class_names"], key=lambda name: config["data"]["pictures"]["train"][name])
-        rows.append(
-            {
-                "model": config["model"],
-                "treatment": "class_weight" if training["class_weight"] != "none" else training["resample"],
-                "seed": training["seed"],
-                "epochs": training["epochs"],
-                "rarest": rarest,
-                "accuracy": metrics["accuracy"],
-                "macro_f1": metrics["macro_f1"],
-                "recall": metrics["per_class"][rarest]["recall"],
-                "precision": metrics["per_class"][rarest]["precision"],
-            }
-        )
-    order = {name: number for number, name in enumerate(TREATMENTS)}
-    rows.sort(key=lambda row: (row["model"], order[row["treatment"]], row["seed"]))
-    return pd.DataFrame(rows, columns=list(_COLUMNS))
-
-
-def read_study(path: str | Path = STUDY) -> pd.DataFrame:
-    """Return the rows of `collect_study` that were written as CSV; none if the file does not exist.
+        One row per training: ``model``, ``strategy``, ``seed``, ``epochs``, ``rarest`` (the class with the fewest
+        training images), ``accuracy`` and ``macro_f1`` on test, and that class's ``recall`` and ``precision``. Empty
+        if the file does not exist.
 
     Raises
     ------
     DataError
-        The file is no such table.
+        The file is not such a table.
     """
-    path = Path(path)
-    if not path.exists():
-        return pd.DataFrame(columns=list(_COLUMNS))
+    if not Path(path).exists():
+        return pd.DataFrame(columns=list(COLUMNS))
     try:
-        return pd.read_csv(path)[list(_COLUMNS)]
+        return pd.read_csv(path)[list(COLUMNS)]
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path} is no table of a study ({error}).") from None
+        raise DataError(f"{path} is not a table of the imbalance experiment ({error}).") from None
 
 
-def summarize_study(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return what each treatment does on average over the seeds.
+def summarize_imbalance(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean effect of each strategy over the seeds.
 
     Parameters
     ----------
     rows : DataFrame
-        As from `collect_study`.
+        From `read_imbalance`.
 
     Returns
     -------
     DataFrame
-        One row a model and treatment: ``model``, ``treatment``, ``seeds``, ``rarest``, and of each of `FIGURES` the
-        mean and, as ``± accuracy`` and so on, half the width of the 95 % interval of that mean by Student's t;
-        not-a-number for a single seed.
+        One row per model and strategy: ``model``, ``strategy``, ``seeds`` (their number), ``rarest``, and the mean of
+        each of `MEASURES`. ``± accuracy`` and so on are half the width of the mean's 95 % interval by Student's t; NaN
+        for a single seed.
     """
     from scipy.stats import t
 
     summary = []
-    for (model, treatment), group in rows.groupby(["model", "treatment"], sort=False):
+    for (model, strategy), group in rows.groupby(["model", "strategy"], sort=False):
         n = len(group)
-        row = {"model": model, "treatment": treatment, "seeds": n, "rarest": group["rarest"].iloc[0]}
-        for name in FIGURES:
+        row = {"model": model, "strategy": strategy, "seeds": n, "rarest": group["rarest"].iloc[0]}
+        for name in MEASURES:
             row[name] = float(group[name].mean())
             row[f"± {name}"] = float(t.ppf(0.975, n - 1) * group[name].std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan
         summary.append(row)

@@ -1,254 +1,238 @@
-"""Train a Keras network, on any of Keras's backends."""
+"""Train a Keras network on any of Keras's backends."""
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from ferlib.core.errors import ArtifactError, FerlibError
+from ferlib.core.errors import ArtifactError, OptionError
+from ferlib.core.images import fit_to_model
+from ferlib.data import ImageDataset
 from ferlib.evaluation import best_epoch
 from ferlib.export.onnx import save_network
 from ferlib.models import ModelSpec
 from ferlib.runs.classifier import load_keras_model
-from ferlib.runs.folder import read_config
-from ferlib.training.batches import TrainingBatches
+from ferlib.runs.folder import CHECKPOINT, LOGS, Run
+from ferlib.runs.records import TestTimeAugmentation
+from ferlib.training.batches import Arrays, TrainingBatches
 from ferlib.training.callbacks import RunRecorder, find_checkpoint, weights_path
-from ferlib.training.fused_batch_norm import fuse_normalization
-from ferlib.training.options import TrainingOptions
+from ferlib.training.options import ClassWeight, Precision, TrainingOptions
+from ferlib.training.targets import blend_with_teacher, vote_targets
+from ferlib.training.trainer import FitResult, training_images
 
 logger = logging.getLogger(__name__)
 
+OnEpoch = Callable[[list[dict[str, float]]], None]
 
-def train_network(
-    spec: ModelSpec,
-    train: tuple[np.ndarray, np.ndarray],
-    val: tuple[np.ndarray, np.ndarray],
-    run_dir: Path,
-    options: TrainingOptions,
-    *,
-    model_options: dict,
-    sample_weight: np.ndarray,
-    resume: bool = False,
-    tensorboard: bool = False,
-    on_epoch: Callable[[list[dict[str, float]]], None] | None = None,
-) -> keras.Model:
-    """Train a network, keep the epoch of the best validation accuracy, and write it as Keras and ONNX models.
+
+@dataclass
+class KerasTrainer:
+    """Trainer of Keras networks; an interrupted fit continues after its last finished epoch.
+
+    The network is trained with named outputs: ``label``, and ``votes`` if there are raters' votes to learn. The run
+    keeps the weights of the epoch with the highest validation accuracy of ``label``.
 
     Parameters
     ----------
     spec : ModelSpec
-    train, val : tuple of (ndarray of shape (n, H, W, C), dtype uint8; ndarray of shape (n, n_classes), dtype float32)
-        Images that fit the model, and targets that sum to 1. Those of `train` may be twice as wide, the right half
-        being what a second output shall answer.
-    run_dir : Path
-        Where history, checkpoint and models are written.
     options : TrainingOptions
-    model_options : dict
-        Keywords of the builder, ``n_classes``, ``image_size`` and ``channels`` among them.
-    sample_weight : ndarray of shape (n,), dtype float32
-        Each training image's weight in the loss.
-    resume : bool
-        Continue from the folder's checkpoint, if there is one.
+    model_options : mapping
     tensorboard : bool
-        Write logs for TensorBoard into ``logs`` in the run's folder.
+        Write TensorBoard logs into the run's folder.
+    export : bool
+        Also write the network as ONNX.
     on_epoch : callable, optional
         Called with the history after each epoch.
-
-    Returns
-    -------
-    keras.Model
-        The network that was written, in float32.
-
-    Raises
-    ------
-    FerlibError
-        The loss became infinite or not-a-number, or the network cannot take the images that a crop leaves.
-    ArtifactError
-        The run to start from has no network, or one of another kind.
     """
-    steps = -(-len(train[0]) // options.batch_size)
-    network = build_for_training(spec, options, model_options)
-    if options.init_from is not None:
-        _copy_weights(options.init_from, network, spec)
-    n_classes = val[1].shape[1]
-    n_more = train[1].shape[1] - n_classes
-    model = _add_output(network, n_more, options.seed) if n_more else network
-    # Nothing is asked of the second output in validation, so its loss there is nothing.
-    val_targets = np.pad(val[1], ((0, 0), (0, n_more)))
-    history, last = find_checkpoint(run_dir) if resume else ([], None)
-    batches = TrainingBatches(
-        *train,
-        batch_size=options.batch_size,
-        augmentation=options.augmentation,
-        sample_weight=sample_weight,
-        mixup=options.mixup,
-        cutmix=options.cutmix,
-        seed=options.seed,
-        first_epoch=len(history),
-    )
-    callbacks = [RunRecorder(run_dir, history, options, on_epoch)]
-    if tensorboard:
-        callbacks.append(keras.callbacks.TensorBoard(run_dir / "logs", write_graph=False))
-    frozen = min(options.frozen_epochs, options.epochs)
-    for start, stop in ((0, frozen), (frozen, options.epochs)):
-        if start == stop:
-            continue
-        if start < frozen:
-            _freeze_backbone(model, frozen=True)
-        elif frozen:
-            _freeze_backbone(model, frozen=False)
-        compile_network(model, options, steps * (stop - start), options.peak_rate(start), n_classes)
-        if last is not None and start < len(history) <= stop:
-            model.load_weights(last)
-            logger.info("continuing after epoch %d", len(history))
-        stopped_early = bool(history) and len(history) - best_epoch(history) >= options.patience
-        if len(history) < stop and not stopped_early:
-            model.fit(
-                batches,
-                validation_data=(val[0].astype(np.float32), val_targets),
-                validation_batch_size=256,
-                initial_epoch=len(history),
-                epochs=stop,
-                shuffle=False,  # TrainingBatches shuffles
-                callbacks=callbacks,
-                verbose=0,
-            )
-    trained = spec.build(**model_options, seed=options.seed, dtype="float32")
-    model.load_weights(weights_path(run_dir, "best", best_epoch(history)))
-    trained.set_weights(network.get_weights())
-    save_network(trained, run_dir, train[0][:8])
-    return trained
+
+    spec: ModelSpec
+    options: TrainingOptions
+    model_options: Mapping[str, Any]
+    tensorboard: bool = False
+    export: bool = True
+    on_epoch: OnEpoch | None = None
+    # A flipped face shows the same emotion; averaging both views adds about a point of accuracy.
+    test_time_augmentation: TestTimeAugmentation = "flip"
+    n_members: None = None
+
+    @property
+    def backend(self) -> str:
+        """The Keras backend."""
+        return str(keras.backend.backend())
+
+    def fit(self, dataset: ImageDataset, run: Run, *, resume: bool) -> FitResult:
+        """Train the network and write it; see `Trainer.fit`.
+
+        Raises
+        ------
+        FerlibError
+            The loss became infinite or NaN, or the network cannot take cropped images.
+        ArtifactError
+            The weights of ``init_from`` do not fit.
+        """
+        options, class_names = self.options, dataset.class_names
+        images, labels = training_images(self.spec, dataset, options)
+        val = dataset.split("val")
+        one_hot = np.eye(len(class_names), dtype=np.float32)
+        cache = run.path / CHECKPOINT / "teacher.npy"
+        targets = {"label": blend_with_teacher(images, one_hot[labels], class_names, options, cache)}
+        if options.votes is not None:
+            targets["votes"] = vote_targets(options.votes, dataset.split("train").names, class_names)
+        sizes = {"n_classes": len(class_names), "image_size": self.spec.image_size, "channels": self.spec.channels}
+        network = build_for_training(self.spec, options, {**sizes, **self.model_options})
+        if options.init_from is not None:
+            _copy_weights(Run(options.init_from), network, self.spec)
+        model = name_outputs(network, len(class_names), options)
+        history, weights = find_checkpoint(run) if resume else ([], None)
+        batches = TrainingBatches(
+            images,
+            targets,
+            batch_size=options.batch_size,
+            augmentation=options.augmentation,
+            sample_weight=sample_weight(labels, options.class_weight),
+            mixup=options.mixup,
+            cutmix=options.cutmix,
+            seed=options.seed,
+            first_epoch=len(history),
+        )
+        val_images = fit_to_model(val.images, image_size=self.spec.image_size, channels=self.spec.channels)
+        val_targets = dict.fromkeys(targets, one_hot[val.labels])
+        # Validation measures the labels only.
+        val_weights = {name: np.full(len(val), float(name == "label"), np.float32) for name in targets}
+        validation = (val_images.astype(np.float32), val_targets, val_weights)
+        self._fit_epochs(model, batches, validation, run, history, weights)
+        # Not into the compiled model: with a frozen backbone, the optimizer's state had fewer variables.
+        keras.Model(model.input, model.output).load_weights(weights_path(run, "best", best_epoch(history)))
+        trained = self.spec.build(**sizes, **self.model_options, seed=options.seed, dtype="float32")
+        trained.set_weights(network.get_weights())
+        save_network(trained, run.path, images[:8], onnx=self.export)
+        return FitResult(parameters=int(trained.count_params()))
+
+    def _fit_epochs(
+        self,
+        model: keras.Model,
+        batches: TrainingBatches,
+        validation: tuple[np.ndarray, Arrays, Arrays],
+        run: Run,
+        history: list[dict[str, float]],
+        weights: Path | None,
+    ) -> None:
+        """Train the epochs that the history lacks, starting from the last one's weights; the history grows in place."""
+        options = self.options
+        callbacks: list[keras.callbacks.Callback] = [RunRecorder(run, history, options, self.on_epoch)]
+        if self.tensorboard:
+            callbacks.append(keras.callbacks.TensorBoard(run.path / LOGS, write_graph=False))
+        frozen = min(options.frozen_epochs, options.epochs)
+        for start, stop in ((0, frozen), (frozen, options.epochs)):
+            if start == stop:
+                continue
+            if frozen:
+                freeze_backbone(model, frozen=start < frozen)
+            compile_network(model, options, len(batches) * (stop - start), options.peak_rate(start))
+            if weights is not None and start < len(history) <= stop:
+                model.load_weights(weights)
+                logger.info("continuing after epoch %d", len(history))
+            stopped_early = bool(history) and len(history) - best_epoch(history) >= options.patience
+            if len(history) < stop and not stopped_early:
+                model.fit(
+                    batches,
+                    validation_data=validation,
+                    validation_batch_size=256,
+                    initial_epoch=len(history),
+                    epochs=stop,
+                    shuffle=False,  # TrainingBatches shuffles
+                    callbacks=callbacks,
+                    verbose=0,
+                )
 
 
-def build_for_training(spec: ModelSpec, options: TrainingOptions, model_options: dict) -> keras.Model:
-    """Return the untrained network, for images of any size where training crops them.
+def build_for_training(spec: ModelSpec, options: TrainingOptions, model_options: Mapping[str, Any]) -> keras.Model:
+    """Return the untrained network, without a fixed image size if training crops the images.
 
     Parameters
     ----------
     spec : ModelSpec
     options : TrainingOptions
-    model_options : dict
-        Keywords of the builder, ``n_classes``, ``image_size`` and ``channels`` among them.
+    model_options : mapping
+        Arguments of the builder, including ``n_classes``, ``image_size`` and ``channels``.
 
     Raises
     ------
-    FerlibError
-        The network cannot take the images that a crop leaves.
+    OptionError
+        The network needs a fixed image size.
     """
     size = tuple(model_options["image_size"])
-    if options.augmentation is not None and options.augmentation.output_size(*size) != size:
-        model_options = {**model_options, "image_size": (None, None)}
+    cropped = options.augmentation is not None and options.augmentation.output_size(*size) != size
+    arguments = {**model_options, "image_size": (None, None)} if cropped else model_options
     try:
-        model = spec.build(**model_options, seed=options.seed, dtype=choose_precision(options.precision))
-    except (TypeError, ValueError) as error:
-        if model_options["image_size"] != (None, None):
+        network = spec.build(**arguments, seed=options.seed, dtype=choose_precision(options.precision))
+    except (TypeError, ValueError, OptionError) as error:
+        if not cropped:
             raise
-        raise FerlibError(f"{spec.name} takes images of one size only; train it without crop.") from error
-    fuse_normalization(model)
-    return model
+        raise OptionError(f"{spec.name} needs images of a fixed size: train it without crop.") from error
+    if keras.backend.backend() != "tensorflow":
+        return network
+    from ferlib.training.fused_batch_norm import fuse_batch_norm
+
+    return fuse_batch_norm(network)
 
 
-def _copy_weights(run_dir: str, network: keras.Model, spec: ModelSpec) -> None:
-    """Give a network the weights of a finished run's, which has to be of the same kind."""
-    config = read_config(run_dir)
-    weights = load_keras_model(run_dir).get_weights()
-    if config["model"] != spec.name or [w.shape for w in weights] != [w.shape for w in network.get_weights()]:
-        values = {
-            name: json.dumps(value).strip("[]").replace(" ", "") for name, value in config["model_options"].items()
-        }
-        options = "".join(f" --model-option {name}={value}" for name, value in values.items())
-        n_classes = len(config["class_names"])
-        raise ArtifactError(
-            f"{run_dir} cannot be started from: its weights are those of --model {config['model']}{options} "
-            f"for {n_classes} emotions."
+def name_outputs(network: keras.Model, n_classes: int, options: TrainingOptions) -> keras.Model:
+    """Return the network with its output named ``label``, and an auxiliary output ``votes`` if there are votes.
+
+    The auxiliary output is a dense layer on the features of the network's last layer.
+    """
+    outputs = {"label": network.output}
+    if options.votes is not None:
+        votes = keras.layers.Dense(
+            n_classes,
+            activation="softmax",
+            kernel_initializer=keras.initializers.GlorotUniform(options.seed),
+            dtype="float32",
+            name="votes",
         )
-    network.set_weights(weights)
+        outputs["votes"] = votes(network.layers[-1].input)
+    return keras.Model(network.input, outputs, name=network.name)
 
 
-def _add_output(network: keras.Model, n_classes: int, seed: int) -> keras.Model:
-    """Return a network that shares all layers but the last, with probabilities of its own beside those of the first."""
-    features = network.layers[-1].input
-    initializer = keras.initializers.GlorotUniform(seed)
-    second = keras.layers.Dense(
-        n_classes, activation="softmax", kernel_initializer=initializer, dtype="float32", name="second"
-    )(features)
-    return keras.Model(network.input, keras.layers.Concatenate(dtype="float32")([network.output, second]))
-
-
-def _freeze_backbone(model: keras.Model, *, frozen: bool) -> None:
-    """Keep the weights of the layer named ``backbone`` from being trained, or no longer."""
-    try:
-        model.get_layer("backbone").trainable = not frozen
-    except ValueError:
-        raise FerlibError(f"{model.name} has no backbone to freeze; frozen_epochs is for transfer.") from None
-
-
-def choose_precision(precision: str) -> str:
-    """Return Keras's dtype policy for a wish; ``"auto"`` asks the processor whether it computes in bfloat16."""
-    if precision != "auto":
-        return precision
-    cpuinfo = Path("/proc/cpuinfo")
-    flags = cpuinfo.read_text().split() if cpuinfo.exists() else []
-    return "mixed_bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
-
-
-def compile_network(model: keras.Model, options: TrainingOptions, steps: int, peak: float, n_classes: int) -> None:
-    """Give the model its loss, and an optimizer whose variables exist, so that weights with its state can be loaded.
+def compile_network(model: keras.Model, options: TrainingOptions, steps: int, peak_rate: float) -> None:
+    """Compile a network with named outputs and create the optimizer's variables.
 
     Parameters
     ----------
     model : keras.Model
+        From `name_outputs`.
     options : TrainingOptions
     steps : int
-        Batches until the learning rate has run through its schedule.
-    peak : float
+        Optimizer steps of the learning-rate schedule.
+    peak_rate : float
         Highest learning rate.
-    n_classes : int
-        How many of the outputs are probabilities of the classes; the others are a second output's.
     """
-    optimizer = _make_optimizer(options, max(1, steps), peak)
-    model.compile(
-        optimizer,
-        loss=_make_loss(options, n_classes),
-        metrics=[_make_accuracy(n_classes)],
-    )
+    losses = {"label": keras.losses.CategoricalCrossentropy(label_smoothing=options.label_smoothing)}
+    loss_weights = {"label": 1.0}
+    if options.votes is not None:
+        losses["votes"] = keras.losses.CategoricalCrossentropy()
+        loss_weights["votes"] = options.aux_loss_weight
+    optimizer = make_optimizer(options, max(1, steps), peak_rate)
+    accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
+    model.compile(optimizer, loss=losses, loss_weights=loss_weights, metrics={"label": [accuracy]})
+    # A checkpoint holds the optimizer's state, which can be loaded only into existing variables.
     optimizer.build(model.trainable_variables)
 
 
-def _make_loss(options: TrainingOptions, n_classes: int) -> Callable:
-    """Return the cross-entropy of the labels, and of a second output if there is one, for each image of a batch."""
-    crossentropy = keras.losses.categorical_crossentropy
-
-    def loss(y_true: Any, y_pred: Any) -> Any:
-        first = crossentropy(y_true[:, :n_classes], y_pred[:, :n_classes], label_smoothing=options.label_smoothing)
-        if y_pred.shape[1] == n_classes:
-            return first
-        return first + options.aux_loss_weight * crossentropy(y_true[:, n_classes:], y_pred[:, n_classes:])
-
-    return loss
-
-
-def _make_accuracy(n_classes: int) -> Callable:
-    """Return the metric by the name of ``accuracy``: whether the likeliest class is the label's."""
-
-    def accuracy(y_true: Any, y_pred: Any) -> Any:
-        return keras.metrics.categorical_accuracy(y_true[:, :n_classes], y_pred[:, :n_classes])
-
-    return accuracy
-
-
-def _make_optimizer(options: TrainingOptions, steps: int, peak: float) -> keras.optimizers.Optimizer:
-    """Return the optimizer, with its schedule over `steps` from a peak rate."""
-    rate: float | keras.optimizers.schedules.LearningRateSchedule = peak
+def make_optimizer(options: TrainingOptions, steps: int, peak_rate: float) -> keras.optimizers.Optimizer:
+    """Return the optimizer with its learning-rate schedule over a number of steps."""
+    rate: float | keras.optimizers.schedules.LearningRateSchedule = peak_rate
     if options.schedule == "cosine":
         warmup = max(1, round(steps * min(options.warmup_epochs / options.epochs, 1 / 4)))
         rate = keras.optimizers.schedules.CosineDecay(
-            initial_learning_rate=peak * 0.01,
-            warmup_target=peak,
+            initial_learning_rate=peak_rate * 0.01,
+            warmup_target=peak_rate,
             warmup_steps=warmup,
             decay_steps=max(1, steps - warmup),
         )
@@ -261,6 +245,46 @@ def _make_optimizer(options: TrainingOptions, steps: int, peak: float) -> keras.
         )
     else:
         optimizer = keras.optimizers.AdamW(rate, weight_decay=options.weight_decay, **averaging)
-    # Shrinking normalization and biases towards zero regularizes nothing.
+    # Decay of normalization parameters and biases does not regularize.
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     return optimizer
+
+
+def choose_precision(precision: Precision) -> str:
+    """Return a Keras dtype policy; ``"auto"`` is mixed bfloat16 if the processor has instructions for it."""
+    if precision != "auto":
+        return precision
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = cpuinfo.read_text().split() if cpuinfo.exists() else []
+    return "mixed_bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
+
+
+def sample_weight(labels: np.ndarray, class_weight: ClassWeight) -> np.ndarray:
+    """Return the weight of each image in the loss, float32 (n,), with mean 1."""
+    if class_weight == "none":
+        return np.ones(len(labels), np.float32)
+    from sklearn.utils.class_weight import compute_sample_weight
+
+    return np.asarray(compute_sample_weight("balanced", labels), np.float32)
+
+
+def _copy_weights(run: Run, network: keras.Model, spec: ModelSpec) -> None:
+    """Give a network the weights of a finished run of the same architecture."""
+    config = run.config
+    weights = load_keras_model(run.path).get_weights()
+    if config.model != spec.name or [w.shape for w in weights] != [w.shape for w in network.get_weights()]:
+        values = {name: json.dumps(value).strip("[]").replace(" ", "") for name, value in config.model_options.items()}
+        options = "".join(f" --model-option {name}={value}" for name, value in values.items())
+        raise ArtifactError(
+            f"The weights of {run.path} do not fit: it was trained with --model {config.model}{options} "
+            f"for {len(config.class_names)} classes."
+        )
+    network.set_weights(weights)
+
+
+def freeze_backbone(model: keras.Model, *, frozen: bool) -> None:
+    """Set whether the layer named ``backbone`` keeps its weights in training."""
+    try:
+        model.get_layer("backbone").trainable = not frozen
+    except ValueError:
+        raise OptionError(f"{model.name} has no backbone: --frozen-epochs is for transfer.") from None

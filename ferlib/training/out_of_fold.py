@@ -1,63 +1,64 @@
-"""What a model says of the images that it learned from, had it not seen them."""
+"""Leave-one-out predictions on the training set, used as distillation targets.
+
+A model that has memorized its training images gives almost one-hot probabilities for them, which teach a student
+nothing beyond the labels. Models that can compute leave-one-out probabilities store them in their run folder.
+"""
 
 import hashlib
-from pathlib import Path
 
 import numpy as np
 
-from ferlib.core.console import progress_bar
 from ferlib.core.files import atomic_write
 from ferlib.core.images import fit_to_model
 from ferlib.runs.classifier import Classifier, Ensemble
-from ferlib.runs.folder import OUT_OF_FOLD
+from ferlib.runs.folder import OUT_OF_FOLD, Run
 
 
-def write_out_of_fold(run_dir: str | Path, images: np.ndarray, probabilities: np.ndarray) -> None:
-    """Keep in a run's folder what its model would say of training images had they been left out.
+def write_out_of_fold(run: Run, images: np.ndarray, probabilities: np.ndarray) -> None:
+    """Store a model's leave-one-out probabilities for its training images.
 
     Parameters
     ----------
-    run_dir : path
+    run : Run
     images : ndarray of shape (n, H, W, C), dtype uint8
-        As the model takes them.
+        In the model's format.
     probabilities : ndarray of shape (n, n_classes)
     """
-    with atomic_write(Path(run_dir) / OUT_OF_FOLD) as path, path.open("wb") as file:
-        np.savez(file, digests=np.array(_digest(images)), probabilities=probabilities.astype(np.float16))
+    with atomic_write(run.path / OUT_OF_FOLD) as path, path.open("wb") as file:
+        np.savez(file, digests=np.array(_digests(images)), probabilities=probabilities.astype(np.float16))
 
 
 def predict_out_of_fold(classifier: Classifier, images: np.ndarray) -> np.ndarray:
-    """Return a classifier's probabilities, float32 (n, n_classes), of images that it may have learned from.
+    """Return a classifier's probabilities, out-of-fold ones for images that are stored in its run folder.
 
-    What a model has learned by heart teaches nothing beyond the labels: of images whose left-out answers are in the
-    run's folder, or in that of an ensemble's member, these are taken.
+    For an ensemble, each member's own out-of-fold probabilities are averaged.
 
     Parameters
     ----------
     classifier : Classifier
     images : ndarray of shape (n, H, W, C), dtype uint8
+
+    Returns
+    -------
+    ndarray of shape (n, n_classes), dtype float32
     """
     if isinstance(classifier, Ensemble):
         members = [predict_out_of_fold(member, images) for member in classifier.members]
         return classifier.calibrate(np.mean(members, axis=0, dtype=np.float32))
-    probabilities = np.empty((len(images), len(classifier.class_names)), np.float32)
-    unknown = np.ones(len(images), bool)
     path = classifier.run.path / OUT_OF_FOLD
-    if path.exists():
-        with np.load(path) as kept:
-            rows = {digest: row for row, digest in enumerate(kept["digests"])}
-            answers = kept["probabilities"].astype(np.float32)
-        fitted = fit_to_model(images, image_size=classifier.image_size, channels=classifier.channels)
-        found = np.array([rows.get(digest, -1) for digest in _digest(fitted)])
-        unknown = found < 0
-        probabilities[~unknown] = classifier.calibrate(answers[found[~unknown]])
-    asked = np.flatnonzero(unknown)
-    for start in progress_bar(range(0, len(asked), 256), desc=f"ask the teacher ({classifier.name})", unit="batch"):
-        batch = asked[start : start + 256]
-        probabilities[batch] = classifier.predict_proba(images[batch])
+    if not path.exists():
+        return classifier.predict_proba(images, progress=True)
+    with np.load(path) as stored:
+        rows = {digest: row for row, digest in enumerate(stored["digests"])}
+        out_of_fold = stored["probabilities"].astype(np.float32)
+    fitted = fit_to_model(images, image_size=classifier.image_size, channels=classifier.channels)
+    found = np.array([rows.get(digest, -1) for digest in _digests(fitted)])
+    probabilities = np.empty((len(images), len(classifier.class_names)), np.float32)
+    probabilities[found >= 0] = classifier.calibrate(out_of_fold[found[found >= 0]])
+    probabilities[found < 0] = classifier.predict_proba(images[found < 0], progress=True)
     return probabilities
 
 
-def _digest(images: np.ndarray) -> list[str]:
+def _digests(images: np.ndarray) -> list[str]:
     """Return a hash of each image's pixels."""
     return [hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).hexdigest() for image in images]

@@ -1,129 +1,137 @@
-"""What a run is, so that it can be repeated and resumed, and what lies in its folder."""
+"""The configuration of a run: what repeats it, and what has to be equal to resume it."""
 
 import hashlib
 import importlib.metadata
-import json
+import os
 import platform
-import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ferlib import __version__
-from ferlib.core.backend import import_keras
-from ferlib.core.errors import ArtifactError, DataError
-from ferlib.data import ImageDataset
-from ferlib.models import ModelSpec
-from ferlib.runs.folder import (
-    CONFIG,
-    HISTORY,
-    KERAS_MODEL,
-    MEMBERS,
-    METRICS,
-    MODEL_CARD,
-    MODEL_FILES,
-    OUT_OF_FOLD,
-    read_config,
-)
-from ferlib.training.options import TrainingOptions
+import tomli_w
 
-# What of a run's data has to be the same for it to be resumed.
-_DATA_IDENTITY = ("sha256", "sample_size", "split", "pictures")
+from ferlib import __version__
+from ferlib.core.emotions import EMOTIONS
+from ferlib.core.errors import ArtifactError, DataError
+from ferlib.core.files import write_text
+from ferlib.core.options import to_config
+from ferlib.data import ImageDataset, SplitInfo
+from ferlib.models import ModelSpec
+from ferlib.runs.folder import KERAS_MODEL, MODEL_FILES, RUN_OPTIONS, Run
+from ferlib.runs.records import RunConfig, RunReference
+from ferlib.training.options import TrainingOptions
+from ferlib.training.trainer import Trainer
 
 _PACKAGES = ("keras", "numpy", "opencv-python", "scikit-learn", "tensorflow", "jax", "torch")
 
 
 def describe_run(
-    spec: ModelSpec, dataset: ImageDataset, options: TrainingOptions, model_options: dict[str, Any]
-) -> dict[str, Any]:
-    """Return everything that is needed to repeat a run, as JSON can hold it."""
+    spec: ModelSpec,
+    dataset: ImageDataset,
+    options: TrainingOptions,
+    model_options: Mapping[str, Any],
+    trainer: Trainer,
+) -> RunConfig:
+    """Return the configuration of a run at its start."""
     versions = {"ferlib": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    config = {
-        "model": spec.name,
-        "kind": spec.kind,
-        "class_names": list(dataset.class_names),
-        "image_size": list(spec.image_size),
-        "channels": spec.channels,
-        # Mirror images show the same emotion; a network gains about a point from looking at both.
-        "test_time_augmentation": "flip" if spec.kind == "cnn" else "none",
-        "model_options": model_options,
-        "training": options.to_config(),
-        "data": {**dataset.info.to_json(), "pictures": dataset.counts().to_dict()},
-        "versions": versions,
-        "status": "training",
+    config = RunConfig(
+        model=spec.name,
+        kind=spec.kind,
+        class_names=dataset.class_names,
+        image_size=spec.image_size,
+        channels=spec.channels,
+        test_time_augmentation=trainer.test_time_augmentation,
+        model_options=dict(model_options),
+        training=options.to_config(),
+        data=dataset.info,
+        image_counts=dataset.counts().to_dict(),
+        versions=versions,
+        backend=trainer.backend,
+        n_members=trainer.n_members,
+        teacher=_refer_to(options.teacher),
+        init_from=_refer_to(options.init_from),
+        votes=None if options.votes is None else _hash_votes(options.votes),
+    )
+    # As read back from JSON, which has lists for tuples, to be compared with an earlier configuration.
+    return RunConfig.from_json(config.to_json())
+
+
+def write_run_options(run: Run, config: RunConfig, options: TrainingOptions, data: str | os.PathLike[str]) -> None:
+    """Write ``run.toml``, with which ``ferlib train --config`` repeats a training on the dataset in `data`."""
+    assert config.data is not None
+    split = config.data.split or SplitInfo()
+    values = {
+        "model": config.model,
+        "data": str(Path(data).absolute()),
+        "emotions": None if config.class_names == EMOTIONS else list(config.class_names),
+        "split_scheme": split.scheme,
+        "val_fraction": split.val_fraction,
+        "split_seed": split.seed,
+        "sample_size": config.data.sample_size,
+        "model_options": {name: "none" if value is None else value for name, value in config.model_options.items()},
+        **to_config(options),
     }
-    if spec.kind == "cnn":
-        config["backend"] = import_keras().backend.backend()
-    if options.teacher is not None:
-        config["teacher"] = _describe_other_run(options.teacher)
-    if options.init_from is not None:
-        config["init_from"] = _describe_other_run(options.init_from)
-    if options.votes is not None:
-        config["votes"] = _describe_votes(options.votes)
-    # A run to resume is compared with what JSON kept of it, which knows no tuples.
-    return json.loads(json.dumps(config))
+    # TOML has no null. Options that are missing have their default, which is None here.
+    text = tomli_w.dumps({name: value for name, value in values.items() if value is not None})
+    write_text(run.path / RUN_OPTIONS, text)
 
 
-def _describe_other_run(run_dir: str) -> dict[str, Any]:
-    """Return what tells a run from another: its model, and the hashes of its weights or of its members'."""
-    files = sorted(path for name in MODEL_FILES for path in Path(run_dir).rglob(name) if name != KERAS_MODEL)
-    return {
-        "model": read_config(run_dir)["model"],
-        "weights_sha256": [hashlib.sha256(path.read_bytes()).hexdigest() for path in files],
-    }
-
-
-def _describe_votes(path: str) -> dict[str, str]:
-    """Return what tells a file of votes from another."""
-    try:
-        return {"sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
-    except OSError as error:
-        raise DataError(f"The votes in {path} cannot be read: {error.strerror}.") from None
-
-
-def require_same_run(old: dict[str, Any], new: dict[str, Any], run_dir: Path) -> None:
+def require_same_run(old: RunConfig, new: RunConfig, run: Run) -> None:
     """Raise unless a run is resumed with the data and the options that it was started with."""
-    for part in ("model", "class_names", "model_options", "training", "data", "teacher", "init_from", "votes"):
-        before, now = old.get(part), new.get(part)
-        if part == "training" and isinstance(before, dict):
-            # Options that are younger than the run had no effect on it.
-            before = TrainingOptions.from_config(before).to_config()
-        if part == "data" and isinstance(before, dict):
-            # The same bytes dealt the same way are the same data, whatever their file is called.
-            before, now = ({key: data.get(key) for key in _DATA_IDENTITY} for data in (before, now))
-        if before != now:
+    earlier, now = _identity(old), _identity(new)
+    for part, value in now.items():
+        if earlier[part] != value:
             raise ArtifactError(
-                f"{run_dir} was started with other {part.replace('_', ' ')}: "
-                f"it has {_difference(before, now)}. Resume with the same, or name another folder."
+                f"{run.path} was started with other {part}: {_difference(earlier[part], value)}. Resume it with the "
+                f"same {part}, or use another --run-dir."
             )
 
 
+def _refer_to(run_dir: str | None) -> RunReference | None:
+    """Return what identifies another run: its model, and the hashes of its weights or of its members' weights."""
+    if run_dir is None:
+        return None
+    files = sorted(path for name in MODEL_FILES for path in Path(run_dir).rglob(name) if name != KERAS_MODEL)
+    hashes = tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
+    return RunReference(model=Run(run_dir).config.model, weights_sha256=hashes)
+
+
+def _hash_votes(path: str) -> str:
+    """Return the SHA-256 of a file of votes."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"--votes {path} cannot be read ({error.strerror}).") from None
+
+
+def _identity(config: RunConfig) -> dict[str, Any]:
+    """Return what has to be equal in a resumed run, by a name for error messages."""
+    data = config.data
+    # The file name may differ: the checksum and the split identify the images.
+    source = (data.sha256, data.sample_size, data.split and asdict(data.split)) if data else (None, None, None)
+    return {
+        "model": config.model,
+        "class names": config.class_names,
+        "model options": config.model_options,
+        # Adds options that are newer than the run, with their defaults.
+        "training options": TrainingOptions.from_config(config.training).to_config(),
+        "data": dict(zip(("sha256", "sample_size", "split"), source, strict=True))
+        | {"image_counts": config.image_counts},
+        "teacher": config.teacher,
+        "initial weights": config.init_from,
+        "votes": config.votes,
+    }
+
+
 def _difference(old: Any, new: Any) -> str:
-    """Say in a few words where two parts of a configuration differ."""
+    """Describe where two values differ."""
     if isinstance(old, dict) and isinstance(new, dict):
         keys = [key for key in new if old.get(key) != new[key]]
-        return ", ".join(f"{key} {old.get(key)!r} instead of {new[key]!r}" for key in keys[:3])
-    return f"{old!r} instead of {new!r}"
-
-
-def has_artifacts(run_dir: Path) -> bool:
-    """Return whether a folder holds a run that somebody would miss; one that failed at its start is none."""
-    return any(any(run_dir.glob(name)) for name in (*MODEL_FILES, MEMBERS, "checkpoint/last-*"))
-
-
-def remove_checkpoint(run_dir: Path) -> None:
-    """Delete what a training that was stopped would continue from."""
-    shutil.rmtree(run_dir / "checkpoint", ignore_errors=True)
-
-
-def remove_run(run_dir: Path) -> None:
-    """Delete what a training writes, and nothing else that lies in the folder."""
-    remove_checkpoint(run_dir)
-    for folder in (MEMBERS, "logs"):
-        shutil.rmtree(run_dir / folder, ignore_errors=True)
-    for name in (CONFIG, HISTORY, "history.csv", METRICS, MODEL_CARD, OUT_OF_FOLD, *MODEL_FILES):
-        (run_dir / name).unlink(missing_ok=True)
+        return ", ".join(f"{key} was {old.get(key)!r}, now {new[key]!r}" for key in keys[:3])
+    return f"it was {old!r}, now {new!r}"

@@ -1,4 +1,4 @@
-"""What a network shall answer: the labels, what a teacher says of the same images, and what raters voted."""
+"""Targets of a network: labels, a teacher's probabilities, and raters' votes."""
 
 from pathlib import Path
 
@@ -14,9 +14,9 @@ from ferlib.training.out_of_fold import predict_out_of_fold
 
 
 def blend_with_teacher(
-    images: np.ndarray, one_hot: np.ndarray, class_names: tuple[str, ...], options: TrainingOptions, answers: Path
+    images: np.ndarray, one_hot: np.ndarray, class_names: tuple[str, ...], options: TrainingOptions, cache: Path
 ) -> np.ndarray:
-    """Return what a network shall answer: the labels, or a blend with what a teacher says.
+    """Return the labels, blended with a teacher's probabilities if there is a teacher.
 
     Parameters
     ----------
@@ -26,8 +26,8 @@ def blend_with_teacher(
     class_names : tuple of str
     options : TrainingOptions
         Its ``teacher``, ``distillation_weight`` and ``distillation_temperature``.
-    answers : Path
-        Where the teacher's answers are kept, so that a training that is resumed need not ask again.
+    cache : Path
+        File that keeps the teacher's probabilities for a resumed training.
 
     Returns
     -------
@@ -36,7 +36,7 @@ def blend_with_teacher(
     Raises
     ------
     ArtifactError
-        The teacher tells apart other classes.
+        The teacher has other classes.
 
     References
     ----------
@@ -44,58 +44,46 @@ def blend_with_teacher(
     """
     if options.teacher is None:
         return one_hot
-    if not answers.exists():
-        said = _ask_teacher(images, class_names, options)
-        answers.parent.mkdir(exist_ok=True)
-        with atomic_write(answers) as path, path.open("wb") as file:
-            np.save(file, said)
-    soft = scale_logits(np.load(answers), 1 / options.distillation_temperature)
-    return (options.distillation_weight * soft + (1 - options.distillation_weight) * one_hot).astype(np.float32)
+    if not cache.exists():
+        teacher = load_classifier(options.teacher)
+        if teacher.class_names != tuple(class_names):
+            raise ArtifactError(
+                f"The teacher {options.teacher} was trained on the classes {', '.join(teacher.class_names)}, "
+                f"not on {', '.join(class_names)}."
+            )
+        with atomic_write(cache) as path, path.open("wb") as file:
+            np.save(file, predict_out_of_fold(teacher, images))
+    soft = scale_logits(np.load(cache), 1 / options.distillation_temperature)
+    weight = options.distillation_weight
+    return (weight * soft + (1 - weight) * one_hot).astype(np.float32)
 
 
-def append_votes(
-    targets: np.ndarray, names: np.ndarray, class_names: tuple[str, ...], options: TrainingOptions
-) -> np.ndarray:
-    """Return the targets and beside them, if there are raters to learn from, the share of their votes for each class.
+def vote_targets(path: str | Path, names: np.ndarray, class_names: tuple[str, ...]) -> np.ndarray:
+    """Return the distribution of raters' votes over the classes.
 
     Parameters
     ----------
-    targets : ndarray of shape (n, n_classes), dtype float32
+    path : path
+        As for `ferlib.data.votes.read_votes`.
     names : ndarray of shape (n,), dtype str
         The images' names.
     class_names : tuple of str
-    options : TrainingOptions
-        Its ``votes``.
 
     Returns
     -------
-    ndarray of shape (n, n_classes) or (n, 2 * n_classes), dtype float32
-        The right half is zero, so that it says nothing, for images that are not in the file or that fewer than half
-        the raters saw one of the classes in.
+    ndarray of shape (n, n_classes), dtype float32
+        Rows sum to 1. Rows are zero for images without votes, or with fewer than half of their votes for the classes.
 
     Raises
     ------
     DataError
-        The file is no table of votes, has none for these images, or knows nothing of one of the classes.
+        The file is not a table of votes, has none for these images, or lacks one of the classes.
     """
-    if options.votes is None:
-        return targets
-    strangers = [name for name in class_names if name not in (*FERPLUS_EMOTIONS.values(), *FERPLUS_OTHERS)]
-    if strangers:
-        raise DataError(f"The raters were not asked for {', '.join(strangers)}; train without votes.")
-    votes = read_votes(options.votes, names)
+    unknown = [name for name in class_names if name not in (*FERPLUS_EMOTIONS.values(), *FERPLUS_OTHERS)]
+    if unknown:
+        raise DataError(f"FER+ has no votes for {', '.join(unknown)}; train without --votes.")
+    votes = read_votes(path, names)
     counts = np.nan_to_num(votes[list(class_names)].to_numpy())
     total = counts.sum(axis=1, keepdims=True)
     clear = (total > 0) & (2 * total >= votes[["n"]].to_numpy())
-    shares = np.where(clear, counts / np.maximum(total, 1), 0)
-    return np.concatenate([targets, shares.astype(np.float32)], axis=1)
-
-
-def _ask_teacher(images: np.ndarray, class_names: tuple[str, ...], options: TrainingOptions) -> np.ndarray:
-    """Return what a teacher says of all training images, as if it had not seen them: float32 (n, n_classes)."""
-    teacher = load_classifier(options.teacher)
-    if teacher.class_names != tuple(class_names):
-        raise ArtifactError(
-            f"{options.teacher} tells apart {', '.join(teacher.class_names)}, not {', '.join(class_names)}."
-        )
-    return predict_out_of_fold(teacher, images)
+    return np.where(clear, counts / np.maximum(total, 1), 0).astype(np.float32)

@@ -12,7 +12,7 @@ from ferlib import plots
 from ferlib.core.emotions import EMOTIONS
 from ferlib.evaluation import evaluate_predictions
 from ferlib.evaluation.calibration import tabulate_reliability
-from ferlib.training.imbalance import FIGURES, TREATMENTS
+from ferlib.training.imbalance import IMBALANCE_STRATEGIES, MEASURES
 
 
 @pytest.fixture(autouse=True)
@@ -30,17 +30,17 @@ def metrics():
 
 def test_treatments_have_a_row_of_panels_per_model():
     rows = [
-        {"model": model, "treatment": name, "seeds": 3, "rarest": "disgust"}
-        | {key: value for figure in FIGURES for key, value in ((figure, 0.1 * number), (f"± {figure}", 0.02))}
+        {"model": model, "strategy": name, "seeds": 3, "rarest": "disgust"}
+        | {key: value for figure in MEASURES for key, value in ((figure, 0.1 * number), (f"± {figure}", 0.02))}
         for model in ("compact_cnn", "bovw")
-        for number, name in enumerate(TREATMENTS, 1)
+        for number, name in enumerate(IMBALANCE_STRATEGIES, 1)
     ]
     axes = plots.plot_treatments(pd.DataFrame(rows)).axes
     assert [ax.get_title(loc="left") for ax in axes[:4]] == [
         "accuracy", "macro-F1", "recall of disgust", "precision of disgust",
     ]  # fmt: skip
     assert [axes[0].get_ylabel(), axes[4].get_ylabel()] == ["compact_cnn", "bovw"]
-    assert [label.get_text() for label in axes[0].get_yticklabels()] == list(TREATMENTS)
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == list(IMBALANCE_STRATEGIES)
     # The dotted line marks the baseline.
     assert axes[0].lines[0].get_xdata()[0] == pytest.approx(0.1)
 

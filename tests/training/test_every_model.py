@@ -1,4 +1,4 @@
-"""Each model trains by its name from the command line, and what is saved says the same again; also on JAX."""
+"""Every model trains, saves and loads; also on other backends."""
 
 import importlib.util
 import os
@@ -12,11 +12,11 @@ import pytest
 from ferlib.data import load_images
 from ferlib.models import get_model, list_models
 from ferlib.runs.classifier import load_classifier, load_keras_model
-from ferlib.runs.folder import read_config, read_history, read_metrics
+from ferlib.runs.folder import Run
 from ferlib.synthetic.generate import write_synthetic
 from ferlib.train import main
 
-# Only what would take long or needs a network is not as a user would have it.
+# Options that make a training quick, or independent of a network connection.
 OPTIONS = {
     "transfer": ("weights=none", "upscale=1"),
     "ensemble": ("size=2", 'member_options={"widths": [4, 8]}'),
@@ -32,14 +32,14 @@ def faces(tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list_models())
-def test_it_trains_saves_and_loads(name, faces, tmp_path):
+def test_a_model_trains_saves_and_loads(name, faces, tmp_path):
     run_dir = tmp_path / "run"
     chosen = [part for option in OPTIONS.get(name, ()) for part in ("--model-option", option)]
     arguments = ["--model", name, "--data", str(faces), "--run-dir", str(run_dir), "--epochs", "1", *chosen]
     assert main(arguments) == 0
-    config = read_config(run_dir)
-    assert (config["model"], config["status"]) == (name, "finished")
-    assert read_metrics(run_dir)["test"]["n"] == 35
+    config = Run(run_dir).config
+    assert (config.model, config.status) == (name, "finished")
+    assert Run(run_dir).metrics["test"].n == 35
 
     images = load_images(faces).split("test").images
     probabilities = load_classifier(run_dir).predict_proba(images)
@@ -48,12 +48,12 @@ def test_it_trains_saves_and_loads(name, faces, tmp_path):
     if get_model(name).kind == "cnn":
         (run_dir / "model.onnx").unlink()
         np.testing.assert_allclose(load_classifier(run_dir).predict_proba(images), probabilities, atol=1e-4)
-        assert config["parameters"] == load_keras_model(run_dir).count_params()
+        assert config.parameters == load_keras_model(run_dir).count_params()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_the_same_training_runs_on_other_backends(backend, faces, tmp_path):
+def test_other_backends_train_too(backend, faces, tmp_path):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     run_dir = tmp_path / "run"
@@ -66,10 +66,10 @@ def test_the_same_training_runs_on_other_backends(backend, faces, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert read_config(run_dir)["backend"] == backend
-    assert len(read_history(run_dir)) == 2
+    assert Run(run_dir).config.backend == backend
+    assert len(Run(run_dir).history) == 2
     images = load_images(faces).split("test").images
     by_onnx = load_classifier(run_dir).predict_proba(images)
     (run_dir / "model.onnx").unlink()
-    # Keras runs on TensorFlow here.
+    # This process uses TensorFlow.
     np.testing.assert_allclose(load_classifier(run_dir).predict_proba(images), by_onnx, atol=1e-4)

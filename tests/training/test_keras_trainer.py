@@ -1,149 +1,231 @@
-"""The batches that a network learns from."""
+"""Training of Keras networks, and the effect of its options."""
 
 import dataclasses
-import json
+from pathlib import Path
 
 import numpy as np
-import onnx
+import pandas as pd
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
-from ferlib.core.errors import FerlibError
-from ferlib.models import get_model
+from ferlib.core.backend import import_keras
+from ferlib.core.emotions import EMOTIONS
+from ferlib.core.errors import ArtifactError, DataError, OptionError
+from ferlib.data.votes import FERPLUS_EMOTIONS, FERPLUS_OTHERS
+from ferlib.models import ModelSpec, get_model
 from ferlib.preprocessing import Augmentation
-from ferlib.runs.classifier import load_classifier
-from ferlib.training import TrainingOptions, train_model
-from ferlib.training.batches import TrainingBatches, blend_batch
-from ferlib.training.callbacks import count_plateaus
-from ferlib.training.fit import _training_images
+from ferlib.runs.classifier import load_keras_model
+from ferlib.runs.folder import Run
+from ferlib.runs.records import RunConfig
+from ferlib.training import TrainingOptions
+
+keras = import_keras()
+
+from ferlib.training.keras_trainer import (  # noqa: E402
+    KerasTrainer,
+    build_for_training,
+    compile_network,
+    freeze_backbone,
+    make_optimizer,
+    name_outputs,
+    sample_weight,
+)
+
+QUICK = TrainingOptions(epochs=2, batch_size=64, precision="float32", augmentation=None)
 
 
-def make_batches(images, *, augmentation=None, seed=0, first_epoch=0):
-    """Batches of 32 whose targets are the images' numbers."""
-    return TrainingBatches(
-        images,
-        np.arange(len(images), dtype=np.float32)[:, np.newaxis],
-        batch_size=32,
-        augmentation=augmentation,
-        sample_weight=np.ones(len(images), np.float32),
-        seed=seed,
-        first_epoch=first_epoch,
-    )
+def tiny(n_classes, *, image_size, channels, seed, dtype):
+    """A network with a backbone that trains in a second."""
+    init = keras.initializers.GlorotUniform(seed)
+    inputs = keras.Input((*image_size, channels))
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    x = keras.layers.Conv2D(4, 5, strides=4, activation="relu", kernel_initializer=init, name="backbone")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    outputs = keras.layers.Dense(n_classes, activation="softmax", kernel_initializer=init, dtype=dtype)(x)
+    return keras.Model(inputs, outputs, name="tiny")
 
 
-def collect(batches):
-    """The images and numbers of one epoch, in the order of the batches."""
-    images, numbers, _ = (
-        np.concatenate(parts) for parts in zip(*(batches[i] for i in range(len(batches))), strict=True)
-    )
-    return images, numbers[:, 0].astype(int)
+TINY = ModelSpec("tiny", "A tiny network.", "cnn", tiny, (48, 48), 1)
+SIZES = {"n_classes": 7, "image_size": (48, 48), "channels": 1}
 
 
-def test_an_epoch_shows_every_image_once_in_an_order_of_its_own(drawn_faces):
-    images = drawn_faces.images[:70]
-    batches = make_batches(images)
-    assert [len(batches[i][0]) for i in range(len(batches))] == [32, 32, 6]
-    orders = []
-    for _ in range(2):
-        shown, numbers = collect(batches)
-        assert sorted(numbers) == list(range(70))
-        np.testing.assert_array_equal(shown, images[numbers])
-        orders.append(numbers.tolist())
-        batches.on_epoch_end()
-    assert orders[0] != orders[1]
+def fit(dataset, folder, options=QUICK, *, resume=False, **more):
+    """Train the tiny network into a folder."""
+    KerasTrainer(TINY, options, {}, export=False, **more).fit(dataset, Run(folder), resume=resume)
+    return Run(folder)
 
 
-def test_a_resumed_training_sees_what_it_would_have_seen(drawn_faces):
-    images = drawn_faces.images[:70]
-    through = make_batches(images, augmentation=Augmentation(), seed=5)
-    first, _ = collect(through)
-    through.on_epoch_end()
-    second, _ = collect(through)
-    resumed, _ = collect(make_batches(images, augmentation=Augmentation(), seed=5, first_epoch=1))
-    np.testing.assert_array_equal(resumed, second)
-    assert (first != second).any()
-    assert (collect(make_batches(images, augmentation=Augmentation(), seed=6, first_epoch=1))[0] != second).any()
+def weights(model):
+    return [np.asarray(weight) for weight in model.trainable_weights]
+
+
+def interrupt(history):
+    """Interrupt a training after its first epoch."""
+    raise KeyboardInterrupt
+
+
+def rates(schedule, steps, **options):
+    """The learning rate of each step."""
+    optimizer = make_optimizer(TrainingOptions(schedule=schedule, **options), steps, 0.01)
+    values = []
+    for step in range(steps):
+        optimizer.iterations.assign(step)
+        values.append(float(keras.ops.convert_to_numpy(optimizer.learning_rate)))
+    return values
+
+
+def test_the_cosine_schedule_warms_up_and_decays():
+    values = rates("cosine", 100, epochs=10, warmup_epochs=2)
+    assert np.argmax(values) == 20
+    assert values[20] == pytest.approx(0.01)
+    assert values[0] < 0.001
+    assert values[20:] == sorted(values[20:], reverse=True)
+    assert values[-1] < 1e-5
+    assert rates("constant", 3, optimizer="sgd") == pytest.approx([0.01] * 3)
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
+def test_optimizers_average_weights(name):
+    optimizer = make_optimizer(TrainingOptions(optimizer=name, ema=0.9), 10, 0.01)
+    assert type(optimizer).__name__.lower() == name
+    assert (optimizer.use_ema, optimizer.ema_momentum) == (True, 0.9)
+    assert not make_optimizer(TrainingOptions(optimizer=name), 10, 0.01).use_ema
+
+
+def test_averaged_weights_are_kept_and_survive_interruption(drawn_faces, tmp_path):
+    # With this momentum, the average stays close to the initial weights.
+    options = dataclasses.replace(QUICK, ema=0.9999, schedule="constant", learning_rate=0.01)
+    with pytest.raises(KeyboardInterrupt):
+        fit(drawn_faces, tmp_path, options, on_epoch=interrupt)
+    run = fit(drawn_faces, tmp_path, options, resume=True)
+    pairs = zip(weights(tiny(**SIZES, seed=0, dtype="float32")), weights(load_keras_model(run)), strict=True)
+    assert 0 < max(float(np.abs(before - after).max()) for before, after in pairs) < 0.02
+    assert [row["epoch"] for row in run.history] == [1, 2]
+
+
+def test_a_resumed_training_ends_like_an_uninterrupted_one(drawn_faces, tmp_path):
+    options = dataclasses.replace(QUICK, epochs=3, ema=0.9, mixup=0.4)
+    with pytest.raises(KeyboardInterrupt):
+        fit(drawn_faces, tmp_path / "stopped", options, on_epoch=interrupt)
+    stopped = fit(drawn_faces, tmp_path / "stopped", options, resume=True)
+    through = fit(drawn_faces, tmp_path / "through", options)
+    for name in ("loss", "val_loss", "learning_rate"):
+        assert [row[name] for row in stopped.history] == pytest.approx([row[name] for row in through.history], rel=1e-3)
+
+
+def test_cropped_training_predicts_whole_images(drawn_faces, tmp_path):
+    options = dataclasses.replace(QUICK, augmentation=Augmentation(crop=0.75))
+    assert build_for_training(TINY, options, SIZES).input_shape == (None, None, None, 1)
+    assert load_keras_model(fit(drawn_faces, tmp_path, options)).input_shape == (None, 48, 48, 1)
+    with pytest.raises(OptionError, match="plain_cnn needs images of a fixed size"):
+        build_for_training(get_model("plain_cnn"), options, SIZES)
 
 
 @pytest.fixture
-def echo(tmp_path):
-    """A run folder whose network answers with the very pixels that it was given, as one row an image."""
-    spec = get_model("compact_cnn")
-    size = spec.image_size[0] * spec.image_size[1] * spec.channels
-    graph = helper.make_graph(
-        [helper.make_node("Reshape", ["images", "flat"], ["pixels"])],
-        "echo",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", *spec.image_size, spec.channels])],
-        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", size])],
-        [numpy_helper.from_array(np.array([-1, size]), "flat")],
-    )
-    onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "model.onnx"
-    )
-    config = {"model": "echo", "class_names": [], "image_size": spec.image_size, "channels": spec.channels}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    return load_classifier(tmp_path)
+def votes_csv(drawn_faces, tmp_path):
+    """Votes for the drawn faces: nine for the label and one for neutral; the first two images have none."""
+    rows = []
+    for name, label in list(zip(drawn_faces.names, drawn_faces.labels, strict=True))[2:]:
+        row = dict.fromkeys([*FERPLUS_EMOTIONS.values(), *FERPLUS_OTHERS], 0)
+        row[drawn_faces.class_names[label]] += 9
+        row["neutral"] += 1
+        rows.append({"file_stem": Path(name).stem, **row})
+    columns = {emotion: column for column, emotion in FERPLUS_EMOTIONS.items()}
+    path = tmp_path / "votes.csv"
+    pd.DataFrame(rows).rename(columns=columns).to_csv(path, index=False)
+    return str(path)
 
 
-@pytest.mark.parametrize("shape", [(48, 48, 1), (48, 48, 3), (90, 61, 3), (20, 33, 1)])
-def test_training_and_prediction_preprocess_bit_for_bit_alike(echo, drawn_faces, shape):
-    images = np.random.default_rng(0).integers(0, 256, (len(drawn_faces), *shape), dtype=np.uint8)
-    dataset = dataclasses.replace(drawn_faces, images=images)
-    images, _ = _training_images(get_model("compact_cnn"), dataset, TrainingOptions())
-    shown, numbers = collect(make_batches(images))
-    seen = echo.predict_proba(dataset.split("train").images)
-    np.testing.assert_array_equal(seen[numbers], shown.reshape(len(shown), -1))
-    assert seen.dtype == shown.dtype == np.float32
+def test_the_loss_adds_weighted_votes():
+    options = dataclasses.replace(QUICK, votes="votes.csv", aux_loss_weight=0.5, label_smoothing=0)
+    model = name_outputs(build_for_training(TINY, options, SIZES), 7, options)
+    compile_network(model, options, 10, 0.001)
+    images = np.random.default_rng(0).integers(0, 256, (6, 48, 48, 1)).astype(np.float32)
+    targets = {name: np.eye(7, dtype=np.float32)[:6] for name in ("label", "votes")}
+    sample_weight = {"label": np.ones(6, np.float32), "votes": np.repeat(np.float32([1, 0]), 3)}
+    found = model.evaluate(images, targets, sample_weight=sample_weight, verbose=0, return_dict=True)
+    predictions = {name: np.asarray(values) for name, values in model(images).items()}
+    losses = {name: -np.log((values * targets[name]).sum(axis=1)) for name, values in predictions.items()}
+    votes_loss = losses["votes"][:3].sum() / 6
+    assert found["votes_loss"] == pytest.approx(votes_loss, rel=1e-3)
+    assert found["loss"] == pytest.approx(losses["label"].mean() + 0.5 * votes_loss, rel=1e-3)
+    assert found["label_accuracy"] == pytest.approx((predictions["label"].argmax(axis=1) == np.arange(6)).mean())
 
 
-def test_a_loss_that_runs_away_is_told(drawn_faces, tmp_path):
-    options = TrainingOptions(epochs=2, learning_rate=1e38, warmup_epochs=0, precision="float32")
-    with pytest.raises(FerlibError, match="lower learning rate"):
-        train_model("compact_cnn", drawn_faces, tmp_path / "run", options, model_options={"widths": (4, 8)})
+def test_votes_are_learned_by_an_output_that_is_removed(drawn_faces, votes_csv, tmp_path):
+    options = dataclasses.replace(QUICK, votes=votes_csv, learning_rate=0.02)
+    with pytest.raises(KeyboardInterrupt):
+        fit(drawn_faces, tmp_path, options, on_epoch=interrupt)
+    run = fit(drawn_faces, tmp_path, options, resume=True)
+    first, last = run.history
+    assert last["loss"] == pytest.approx(last["label_loss"] + last["votes_loss"], rel=0.05)
+    assert last["votes_loss"] < first["votes_loss"]
+    # Validation measures the labels alone.
+    assert last["val_loss"] < 0.7 * last["loss"]
+    # The saved network predicts as it was validated.
+    network, val = load_keras_model(run), drawn_faces.split("val")
+    assert network.output_shape == (None, 7)
+    predicted = network.predict(val.images.astype(np.float32), verbose=0).argmax(axis=1)
+    best = max(row["val_accuracy"] for row in run.history)
+    assert (predicted == val.labels).mean() == pytest.approx(best, abs=1e-6)
 
 
-def test_mixup_blends_images_and_targets_alike():
-    rng = np.random.default_rng(0)
-    # An image whose gray is its number tells how much of which was mixed; so does its target.
-    images = np.broadcast_to(np.arange(8, dtype=np.float32)[:, np.newaxis, np.newaxis, np.newaxis], (8, 4, 4, 1))
-    targets = np.eye(8, dtype=np.float32)
-    mixed, mixed_targets = blend_batch(images, targets, rng, mixup=1.0, cutmix=0)
-    np.testing.assert_allclose(mixed[:, 0, 0, 0], mixed_targets @ np.arange(8), rtol=1e-5)
-    np.testing.assert_allclose(mixed_targets.sum(axis=1), 1, rtol=1e-5)
-    assert (mixed_targets > 0).sum() > 8
+def test_votes_for_other_classes_are_refused(drawn_faces, votes_csv, tmp_path):
+    other = dataclasses.replace(drawn_faces, class_names=(*drawn_faces.class_names[:-1], "boredom"))
+    with pytest.raises(DataError, match="no votes for boredom"):
+        fit(other, tmp_path, dataclasses.replace(QUICK, votes=votes_csv))
 
 
-def test_cutmix_pastes_a_rectangle_and_says_how_large():
-    images = np.broadcast_to(np.arange(8, dtype=np.float32)[:, np.newaxis, np.newaxis, np.newaxis], (8, 20, 20, 1))
-    targets = np.eye(8, dtype=np.float32)
-    areas = []
-    for seed in range(20):
-        mixed, mixed_targets = blend_batch(images, targets, np.random.default_rng(seed), mixup=0, cutmix=1.0)
-        np.testing.assert_allclose(mixed.mean(axis=(1, 2, 3)), mixed_targets @ np.arange(8), rtol=1e-4)
-        changed = np.argwhere(mixed[..., 0] != images[..., 0])
-        if len(changed):
-            one = changed[changed[:, 0] == changed[0, 0], 1:]
-            height, width = np.ptp(one, axis=0) + 1
-            assert len(one) == height * width
-            areas.append(len(one))
-    assert len(set(areas)) > 5
-    assert images[0, 0, 0, 0] == 0
+def test_a_student_learns_from_a_teacher(network_run, drawn_faces, tmp_path):
+    options = dataclasses.replace(QUICK, teacher=str(network_run), distillation_weight=1.0)
+    with pytest.raises(KeyboardInterrupt):
+        fit(drawn_faces, tmp_path, options, on_epoch=interrupt)
+    cache = tmp_path / "checkpoint" / "teacher.npy"
+    assert np.load(cache).shape == (300, 7)
+    before = cache.stat().st_mtime_ns
+    run = fit(drawn_faces, tmp_path, options, resume=True)
+    # The teacher's probabilities are computed once.
+    assert cache.stat().st_mtime_ns == before
+    assert run.history[-1]["loss"] < run.history[0]["loss"]
 
 
-def test_both_are_drawn_batch_by_batch(drawn_faces):
-    images = drawn_faces.images[:64]
-    one_hot = np.eye(7, dtype=np.float32)[drawn_faces.labels[:64]]
-    settings = {"batch_size": 8, "augmentation": None, "sample_weight": np.ones(64, np.float32), "seed": 0}
-    batches = TrainingBatches(images, one_hot, mixup=1.0, cutmix=1.0, **settings)
-    # Only mixup gives the images of one batch different shares.
-    shares = [np.unique(batches[i][1].max(axis=1).round(4)) for i in range(8)]
-    assert {len(share) > 2 for share in shares} == {True, False}
-    np.testing.assert_array_equal(batches[3][0], batches[3][0])
+def test_a_backbone_is_frozen_at_first(drawn_faces, tmp_path):
+    options = dataclasses.replace(QUICK, frozen_epochs=1, schedule="constant")
+    run = fit(drawn_faces, tmp_path / "tuned", options)
+    assert [row["learning_rate"] for row in run.history] == pytest.approx([2e-3, 2e-4])
+    frozen = load_keras_model(fit(drawn_faces, tmp_path / "frozen", dataclasses.replace(options, epochs=1)))
+    start = tiny(**SIZES, seed=0, dtype="float32")
+    same = [np.array_equal(*pair) for pair in zip(weights(start), weights(frozen), strict=True)]
+    assert same == [True, True, False, False]
+    other = build_for_training(get_model("gap_cnn"), QUICK, SIZES)
+    with pytest.raises(OptionError, match="gap_cnn has no backbone"):
+        freeze_backbone(other, frozen=True)
 
 
-@pytest.mark.parametrize(
-    ("losses", "plateaus"),
-    [([], 0), ([3, 2, 1], 0), ([1, 2, 2], 0), ([1, 2, 2, 2], 1), ([1, 2, 2, 2, 0.5, 1, 1, 1], 2)],
-)
-def test_plateaus_are_counted(losses, plateaus):
-    assert count_plateaus([{"val_loss": loss} for loss in losses]) == plateaus
+def test_training_starts_with_the_weights_of_a_run(drawn_faces, tmp_path):
+    first = fit(drawn_faces, tmp_path / "first")
+    config = RunConfig(model="tiny", kind="cnn", class_names=EMOTIONS, image_size=(48, 48), channels=1)
+    first.write_config(config)
+    options = dataclasses.replace(QUICK, epochs=1, learning_rate=1e-9, init_from=str(first.path))
+    tuned = fit(drawn_faces, tmp_path / "tuned", options)
+    for before, after in zip(weights(load_keras_model(first)), weights(load_keras_model(tuned)), strict=True):
+        np.testing.assert_allclose(before, after, atol=1e-5)
+
+
+def test_weights_of_another_network_are_refused(network_run, drawn_faces, tmp_path):
+    with pytest.raises(ArtifactError, match="--model compact_cnn --model-option widths=4,8 for 7 classes"):
+        fit(drawn_faces, tmp_path / "run", dataclasses.replace(QUICK, init_from=str(network_run)))
+    with pytest.raises(ArtifactError, match="nothing"):
+        fit(drawn_faces, tmp_path / "run", dataclasses.replace(QUICK, init_from=str(tmp_path / "nothing")))
+
+
+def test_class_weights_are_one_on_average(drawn_faces):
+    few = np.concatenate([np.zeros(30, int), np.ones(10, int)])
+    found = sample_weight(few, "balanced")
+    assert found.mean() == pytest.approx(1)
+    assert found[-1] == pytest.approx(3 * found[0])
+    assert (sample_weight(few, "none") == 1).all()
+
+
+def test_tensorboard_logs_are_optional(drawn_faces, tmp_path):
+    run = fit(drawn_faces, tmp_path, dataclasses.replace(QUICK, epochs=1), tensorboard=True)
+    assert {path.name for path in (run.path / "logs").iterdir()} == {"train", "validation"}
