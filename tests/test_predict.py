@@ -427,6 +427,7 @@ def test_quiet_prints_results_only(predict, tmp_path, capsys):
     assert err == ""
 
 
+@pytest.mark.real_data
 @pytest.mark.parametrize(
     ("name", "ids"), [("please.mkv", {"1"}), ("head-pose-face-detection-female-and-male.gif", {"1", "2"})]
 )
