@@ -1,6 +1,6 @@
 """Write MTCNN's three networks as ONNX, from the weights in the mtcnn package: ``python tools/convert_mtcnn.py``.
 
-The result lies in ferlib/assets/mtcnn and is committed; this is how it was made.
+It made the files in ferlib/assets/mtcnn.
 """
 
 from importlib.util import find_spec
@@ -11,11 +11,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-# Found without importing the package, which would import TensorFlow.
+# The spec is found without importing the package, which would import TensorFlow.
 WEIGHTS = Path(find_spec("mtcnn").origin).parent / "assets" / "weights"
 TARGET = Path(__file__).parents[1] / "ferlib" / "assets" / "mtcnn"
 
-# Kernel sizes and pools (size, whether "same") of each network's convolutions, in order; then its outputs.
+# For each network: the pooling after each convolution (size, whether padding is "same"), the side of its input
+# (None for any) in pixels, and its outputs.
 NETWORKS = {
     "pnet": {"pools": [(2, True), None, None], "side": None, "outputs": ["offsets", "scores"]},
     "rnet": {"pools": [(3, True), (3, False), None], "side": 24, "outputs": ["offsets", "scores"]},
@@ -29,7 +30,7 @@ WIDTHS = {"offsets": 4, "landmarks": 10, "scores": 2}
 
 
 class Graph:
-    """Nodes and weights that follow each other."""
+    """A sequence of nodes and their weights."""
 
     def __init__(self) -> None:
         self.nodes: list = []
@@ -37,7 +38,7 @@ class Graph:
         self.last = "images"
 
     def add(self, operation: str, *weights: np.ndarray, inputs: list[str] | None = None, output: str = "", **options):
-        """Append an operation on the last output, with weights of its own."""
+        """Append an operation on the last output; return the name of its own output."""
         names = []
         for weight in weights:
             names.append(f"weight_{len(self.initializers)}")
@@ -49,7 +50,7 @@ class Graph:
 
 
 def convert(name: str) -> onnx.ModelProto:
-    """Return one network; images are NHWC of -1 to 1, as the package's own take them."""
+    """Return one network; its input is NHWC with values of -1 to 1, as in the mtcnn package."""
     plan = NETWORKS[name]
     weights = list(joblib.load(WEIGHTS / f"{name}.lz4"))
     graph = Graph()
@@ -71,7 +72,7 @@ def convert(name: str) -> onnx.ModelProto:
                 graph.add("Softmax", axis=1)
             graph.add("Transpose", output=output, perm=[0, 2, 3, 1])
     else:
-        # The package permutes (height, width, channels) to (width, height, channels) before it flattens.
+        # The mtcnn package permutes (height, width, channels) to (width, height, channels) before it flattens.
         graph.add("Transpose", perm=[0, 3, 2, 1])
         graph.add("Flatten")
         kernel, bias, slope = (np.float32(weights.pop(0)) for _ in range(3))
@@ -87,10 +88,9 @@ def convert(name: str) -> onnx.ModelProto:
     assert not weights, f"{name} has weights that were not used"
     side = plan["side"]
     images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", side or "h", side or "w", 3])
-    places = ["n"] if side else ["n", "rows", "columns"]
+    shape = ["n"] if side else ["n", "rows", "columns"]
     outputs = [
-        helper.make_tensor_value_info(output, TensorProto.FLOAT, [*places, WIDTHS[output]])
-        for output in plan["outputs"]
+        helper.make_tensor_value_info(output, TensorProto.FLOAT, [*shape, WIDTHS[output]]) for output in plan["outputs"]
     ]
     model = helper.make_model(
         helper.make_graph(graph.nodes, name, [images], outputs, graph.initializers),
@@ -103,7 +103,7 @@ def convert(name: str) -> onnx.ModelProto:
 
 
 def main() -> None:
-    """Convert all three."""
+    """Convert the three networks."""
     TARGET.mkdir(parents=True, exist_ok=True)
     for name in NETWORKS:
         onnx.save(convert(name), TARGET / f"{name}.onnx")

@@ -1,4 +1,4 @@
-"""What the commands share: exit statuses, logging and progress bars."""
+"""Exit statuses, log messages and progress bars of the commands."""
 
 import contextlib
 import logging
@@ -13,7 +13,7 @@ from ferlib.core.errors import FerlibError, OptionError
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-#: Exit statuses: success, failure, wrong usage, and Ctrl+C (128 + SIGINT, as shells have it).
+#: Exit statuses: success, failure, wrong usage, and Ctrl+C (128 + SIGINT, as in shells).
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 #: The logger of the whole package.
@@ -21,7 +21,7 @@ logger = logging.getLogger("ferlib")
 
 
 def run(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
-    """Call a command's `main` and leave the process with its exit status.
+    """Call a command's `main` and end the process with its exit status.
 
     A `FerlibError` and a missing package become one line on standard error. Ctrl+C ends with status 130, a closed pipe
     without a message.
@@ -43,21 +43,21 @@ def run(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
         sys.stderr.write("\nstopped\n")
         _leave_at_once(EXIT_INTERRUPTED)
     except BrokenPipeError:
-        # The reader of our output has closed the pipe, as `| head` does: there is nowhere to write to.
+        # The reader of the output, such as `| head`, has closed the pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = EXIT_FAILED
     sys.exit(status)
 
 
 def set_verbosity(*, verbose: bool = False, quiet: bool = False) -> None:
-    """Send the package's log messages to standard error, at a level.
+    """Write the package's log messages to standard error and set their level.
 
     Parameters
     ----------
     verbose : bool
         Include debugging messages.
     quiet : bool
-        Only warnings and errors, and no progress bars.
+        Omit all but warnings and errors, and progress bars.
     """
     if not logger.handlers:
         logger.addHandler(_ConsoleHandler())
@@ -65,13 +65,13 @@ def set_verbosity(*, verbose: bool = False, quiet: bool = False) -> None:
 
 
 def write_line(text: str, *, error: bool = False) -> None:
-    """Write a line to standard output, or to standard error, without breaking a progress bar.
+    """Write a line without breaking a progress bar.
 
     Parameters
     ----------
     text : str
     error : bool
-        Write to standard error: notes and failures. Results go to standard output.
+        Write to standard error, for notes and failures; results go to standard output.
     """
     stream = sys.stderr if error else sys.stdout
     if sys.stderr.isatty():
@@ -83,16 +83,16 @@ def write_line(text: str, *, error: bool = False) -> None:
 
 
 class _ConsoleHandler(logging.Handler):
-    """Writes log messages to the present standard error."""
+    """Writes log messages to the current standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
         write_line(self.format(record), error=True)
 
 
 def _leave_at_once(status: int) -> NoReturn:
-    """End the process without shutting the interpreter down.
+    """End the process without shutting down the interpreter.
 
-    TensorFlow prepares batches on threads that call Python; shutting the interpreter down under them can crash.
+    TensorFlow prepares batches in threads that call Python, which can crash while the interpreter shuts down.
     """
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
@@ -102,17 +102,17 @@ def _leave_at_once(status: int) -> NoReturn:
 
 
 def progress_bar(iterable: Iterable | None = None, **options: Any) -> "tqdm":
-    """Return a tqdm progress bar, for whatever may take over two seconds; none is shown after ``--quiet``.
+    """Return a tqdm progress bar; it is hidden by ``--quiet``.
 
     Parameters
     ----------
     iterable : iterable, optional
     **options
-        tqdm's own: ``desc``, ``total``, ``unit``, ``disable`` and so on.
+        Arguments of tqdm, such as ``desc``, ``total``, ``unit`` and ``disable``.
     """
     if logger.level >= logging.WARNING:
         options["disable"] = True
-    # A notebook stores every update: once a second is enough there, and every ten seconds in a log.
+    # A notebook stores every update, and a log file shows each on a line.
     seconds = 0.2 if sys.stderr.isatty() else (1.0 if "ipykernel" in sys.modules else 10.0)
     options.setdefault("mininterval", seconds)
     options.setdefault("dynamic_ncols", sys.stderr.isatty())
