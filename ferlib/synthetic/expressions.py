@@ -1,9 +1,9 @@
-"""What a drawn face shows: a person's traits, and the facial action units of an emotion."""
+"""Sample the traits of a drawn face and the facial action units of an emotion."""
 
 import numpy as np
 
-# The facial action units (Ekman and Friesen 1978) of each emotion, with the share of people who show them: those that
-# over 70 % show count as 1 here, the others have the shares of Du, Tao and Martinez (2014), table 1.
+# The facial action units (Ekman and Friesen 1978) of each emotion, with the fraction of people who show them. The
+# fractions are from Du, Tao and Martinez (2014), table 1; those above 70 % are 1 here.
 _ACTION_UNITS = {
     "angry": {4: 1.0, 7: 1.0, 24: 1.0, 10: 0.26, 17: 0.52, 23: 0.29},
     "disgust": {9: 1.0, 10: 1.0, 17: 1.0, 4: 0.31, 24: 0.26},
@@ -15,8 +15,8 @@ _ACTION_UNITS = {
 }
 _UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 15, 17, 20, 23, 24, 25, 26)
 
-# What differs from person to person and from image to image: mean and standard deviation, cut off at two of them.
-# Lengths are in face units: half the width of the face, v downwards, the origin at the bridge of the nose.
+# Mean and standard deviation of what varies between people and images, clipped at two standard deviations. Lengths are
+# in face units: half the width of the face, y downwards, the origin at the bridge of the nose.
 _TRAITS = {
     "scale": (0.375, 0.03),  # of the image's shorter side
     "shift_x": (0.0, 0.035),  # of the image's width
@@ -32,21 +32,18 @@ _TRAITS = {
     "brightness": (0.0, 16.0),
     "noise": (4.0, 2.5),
     "blur": (0.4, 0.3),  # pixels of the image
-    "light": (0.22, 0.11),  # share of the brightness that depends on the direction
+    "light": (0.22, 0.11),  # fraction of the brightness that depends on the direction
     "head_width": (1.0, 0.04),
     "chin": (1.22, 0.06),
     "jaw": (0.74, 0.07),  # 1 round, lower square
     "hairline": (-0.88, 0.10),
-    "age": (0.35, 0.25),  # how much of the folds of the skin is always there
+    "age": (0.35, 0.25),  # strength of the folds of the skin at rest
     "eye_distance": (0.43, 0.02),
     "eye_width": (0.20, 0.015),
     "eye_open": (0.085, 0.014),
-    "eye_slant": (-0.01, 0.02),
-    "gaze_x": (0.0, 0.035),
-    "gaze_y": (0.0, 0.012),
+    "gaze": (0.0, 0.035),
     "iris": (55.0, 22.0),
     "brow_height": (-0.33, 0.03),
-    "brow_tilt": (0.0, 0.025),
     "brow_arch": (0.07, 0.02),
     "brow_weight": (0.05, 0.014),
     "nose_width": (0.18, 0.022),
@@ -55,12 +52,11 @@ _TRAITS = {
     "mouth_width": (0.36, 0.03),
     "mouth_curve": (0.0, 0.025),
     "lip": (0.062, 0.017),
-    "lip_tone": (0.74, 0.07),  # of the skin's gray
 }
 
 
-def sample_traits(rng: np.random.Generator) -> dict:
-    """Sample what does not depend on the emotion: the person, the pose and the camera.
+def sample_traits(rng: np.random.Generator) -> dict[str, float]:
+    """Sample the person, the pose and the camera, which do not depend on the emotion.
 
     Returns
     -------
@@ -72,10 +68,10 @@ def sample_traits(rng: np.random.Generator) -> dict:
 
 
 def sample_action_units(emotion: str, rng: np.random.Generator) -> dict[int, float]:
-    """Sample how strongly each facial action unit shows: one strength for the face, varied a little a unit.
+    """Sample the intensity of each facial action unit: one strength per face, varied slightly per unit.
 
-    The same number of random values is used whatever the emotion, so that the same stream goes on to draw the same
-    person in another mood.
+    Every emotion uses the same number of random values, so that the same seed draws the same person with another
+    emotion.
 
     Parameters
     ----------
@@ -86,7 +82,7 @@ def sample_action_units(emotion: str, rng: np.random.Generator) -> dict[int, flo
     Returns
     -------
     dict of int to float
-        Intensity, 0 (absent) to 1, by the number of the unit in the Facial Action Coding System.
+        Intensity, 0 (absent) to 1, by the unit's number in the Facial Action Coding System.
 
     References
     ----------
@@ -102,7 +98,7 @@ def sample_action_units(emotion: str, rng: np.random.Generator) -> dict[int, flo
         unit: float(strength * v) if p < shares.get(unit, 0.0) else 0.0
         for unit, p, v in zip(_UNITS, chance, variation, strict=True)
     }
-    # People talk, bare their teeth in anger, squint and frown at the sun: what makes real expressions overlap.
+    # People also talk, bare their teeth in anger, squint and frown: real expressions overlap.
     talks, opening, squints, frowns = rng.random(4)
     if talks < {"angry": 0.40, "disgust": 0.30, "neutral": 0.12, "sad": 0.12}.get(emotion, 0.0):
         units[25], units[26], units[24] = 0.4 + 0.4 * opening, 0.5 * opening**2, 0.0

@@ -1,4 +1,4 @@
-"""A synthetic sample of faces drawn from parameters, for machines that have no data set at hand."""
+"""Draw many faces, and write them as a dataset with deliberate faults."""
 
 import zipfile
 from pathlib import Path
@@ -6,38 +6,36 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ferlib.core.apportion import apportion
 from ferlib.core.console import progress_bar
 from ferlib.core.emotions import EMOTIONS
 from ferlib.core.files import atomic_write
 from ferlib.synthetic import SYNTHETIC_NOTE
 from ferlib.synthetic.drawing import draw_face
 
-# Shares of the emotions in the order of their codes, close to FER2013's: happy leads, disgust is rare.
+# Fractions of the emotions in the order of their codes, close to FER2013's.
 _SHARES = (0.14, 0.02, 0.14, 0.25, 0.17, 0.11, 0.17)
 
-# Faults of the training part, as real data sets have them: one in so many images.
-_ONE_BLANK_IN, _ONE_COPY_IN, _ONE_WRONG_IN = 700, 200, 100
-
-# Of so many copies one is filed under another emotion than its original.
-_ONE_CONFLICT_IN = 4
+# Faults of the training split, as in real datasets: one in so many images. One in four copies has a different label.
+_BLANK_EVERY, _COPY_EVERY, _WRONG_EVERY, _CONFLICT_EVERY = 700, 200, 100, 4
 
 _NOTE = """SYNTHETIC faces, drawn by ferlib from parameters. No person is shown.
 
-They exist so that every step runs on a machine without a data set. Results on them say that the code works; they say
-nothing about emotions, about people, or about how a model does on photographs.
+They exist so that every step runs on a machine without a dataset. Results on them show that the code works. They show
+nothing about emotions, about people, or about how well a model works on photographs.
 
 {train} training and {test} test images, gray PNG of 48 x 48 pixels, seed {seed}.
 
-Faults put into the training part on purpose, for an audit to find:
+Deliberate faults in the training split, for an audit to find:
 {faults}
 """
 
 
 def draw_faces(labels: np.ndarray, *, image_size: tuple[int, int] = (48, 48), seed: int) -> np.ndarray:
-    """Draw one face a label: people, poses, light and strength of the expression vary, so that emotions overlap.
+    """Draw one face per label; people, poses, light and strength of the expression vary, so that emotions overlap.
 
-    Each face shows the facial action units that are usual for its emotion, from barely to fully. Image `i` depends
-    on its label, its number `i` and the seed alone, not on how many are drawn.
+    Each face shows the facial action units that are usual for its emotion, from weak to strong. Image `i` depends only
+    on its label, on `i` and on the seed, not on the other labels.
 
     Parameters
     ----------
@@ -46,7 +44,7 @@ def draw_faces(labels: np.ndarray, *, image_size: tuple[int, int] = (48, 48), se
     image_size : tuple of int
         Height and width in pixels, at least 8 each.
     seed : int
-        Not negative. The same seed draws the same people; with another label, the same person in another mood.
+        Not negative. The same seed draws the same people; another label, the same person with another emotion.
 
     Returns
     -------
@@ -56,7 +54,7 @@ def draw_faces(labels: np.ndarray, *, image_size: tuple[int, int] = (48, 48), se
     Raises
     ------
     ValueError
-        A label is no code of an emotion, or the size is too small.
+        A label is not the code of an emotion, or the size is too small.
 
     References
     ----------
@@ -76,24 +74,24 @@ def draw_faces(labels: np.ndarray, *, image_size: tuple[int, int] = (48, 48), se
     if min(image_size) < 8:
         raise ValueError(f"expected an image_size of at least 8 x 8 pixels, got {image_size}")
     images = np.empty((len(labels), *image_size, 1), np.uint8)
-    # Below a thousand faces it is over within two seconds or so.
+    # A thousand faces take about two seconds.
     for i, code in enumerate(progress_bar(labels, desc="Drawing faces", unit="face", disable=len(labels) < 1000)):
-        images[i, :, :, 0] = draw_face(EMOTIONS[int(code)], tuple(image_size), np.random.default_rng([seed, i]))
+        images[i, :, :, 0] = draw_face(EMOTIONS[int(code)], image_size, np.random.default_rng([seed, i]))
     return images
 
 
 def write_synthetic(path: str | Path, *, train_size: int = 2800, test_size: int = 700, seed: int = 0) -> Path:
-    """Write a zip of drawn faces in FER2013's folder layout, with a few faults in its training part.
+    """Write a zip of drawn faces in FER2013's folder layout, with a few faults in the training split.
 
-    It holds ``train/<emotion>/<number>.png``, ``test/<emotion>/<number>.png`` and a note, ``SYNTHETIC.txt``, which
-    names the blank images, exact copies and wrong labels. The same arguments give the same bytes.
+    It contains ``train/<emotion>/<number>.png``, ``test/<emotion>/<number>.png`` and ``SYNTHETIC.txt``, which lists
+    the blank images, exact copies and wrong labels. The same arguments give the same bytes.
 
     Parameters
     ----------
     path : str or Path
-        Where the zip goes; its folder is made, and an old file replaced, once all is written.
+        The zip; an existing file is replaced.
     train_size, test_size : int
-        Numbers of images, at least 7 each. The emotions' shares are about FER2013's.
+        Numbers of images, at least 7 each. The fractions of the emotions are about FER2013's.
     seed : int
         Not negative.
 
@@ -105,15 +103,15 @@ def write_synthetic(path: str | Path, *, train_size: int = 2800, test_size: int 
     Raises
     ------
     ValueError
-        A size is under 7.
+        A size is below 7.
     FerlibError
         The file cannot be written.
     """
     if min(train_size, test_size) < len(EMOTIONS):
-        raise ValueError(f"expected at least {len(EMOTIONS)} images a split, got {train_size} and {test_size}")
-    # No image number is as large as this, so the order of the images has a stream of its own.
+        raise ValueError(f"expected at least {len(EMOTIONS)} images per split, got {train_size} and {test_size}")
+    # No image number is as large as this, so these random numbers are independent of those of the faces.
     rng = np.random.default_rng([seed, 2**32 - 1])
-    labels = np.concatenate([_share_out(train_size, rng), _share_out(test_size, rng)])
+    labels = np.concatenate([_sample_labels(train_size, rng), _sample_labels(test_size, rng)])
     images = draw_faces(labels, seed=seed)
     faults = _add_faults(images[:train_size], labels[:train_size], rng)
     names = [
@@ -129,37 +127,34 @@ def write_synthetic(path: str | Path, *, train_size: int = 2800, test_size: int 
     return Path(path)
 
 
-def _share_out(size: int, rng: np.random.Generator) -> np.ndarray:
-    """Return `size` shuffled labels with the emotions' shares, every emotion at least once."""
-    exact = np.array(_SHARES) * (size - len(EMOTIONS))
-    counts = 1 + np.floor(exact).astype(int)
-    most_wanting = np.argsort(np.floor(exact) - exact, kind="stable")
-    counts[most_wanting[: size - counts.sum()]] += 1
-    return rng.permutation(np.repeat(np.arange(len(EMOTIONS)), counts))
+def _sample_labels(size: int, rng: np.random.Generator) -> np.ndarray:
+    """Return `size` shuffled labels with the fractions of the emotions, every emotion at least once."""
+    return rng.permutation(np.repeat(np.arange(len(EMOTIONS)), apportion(size, _SHARES, minimum=1)))
 
 
 def _add_faults(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> dict[str, list[int]]:
-    """Spoil some of the images (n, H, W, 1) and labels (n,) in place; return which, by kind of fault."""
+    """Add faults to images (n, H, W, 1) and labels (n,) in place; return the affected rows by kind of fault."""
     n = len(images)
-    blanks, copies, wrong = n // _ONE_BLANK_IN, n // _ONE_COPY_IN, n // _ONE_WRONG_IN
-    blank, copy, original, mislabelled, _ = np.split(rng.permutation(n), np.cumsum([blanks, copies, copies, wrong]))
-    # Each blank has a gray of its own, so that no two are copies of each other.
-    images[blank] = np.linspace(0, 255, blanks).astype(np.uint8)[:, np.newaxis, np.newaxis, np.newaxis]
+    n_blank, n_copies, n_wrong = n // _BLANK_EVERY, n // _COPY_EVERY, n // _WRONG_EVERY
+    bounds = np.cumsum([n_blank, n_copies, n_copies, n_wrong])
+    blank, copy, original, mislabeled, _ = np.split(rng.permutation(n), bounds)
+    # Each blank image has its own gray level, so that no two are identical.
+    images[blank] = np.linspace(0, 255, n_blank).astype(np.uint8)[:, np.newaxis, np.newaxis, np.newaxis]
     images[copy], labels[copy] = images[original], labels[original]
-    conflicting = copy[: copies // _ONE_CONFLICT_IN]
-    for i in np.concatenate([conflicting, mislabelled]):
+    conflicting = copy[: n_copies // _CONFLICT_EVERY]
+    for i in np.concatenate([conflicting, mislabeled]):
         others = np.where(np.arange(len(EMOTIONS)) == labels[i], 0.0, _SHARES)
         labels[i] = rng.choice(len(EMOTIONS), p=others / others.sum())
     return {
         "blank images": sorted(blank.tolist()),
         "exact copies of another training image": sorted(copy.tolist()),
-        "of these copies, filed under another emotion than the original": sorted(conflicting.tolist()),
-        "wrong labels": sorted(mislabelled.tolist()),
+        "of these copies, with another label than the original": sorted(conflicting.tolist()),
+        "wrong labels": sorted(mislabeled.tolist()),
     }
 
 
 def _add_entry(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
-    """Add a file to a zip with a fixed date, system and mode, so that the zip's bytes depend on its content only."""
+    """Add a file to a zip with a fixed date, system and mode, so that the zip depends only on its contents."""
     entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
     entry.create_system, entry.external_attr = 3, 0o644 << 16
     archive.writestr(entry, data)

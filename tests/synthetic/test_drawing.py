@@ -11,12 +11,12 @@ def _draw(emotion: str, size: tuple[int, int], seed: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("emotion", EMOTIONS)
-def test_face_is_gray_and_of_the_size_asked_for(emotion):
+def test_face_is_gray_and_has_the_size(emotion):
     face = _draw(emotion, (40, 56), 0)
     assert (face.shape, face.dtype) == ((40, 56), np.uint8)
 
 
-def test_the_same_face_is_drawn_at_every_size():
+def test_face_is_the_same_at_every_size():
     for seed in range(10):
         small, large = _draw("happy", (48, 48), seed), _draw("happy", (192, 192), seed)
         shrunk = cv2.resize(large, (48, 48), interpolation=cv2.INTER_AREA)

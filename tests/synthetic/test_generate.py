@@ -25,8 +25,8 @@ def faces() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def moods() -> np.ndarray:
-    """Return (7, 30, 48, 48) faces: the same thirty people with every emotion."""
+def emotions() -> np.ndarray:
+    """Return (7, 30, 48, 48) faces: the same thirty people with each emotion."""
     return np.stack([draw_faces(np.full(30, code), seed=4)[..., 0] for code in range(7)]).astype(float)
 
 
@@ -40,8 +40,8 @@ def sample(tmp_path_factory) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def faults(sample) -> dict[str, list[str]]:
-    """Return what the sample's note says: the names of the images by kind of fault."""
-    lines = sample["SYNTHETIC.txt"].decode().split("on purpose")[1].splitlines()[1:]
+    """Return the image names in the sample's note, by kind of fault."""
+    lines = sample["SYNTHETIC.txt"].decode().split("Deliberate faults")[1].splitlines()[1:]
     return {kind.strip().split(":")[0]: names.split() for kind, names in zip(lines[::2], lines[1::2], strict=True)}
 
 
@@ -51,21 +51,21 @@ def faults(sample) -> dict[str, list[str]]:
     image_size=st.tuples(st.integers(8, 100), st.integers(8, 100)),
     seed=st.integers(0, 2**63),
 )
-def test_any_size_and_seed_gives_varied_gray_images(labels, image_size, seed):
+def test_any_size_and_seed_gives_images_with_contrast(labels, image_size, seed):
     images = draw_faces(np.array(labels, dtype=int), image_size=image_size, seed=seed)
     assert images.shape == (len(labels), *image_size, 1)
     assert images.dtype == np.uint8
     assert all(np.ptp(image) > 10 for image in images)
 
 
-def test_same_seed_draws_same_faces_and_other_seed_others(faces):
+def test_seed_determines_the_faces(faces):
     images, labels = faces
     np.testing.assert_array_equal(draw_faces(labels[:20], seed=1), images[:20])
     other = draw_faces(labels[:20], seed=2)
     assert all((a != b).any() for a, b in zip(other, images, strict=False))
 
 
-def test_image_does_not_depend_on_how_many_are_drawn_nor_on_the_labels_of_others(faces):
+def test_image_does_not_depend_on_other_images(faces):
     images, labels = faces
     np.testing.assert_array_equal(draw_faces(labels[:3], seed=1), images[:3])
     swapped = labels[:5].copy()
@@ -78,19 +78,19 @@ def test_all_images_differ(faces):
     assert len({image.tobytes() for image in images}) == len(images)
 
 
-def test_another_label_gives_the_same_person_in_another_mood(moods):
-    happy, neutral = moods[HAPPY], moods[NEUTRAL]
+def test_other_label_gives_the_same_person(emotions):
+    happy, neutral = emotions[HAPPY], emotions[NEUTRAL]
     same = np.abs(happy - neutral).mean(axis=(1, 2))
     other = np.abs(happy - np.roll(neutral, 1, axis=0)).mean(axis=(1, 2))
     assert (same > 0.2).all()
     assert same.mean() < other.mean() / 3
 
 
-def test_mean_faces_of_the_emotions_differ(moods):
-    means = moods.mean(axis=1)
+def test_mean_faces_of_emotions_differ(emotions):
+    means = emotions.mean(axis=1)
     distances = np.abs(means[:, np.newaxis] - means).mean(axis=(2, 3))
     assert (distances[~np.eye(7, dtype=bool)] > 0.5).all()
-    # An open mouth is dark: surprise shows one, a neutral face seldom does.
+    # An open mouth is dark: surprise has one, a neutral face rarely.
     assert (means[NEUTRAL] - means[SURPRISE])[30:42, 18:30].max() > 20
 
 
@@ -99,7 +99,7 @@ def _linear_accuracy(features: np.ndarray, labels: np.ndarray, *, train: int) ->
     return model.score(features[train:], labels[train:])
 
 
-def test_pixels_alone_do_not_solve_it_but_shapes_go_further(faces):
+def test_shapes_are_more_informative_than_pixels(faces):
     images, labels = faces
     hog = cv2.HOGDescriptor((48, 48), (16, 16), (8, 8), (8, 8), 9)
     pixels = _linear_accuracy(images.reshape(len(images), -1).astype(np.float32), labels, train=560)
@@ -109,17 +109,17 @@ def test_pixels_alone_do_not_solve_it_but_shapes_go_further(faces):
 
 
 @pytest.mark.parametrize("labels", [[7], [-1], [0.5], [[0, 1]]])
-def test_labels_that_are_no_codes_are_refused(labels):
+def test_invalid_label_is_an_error(labels):
     with pytest.raises(ValueError, match="codes 0 to 6"):
         draw_faces(np.array(labels), seed=0)
 
 
-def test_too_small_an_image_is_refused():
+def test_too_small_image_is_an_error():
     with pytest.raises(ValueError, match="at least 8"):
         draw_faces(np.array([0]), image_size=(48, 4), seed=0)
 
 
-def test_sample_has_the_layout_of_fer2013_and_says_that_it_is_synthetic(sample):
+def test_sample_has_the_layout_of_fer2013(sample):
     assert sample["SYNTHETIC.txt"].startswith(b"SYNTHETIC")
     images = [name.split("/") for name in sample if name.endswith(".png")]
     assert Counter(split for split, _, _ in images) == {"train": 800, "test": 70}
@@ -130,16 +130,16 @@ def test_sample_has_the_layout_of_fer2013_and_says_that_it_is_synthetic(sample):
         assert min(counts, key=counts.get) == "disgust"
 
 
-def test_sample_images_are_the_drawn_faces_of_their_folders(sample, faults):
-    spoilt = {name for names in faults.values() for name in names}
-    sound = {int(name[-9:-4]): name for name in sample if name.startswith("train/") and name not in spoilt}
+def test_sample_contains_the_drawn_faces(sample, faults):
+    faulty = {name for names in faults.values() for name in names}
+    sound = {int(name[-9:-4]): name for name in sample if name.startswith("train/") and name not in faulty}
     labels = np.array([EMOTIONS.index(sound[i].split("/")[1]) if i in sound else 0 for i in range(80)])
     drawn = draw_faces(labels, seed=5)
     for i in sound.keys() & set(range(80)):
         np.testing.assert_array_equal(decode_image(sample[sound[i]]), drawn[i], err_msg=sound[i])
 
 
-def test_note_names_the_blank_images_and_the_copies(sample, faults):
+def test_note_lists_blank_images_and_copies(sample, faults):
     images = {name: data for name, data in sample.items() if name.endswith(".png")}
     assert faults["blank images"] == [name for name, data in images.items() if np.ptp(decode_image(data)) == 0]
     copies = faults["exact copies of another training image"]
@@ -148,17 +148,17 @@ def test_note_names_the_blank_images_and_the_copies(sample, faults):
     assert len(images) - len(times) == len(copies)
 
 
-def test_note_names_the_copies_whose_label_conflicts_and_the_wrong_labels(sample, faults):
-    (conflicting,) = faults["of these copies, filed under another emotion than the original"]
+def test_note_lists_conflicting_and_wrong_labels(sample, faults):
+    (conflicting,) = faults["of these copies, with another label than the original"]
     assert len({name.split("/")[1] for name, data in sample.items() if data == sample[conflicting]}) == 2
     assert len(faults["wrong labels"]) == 8
     name = faults["wrong labels"][0]
     number = int(name[-9:-4])
-    as_filed = draw_faces(np.full(number + 1, EMOTIONS.index(name.split("/")[1])), seed=5)[number]
-    assert (decode_image(sample[name]) != as_filed).any()
+    as_labeled = draw_faces(np.full(number + 1, EMOTIONS.index(name.split("/")[1])), seed=5)[number]
+    assert (decode_image(sample[name]) != as_labeled).any()
 
 
-def test_sample_bytes_depend_on_the_arguments_only(tmp_path):
+def test_sample_depends_only_on_the_arguments(tmp_path):
     first, second, other = (
         write_synthetic(tmp_path / name, train_size=10, test_size=7, seed=seed).read_bytes()
         for name, seed in (("a.zip", 3), ("b.zip", 3), ("c.zip", 4))
@@ -166,19 +166,19 @@ def test_sample_bytes_depend_on_the_arguments_only(tmp_path):
     assert first == second != other
 
 
-def test_sample_replaces_an_old_file_and_leaves_nothing_else(tmp_path):
+def test_sample_replaces_an_existing_file(tmp_path):
     (tmp_path / "s.zip").write_text("old")
     path = write_synthetic(str(tmp_path / "s.zip"), train_size=7, test_size=7)
     assert zipfile.is_zipfile(path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["s.zip"]
 
 
-def test_sample_that_cannot_be_written_is_an_error_of_ferlib(tmp_path):
+def test_unwritable_path_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(FerlibError, match="cannot be written"):
         write_synthetic(tmp_path / "file" / "s.zip", train_size=7, test_size=7)
 
 
-def test_sample_without_room_for_every_emotion_is_refused(tmp_path):
+def test_too_small_sample_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="at least 7"):
         write_synthetic(tmp_path / "s.zip", train_size=100, test_size=6)
