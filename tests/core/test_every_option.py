@@ -9,7 +9,6 @@ from ferlib.core.errors import OptionError
 from ferlib.core.options import OptionParser
 
 PARSERS = {name: importlib.import_module(module).build_parser() for name, (module, _) in COMMANDS.items()}
-PARSERS = {name: parser for name, parser in PARSERS.items() if isinstance(parser, OptionParser)}
 LIMITS = {"minimum": -1, "above": 0, "maximum": 1, "below": 0}
 
 
