@@ -1,9 +1,9 @@
-"""How well and how fast faces are found: ``python benchmarks/detection.py photos/``.
+"""Accuracy and speed of face detection: ``python benchmarks/detection.py photos/``.
 
-The folder holds photographs and ``boxes.csv`` with the columns file, x, y, width and height, a row a face. A detection
-and a labelled face belong together if their boxes iou by 0.4 (IoU) or the centre of one lies in the other, as
-detectors cut faces differently. MTCNN is also compared with the mtcnn package, whose weights it has: photograph by
-photograph, in turns.
+The folder contains photographs and ``boxes.csv`` with the columns file, x, y, width and height, one row per face. A
+detection matches a labeled face if the IoU of their boxes is at least 0.4, or if the center of one is inside the other,
+because detectors crop faces differently. MTCNN is also compared with the mtcnn package, whose weights it uses, on each
+photograph in turn.
 """
 
 import argparse
@@ -16,52 +16,51 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from ferlib.core.boxes import Box, iou
 from ferlib.core.console import progress_bar
 from ferlib.core.images import read_image, to_rgb
-from ferlib.faces import iou, make_detector
+from ferlib.faces import make_detector
 from ferlib.faces.mtcnn import MtcnnDetector
-
-Box = tuple[int, int, int, int]
 
 
 def main() -> None:
-    """Measure and print a line each."""
+    """Measure and print one line per detector."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="photographs and boxes.csv")
     args = parser.parse_args()
-    labelled = defaultdict(list)
+    labeled = defaultdict(list)
     with (args.folder / "boxes.csv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            labelled[row["file"]].append(tuple(int(row[name]) for name in ("x", "y", "width", "height")))
+            labeled[row["file"]].append(tuple(int(row[name]) for name in ("x", "y", "width", "height")))
     photos = {path.name: read_image(path) for path in sorted(args.folder.iterdir()) if path.suffix != ".csv"}
-    known = {name: image for name, image in photos.items() if name in labelled or name.startswith("no-faces")}
-    print(f"{len(known)} photographs, {sum(map(len, labelled.values()))} labelled faces")
+    known = {name: image for name, image in photos.items() if name in labeled or name.startswith("no-faces")}
+    print(f"{len(known)} photographs, {sum(map(len, labeled.values()))} labeled faces")
     for name in ("mtcnn", "haar"):
-        measure_against_labels(name, known, labelled)
+        measure_against_labels(name, known, labeled)
     compare_with_package(photos)
 
 
-def measure_against_labels(name: str, photos: dict[str, np.ndarray], labelled: dict[str, list[Box]]) -> None:
+def measure_against_labels(name: str, photos: dict[str, np.ndarray], labeled: dict[str, list[Box]]) -> None:
     """Print a detector's recall and precision."""
     detector = make_detector(name)
     matched = n_found = 0
     for file, image in photos.items():
         found = [face.box for face in detector.detect(image)]
         n_found += len(found)
-        matched += len(match(found, labelled[file], belong_together))
-    recall, precision = matched / sum(map(len, labelled.values())), matched / max(1, n_found)
+        matched += len(match(found, labeled[file], match_score))
+    recall, precision = matched / sum(map(len, labeled.values())), matched / max(1, n_found)
     print(f"{name:<6} found {n_found}: recall {recall:.1%}, precision {precision:.1%}")
 
 
 def compare_with_package(photos: dict[str, np.ndarray]) -> None:
-    """Print whether the mtcnn package finds the same boxes, and how much longer it takes."""
+    """Print how the boxes and the time compare with those of the mtcnn package."""
     from ferlib.core.backend import import_keras
 
     import_keras()
     from mtcnn import MTCNN
 
     ours, theirs = MtcnnDetector(min_confidence=0.8), MTCNN()
-    ours.detect(to_rgb(next(iter(photos.values()))))
+    ours.detect(next(iter(photos.values())))
     theirs.detect_faces(next(iter(photos.values())))
     seconds, ious, differ = np.zeros(2), [], []
     for name, image in progress_bar(photos.items(), desc="mtcnn and the package", unit="photo"):
@@ -75,26 +74,26 @@ def compare_with_package(photos: dict[str, np.ndarray]) -> None:
         if len(mine) != len(reference):
             differ.append(f"{name} ({len(mine)} and {len(reference)})")
     print(
-        f"the mtcnn package on {len(photos)} photographs: the same number of faces in "
+        f"the mtcnn package on {len(photos)} photographs: equal number of faces in "
         f"{f'all but {differ}' if differ else 'all'}, {len(ious)} pairs, smallest IoU "
         f"{min(ious):.3f}; {seconds[0]:.1f} s against {seconds[1]:.1f} s"
     )
 
 
-def belong_together(first: Box, second: Box) -> float:
-    """Return how well two boxes of different detectors agree, 0 where they are of two faces."""
+def match_score(first: Box, second: Box) -> float:
+    """Return how well two boxes of different detectors agree, 0 if they are of different faces."""
     score = iou(first, second)
-    return score + 0.01 if score >= 0.4 or holds_centre(first, second) or holds_centre(second, first) else 0.0
+    return score + 0.01 if score >= 0.4 or contains_center(first, second) or contains_center(second, first) else 0.0
 
 
-def holds_centre(box: Box, other: Box) -> bool:
-    """Whether the centre of another box lies in a box."""
-    centre = other[0] + other[2] / 2, other[1] + other[3] / 2
-    return all(box[axis] <= centre[axis] < box[axis] + box[axis + 2] for axis in (0, 1))
+def contains_center(box: Box, other: Box) -> bool:
+    """Return whether the center of another box is inside a box."""
+    center = other[0] + other[2] / 2, other[1] + other[3] / 2
+    return all(box[axis] <= center[axis] < box[axis] + box[axis + 2] for axis in (0, 1))
 
 
 def match(first: list[Box], second: list[Box], score: Callable[[Box, Box], float]) -> list[tuple[int, int]]:
-    """Return the pairs of boxes that fit best, each box in one pair at most."""
+    """Return the best pairs of boxes, with each box in at most one pair."""
     if not first or not second:
         return []
     scores = np.array([[score(a, b) for b in second] for a in first])

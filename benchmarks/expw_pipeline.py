@@ -1,8 +1,8 @@
-"""Accuracy on ExpW's photographs by crop: ``python benchmarks/expw_pipeline.py expw_sample.zip``.
+"""Accuracy on photographs of ExpW by crop margin: ``python benchmarks/expw_pipeline.py expw_sample.zip``.
 
-Each labelled face is cut out twice: by its own box, and by the box that the detector finds there (detect, match at an
-IoU of 0.3 or more, cut, predict). A face that is not found counts as an error of the whole pipeline. ``--peer PYTHON``
-names the Python of an environment with ``fer``, which then reads the same faces, given the labelled boxes.
+Each labeled face is cropped twice: by its own box, and by the box that the detector finds there (detect, match at an
+IoU of at least 0.3, crop, predict). A face that is not found counts as an error of the pipeline. ``--peer PYTHON``
+is the Python of an environment with ``fer``, which then classifies the same faces, given the labeled boxes.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from ferlib.runs.classifier import load_classifier
 
 MARGINS = (-0.05, 0.0, 0.05, 0.1, 0.2, 0.3)
 
-# Each face alone, because fer leaves out those that it cannot cut, and then the answers have no owner.
+# One face per call, because fer omits faces that it cannot crop, without saying which.
 _FER = """
 import json, sys
 from pathlib import Path
@@ -43,7 +43,7 @@ def main() -> None:
     """Parse the command line and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="zip or folder of ExpW")
-    parser.add_argument("--run", metavar="DIR", help="run folder (default: the delivered model)")
+    parser.add_argument("--run", metavar="DIR", help="run folder (default: the pretrained model)")
     parser.add_argument("--detector", choices=("mtcnn", "haar"), default="mtcnn", help="default: mtcnn")
     parser.add_argument("--photos", type=int, metavar="N", help="only so many photographs")
     parser.add_argument("--peer", metavar="PYTHON", help="the Python of an environment with fer")

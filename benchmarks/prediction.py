@@ -1,7 +1,7 @@
 """Prediction compared with the mtcnn package, bare ONNX Runtime and a peer: ``python benchmarks/prediction.py``.
 
-Everything is measured in turns in one run, so that ratios hold on any machine. ``--peer PYTHON`` names the Python of an
-environment with ``fer`` (its Haar mode); without it the peer is left out.
+Everything is measured in turns in one run, so that ratios hold on any machine. ``--peer PYTHON`` is the Python of an
+environment with ``fer`` (its Haar mode); without it the peer is omitted.
 """
 
 import argparse
@@ -45,7 +45,7 @@ print(json.dumps({"warm": sorted(seconds)[2], "faces": len(found)}))
 
 
 def main() -> None:
-    """Measure and print a line each."""
+    """Measure and print one line per measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each kind (default: 5)")
     parser.add_argument("--frames", type=int, default=20_000, help="frames of the long video (default: 20000)")
