@@ -52,12 +52,8 @@ def main() -> None:
     batches = TrainingBatches(
         images,
         {"label": np.eye(dataset.n_classes, dtype=np.float32)[train.labels]},
-        batch_size=options.batch_size,
-        augmentation=options.augmentation,
-        sample_weight=np.ones(len(images), np.float32),
-        mixup=options.mixup,
-        cutmix=options.cutmix,
-        seed=0,
+        np.ones(len(images), np.float32),
+        options,
     )
     fixed = keras.tree.map_structure(keras.ops.convert_to_tensor, batches[0])
 

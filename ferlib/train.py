@@ -36,7 +36,7 @@ The val split, which is taken from train, chooses the epoch and the calibration;
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """The options of the command besides `TrainingOptions`."""
+    """The options of the command that are not in `TrainingOptions`."""
 
     model: str = option(help=f"model to train: {', '.join(list_models())}", metavar="NAME")
     data: str | None = option(None, help="zip, folder or CSV (default: the dataset of ferlib download)", metavar="PATH")

@@ -35,14 +35,7 @@ write_onnx(load_keras_model(run_dir), run_dir / sys.argv[2], arrays["images"], a
 def save_network(model: keras.Model, run_dir: Path, images: np.ndarray, *, onnx: bool = True) -> None:
     """Write a network as ``model.keras`` and ``model.onnx``, and check that both give the same probabilities.
 
-    Parameters
-    ----------
-    model : keras.Model
-    run_dir : Path
-    images : ndarray of shape (n, H, W, C), dtype uint8
-        Images to compare the probabilities on.
-    onnx : bool
-        Write ``model.onnx`` too.
+    The probabilities are compared on `images`, uint8 (n, H, W, C). Without `onnx`, only ``model.keras`` is written.
 
     Raises
     ------
@@ -79,15 +72,9 @@ def save_network(model: keras.Model, run_dir: Path, images: np.ndarray, *, onnx:
 
 
 def write_onnx(model: keras.Model, output: Path, images: np.ndarray, expected: np.ndarray) -> None:
-    """Write a network as ONNX, unless its probabilities differ from those expected.
+    """Write a network as ONNX, unless its probabilities for `images` differ from those expected.
 
-    Parameters
-    ----------
-    model : keras.Model
-        On Keras's TensorFlow backend.
-    output : Path
-    images : ndarray of shape (n, H, W, C), dtype uint8
-    expected : ndarray of shape (n, n_classes), dtype float32
+    The model is on Keras's TensorFlow backend, `images` are uint8 (n, H, W, C), `expected` float32 (n, n_classes).
 
     Raises
     ------

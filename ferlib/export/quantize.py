@@ -24,12 +24,6 @@ def write_float16(run: Run, output: Path) -> None:
 
     Weights are converted to float32 when the network is loaded, so the arithmetic stays the same.
 
-    Parameters
-    ----------
-    run : Run
-    output : Path
-        Ends in ``.onnx``.
-
     Raises
     ------
     ArtifactError
@@ -51,12 +45,6 @@ def write_int8_weights(run: Run, output: Path) -> None:
 
     Each output channel has its own scale; see `int8_scale`. Weights are converted to float32 when the network is
     loaded, so the arithmetic stays the same.
-
-    Parameters
-    ----------
-    run : Run
-    output : Path
-        Ends in ``.onnx``.
 
     Raises
     ------
@@ -84,15 +72,7 @@ def int8_scale(values: np.ndarray, channel_axis: int) -> np.ndarray:
     The largest weight of a channel is 127 steps. Weights that are already multiples of a step keep it, if the largest
     is at least 112 steps: a batch normalization that was folded into the channel may have changed the step size.
 
-    Parameters
-    ----------
-    values : ndarray of dtype float32
-    channel_axis : int
-
-    Returns
-    -------
-    ndarray of dtype float32
-        Above 0; broadcasts against `values`.
+    The result is above 0 and broadcasts against `values`.
     """
     others = tuple(axis for axis in range(values.ndim) if axis != channel_axis % values.ndim)
     largest = np.maximum(np.abs(values).max(axis=others, keepdims=True), 1e-30)
@@ -112,9 +92,6 @@ def write_int8(run: Run, output: Path, images: np.ndarray) -> None:
 
     Parameters
     ----------
-    run : Run
-    output : Path
-        Ends in ``.onnx``.
     images : ndarray of shape (n, H, W, C), dtype uint8
         A few hundred training images, from which the ranges of the activations are measured.
 

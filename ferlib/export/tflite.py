@@ -20,12 +20,6 @@ def write_tflite(run: Run, output: Path) -> None:
 
     Its input is float32 of shape (1, H, W, C), 0 to 255. Its output is the probabilities of one view, not calibrated.
 
-    Parameters
-    ----------
-    run : Run
-    output : Path
-        Ends in ``.tflite``.
-
     Raises
     ------
     ArtifactError

@@ -1,7 +1,7 @@
 """Ablation: from a plain network to the pretrained one, one change at a time."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -65,40 +65,38 @@ _ERASE = replace(_ROTATE, erase=0.4)
 # Half of compact_cnn's channels: an epoch takes a quarter of the time.
 _HALF: dict[str, Any] = {"widths": (32, 64, 128)}
 _HALF_NO_SE = {**_HALF, "se_reduction": 0}
-_COSINE = {"optimizer": "adamw", "learning_rate": 2e-3, "schedule": "cosine"}
-_SMOOTH = {**_COSINE, "augmentation": _ERASE, "label_smoothing": 0.1}
+_COSINE: dict[str, Any] = {"optimizer": "adamw", "learning_rate": 2e-3, "schedule": "cosine"}
+_SMOOTH: dict[str, Any] = {**_COSINE, "augmentation": _ERASE, "label_smoothing": 0.1}
 _BASE = "09_squeeze"
 
 
-def _variant(name: str, change: str, **options: Any) -> Variant:
-    """Return a variant of the base network and training."""
-    return Variant(name, change, **{"model_options": _HALF, "training": _SMOOTH, "baseline": _BASE, **options})
+def _step(name: str, change: str, **training: Any) -> Variant:
+    """Return a variant without squeeze and excitation, to compare with the previous one."""
+    return Variant(name, change, model_options=_HALF_NO_SE, training=training)
+
+
+def _addition(name: str, change: str, **training: Any) -> Variant:
+    """Return a variant to compare with the base."""
+    return Variant(name, change, model_options=_HALF, training={**_SMOOTH, **training}, baseline=_BASE)
 
 
 VARIANTS = (
     Variant("01_plain", "plain network, Adam", "plain_cnn"),
     Variant("02_normalized", "batch normalization", "plain_cnn", {"batch_norm": True}),
-    Variant("03_residual", "three residual stages, average pooling", model_options=_HALF_NO_SE),
-    Variant("04_schedule", "AdamW, warm-up, cosine decay", model_options=_HALF_NO_SE, training=_COSINE),
-    *(
-        Variant(name, change, model_options=_HALF_NO_SE, training={**_COSINE, "augmentation": augmentation})
-        for name, change, augmentation in (
-            ("05_shifted", "flips and shifts", _SHIFT),
-            ("06_turned", "rotation, scale, brightness and contrast", _ROTATE),
-            ("07_erased", "random erasing", _ERASE),
-        )
-    ),
-    Variant("08_smoothed", "label smoothing", model_options=_HALF_NO_SE, training=_SMOOTH),
+    _step("03_residual", "three residual stages, average pooling"),
+    _step("04_schedule", "AdamW, warm-up, cosine decay", **_COSINE),
+    _step("05_shifted", "flips and shifts", **_COSINE, augmentation=_SHIFT),
+    _step("06_turned", "rotation, scale, brightness and contrast", **_COSINE, augmentation=_ROTATE),
+    _step("07_erased", "random erasing", **_COSINE, augmentation=_ERASE),
+    _step("08_smoothed", "label smoothing", **_SMOOTH),
     Variant(_BASE, "squeeze and excitation", model_options=_HALF, training=_SMOOTH),
-    _variant("10_mixup", "mixup", training={**_SMOOTH, "mixup": 0.2}),
-    _variant("11_averaged", "averaged weights", training={**_SMOOTH, "ema": 0.995}),
-    _variant("12_cropped", "random crops of 5/6", training={**_SMOOTH, "augmentation": replace(_ERASE, crop=5 / 6)}),
-    _variant(
-        "13_noisy", "blur and noise", training={**_SMOOTH, "augmentation": replace(_ERASE, blur=0.12, noise=0.15)}
-    ),
-    _variant("14_distilled", "distillation from itself", uses_teacher=True),
-    _variant("15_wider", "twice as many channels", model_options={}),
-    _variant("16_votes", "FER+ votes as an auxiliary output", uses_votes=True),
+    _addition("10_mixup", "mixup", mixup=0.2),
+    _addition("11_averaged", "averaged weights", ema=0.995),
+    _addition("12_cropped", "random crops of 5/6", augmentation=replace(_ERASE, crop=5 / 6)),
+    _addition("13_noisy", "blur and noise", augmentation=replace(_ERASE, blur=0.12, noise=0.15)),
+    replace(_addition("14_distilled", "distillation from itself"), uses_teacher=True),
+    replace(_addition("15_wider", "twice as many channels"), model_options={}),
+    replace(_addition("16_votes", "FER+ votes as an auxiliary output"), uses_votes=True),
 )
 
 
@@ -109,7 +107,6 @@ def train_ablation(
     epochs: int,
     seed: int = 0,
     votes: str | os.PathLike[str] | None = None,
-    on_variant: Callable[[pd.DataFrame], None] | None = None,
 ) -> pd.DataFrame:
     """Train every variant and return what each change contributes; finished variants are not trained again.
 
@@ -119,13 +116,10 @@ def train_ablation(
         Split.
     folder : path
         Where the run folders are written.
-    epochs : int
-        Number of epochs of each variant.
-    seed : int
+    epochs, seed : int
+        Of each variant.
     votes : path, optional
         CSV file of FER+ votes for the images.
-    on_variant : callable, optional
-        Called with the table after each variant.
 
     Returns
     -------
@@ -146,8 +140,6 @@ def train_ablation(
         runs.append(
             train_model(variant.model, dataset, run_dir, options, model_options=variant.model_options, resume=True)
         )
-        if on_variant is not None:
-            on_variant(tabulate_ablation(tabulate_runs(runs)))
     return tabulate_ablation(tabulate_runs(runs))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from ferlib.preprocessing import Augmentation
+from ferlib.training.options import TrainingOptions
 
 Arrays = dict[str, np.ndarray]
 
@@ -20,12 +20,8 @@ class TrainingBatches(keras.utils.PyDataset):
     images : ndarray of shape (n, H, W, C), dtype uint8
     targets : dict of ndarray of shape (n, n_classes), dtype float32
         One-hot or soft targets by output name. Rows of zeros have no target, and a weight of 0 for that output.
-    batch_size : int
-    augmentation : Augmentation or None
     sample_weight : ndarray of shape (n,), dtype float32
-    mixup, cutmix : float
-        Parameters of the beta distributions; see `TrainingOptions`.
-    seed : int
+    options : TrainingOptions
     first_epoch : int
         Epoch to start with, counted from 0.
     """
@@ -34,41 +30,33 @@ class TrainingBatches(keras.utils.PyDataset):
         self,
         images: np.ndarray,
         targets: Arrays,
-        *,
-        batch_size: int,
-        augmentation: Augmentation | None,
         sample_weight: np.ndarray,
-        mixup: float = 0.0,
-        cutmix: float = 0.0,
-        seed: int,
+        options: TrainingOptions,
         first_epoch: int = 0,
     ) -> None:
         super().__init__()
         self.images = images
         self.targets = targets
-        self.batch_size = batch_size
-        self.augmentation = augmentation
         self.sample_weight = sample_weight
-        self.mixup = mixup
-        self.cutmix = cutmix
-        self.seed = seed
+        self.options = options
         self._start_epoch(first_epoch)
 
     def __len__(self) -> int:
         """Return the number of batches; the last one may be smaller."""
-        return -(-len(self.images) // self.batch_size)
+        return -(-len(self.images) // self.options.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, Arrays, Arrays]:
         """Return a batch of the current epoch: float32 images (0 to 255), targets and weights by output name."""
-        rows = self._order[index * self.batch_size : (index + 1) * self.batch_size]
-        rng = np.random.default_rng([self.seed, self._epoch, index])
+        options = self.options
+        rows = self._order[index * options.batch_size : (index + 1) * options.batch_size]
+        rng = np.random.default_rng([options.seed, self._epoch, index])
         images = self.images[rows]
         targets = {name: values[rows] for name, values in self.targets.items()}
-        if self.augmentation is not None:
-            images = self.augmentation(images, rng)
+        if options.augmentation is not None:
+            images = options.augmentation(images, rng)
         images = images.astype(np.float32)
-        if self.mixup or self.cutmix:
-            images, targets = blend_batch(images, targets, rng, mixup=self.mixup, cutmix=self.cutmix)
+        if options.mixup or options.cutmix:
+            images, targets = blend_batch(images, targets, rng, mixup=options.mixup, cutmix=options.cutmix)
         weights = {name: self.sample_weight[rows] * values.any(axis=1) for name, values in targets.items()}
         return images, targets, weights
 
@@ -79,7 +67,7 @@ class TrainingBatches(keras.utils.PyDataset):
     def _start_epoch(self, epoch: int) -> None:
         """Draw the order of the images."""
         self._epoch = epoch
-        self._order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
+        self._order = np.random.default_rng([self.options.seed, epoch]).permutation(len(self.images))
 
 
 def blend_batch(
@@ -91,7 +79,6 @@ def blend_batch(
     ----------
     images : ndarray of shape (n, H, W, C), dtype float32
     targets : mapping of ndarray of shape (n, n_classes), dtype float32
-    rng : numpy.random.Generator
     mixup, cutmix : float
         Parameters of the beta distributions, at least one of them above 0. With both, one is chosen at random.
 

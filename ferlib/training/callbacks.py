@@ -28,14 +28,7 @@ class RunRecorder(keras.callbacks.Callback):
     The best epoch, patience and plateaus are derived from the history, so a resumed training makes the same decisions
     as an uninterrupted one.
 
-    Parameters
-    ----------
-    run : Run
-    history : list of dict
-        One row per finished epoch; grows in place.
-    options : TrainingOptions
-    on_epoch : callable, optional
-        Called with the history after each epoch.
+    The history grows in place; `on_epoch` is called with it after each epoch.
     """
 
     def __init__(

@@ -37,17 +37,7 @@ class KerasTrainer:
     The network is trained with named outputs: ``label``, and ``votes`` if there are raters' votes to learn. The run
     keeps the weights of the epoch with the highest validation accuracy of ``label``.
 
-    Parameters
-    ----------
-    spec : ModelSpec
-    options : TrainingOptions
-    model_options : mapping
-    tensorboard : bool
-        Write TensorBoard logs into the run's folder.
-    export : bool
-        Also write the network as ONNX.
-    on_epoch : callable, optional
-        Called with the history after each epoch.
+    See `ferlib.training.train_model` for the parameters.
     """
 
     spec: ModelSpec
@@ -89,17 +79,8 @@ class KerasTrainer:
             _copy_weights(Run(options.init_from), network, self.spec)
         model = name_outputs(network, len(class_names), options)
         history, weights = find_checkpoint(run) if resume else ([], None)
-        batches = TrainingBatches(
-            images,
-            targets,
-            batch_size=options.batch_size,
-            augmentation=options.augmentation,
-            sample_weight=sample_weight(labels, options.class_weight),
-            mixup=options.mixup,
-            cutmix=options.cutmix,
-            seed=options.seed,
-            first_epoch=len(history),
-        )
+        weight = sample_weight(labels, options.class_weight)
+        batches = TrainingBatches(images, targets, weight, options, first_epoch=len(history))
         val_images = fit_to_model(val.images, image_size=self.spec.image_size, channels=self.spec.channels)
         val_targets = dict.fromkeys(targets, one_hot[val.labels])
         # Validation measures the labels only.
@@ -154,12 +135,7 @@ class KerasTrainer:
 def build_for_training(spec: ModelSpec, options: TrainingOptions, model_options: Mapping[str, Any]) -> keras.Model:
     """Return the untrained network, without a fixed image size if training crops the images.
 
-    Parameters
-    ----------
-    spec : ModelSpec
-    options : TrainingOptions
-    model_options : mapping
-        Arguments of the builder, including ``n_classes``, ``image_size`` and ``channels``.
+    `model_options` include ``n_classes``, ``image_size`` and ``channels``.
 
     Raises
     ------
@@ -201,18 +177,7 @@ def name_outputs(network: keras.Model, n_classes: int, options: TrainingOptions)
 
 
 def compile_network(model: keras.Model, options: TrainingOptions, steps: int, peak_rate: float) -> None:
-    """Compile a network with named outputs and create the optimizer's variables.
-
-    Parameters
-    ----------
-    model : keras.Model
-        From `name_outputs`.
-    options : TrainingOptions
-    steps : int
-        Optimizer steps of the learning-rate schedule.
-    peak_rate : float
-        Highest learning rate.
-    """
+    """Compile a network from `name_outputs` for a number of optimizer steps, and create the optimizer's variables."""
     losses = {"label": keras.losses.CategoricalCrossentropy(label_smoothing=options.label_smoothing)}
     loss_weights = {"label": 1.0}
     if options.votes is not None:

@@ -17,12 +17,7 @@ from ferlib.runs.folder import OUT_OF_FOLD, Run
 def write_out_of_fold(run: Run, images: np.ndarray, probabilities: np.ndarray) -> None:
     """Store a model's leave-one-out probabilities for its training images.
 
-    Parameters
-    ----------
-    run : Run
-    images : ndarray of shape (n, H, W, C), dtype uint8
-        In the model's format.
-    probabilities : ndarray of shape (n, n_classes)
+    `images` are in the model's format, uint8 (n, H, W, C); `probabilities` have shape (n, n_classes).
     """
     with atomic_write(run.path / OUT_OF_FOLD) as path, path.open("wb") as file:
         np.savez(file, digests=np.array(_digests(images)), probabilities=probabilities.astype(np.float16))
@@ -31,20 +26,12 @@ def write_out_of_fold(run: Run, images: np.ndarray, probabilities: np.ndarray) -
 def predict_out_of_fold(classifier: Classifier, images: np.ndarray) -> np.ndarray:
     """Return a classifier's probabilities, out-of-fold ones for images that are stored in its run folder.
 
-    For an ensemble, each member's own out-of-fold probabilities are averaged.
-
-    Parameters
-    ----------
-    classifier : Classifier
-    images : ndarray of shape (n, H, W, C), dtype uint8
-
-    Returns
-    -------
-    ndarray of shape (n, n_classes), dtype float32
+    For an ensemble, each member's own out-of-fold probabilities are averaged. `images` are uint8 of shape
+    (n, H, W, C), the probabilities float32 of shape (n, n_classes).
     """
     if isinstance(classifier, Ensemble):
         members = [predict_out_of_fold(member, images) for member in classifier.members]
-        return classifier.calibrate(np.mean(members, axis=0, dtype=np.float32))
+        return classifier.calibrate(np.stack(members).mean(axis=0, dtype=np.float32))
     path = classifier.run.path / OUT_OF_FOLD
     if not path.exists():
         return classifier.predict_proba(images, progress=True)
@@ -61,4 +48,4 @@ def predict_out_of_fold(classifier: Classifier, images: np.ndarray) -> np.ndarra
 
 def _digests(images: np.ndarray) -> list[str]:
     """Return a hash of each image's pixels."""
-    return [hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).hexdigest() for image in images]
+    return [hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in images]

@@ -100,7 +100,7 @@ def _describe(run: Run) -> dict[str, Any]:
     """Return a run's row of the table."""
     config, history, metrics = run.config, run.history, run.metrics
     seconds = [epoch["seconds"] for epoch in history]
-    row = {
+    row: dict[str, Any] = {
         "model": config.model,
         "data": config.data.title if config.data else None,
         "options": describe_options(config),

@@ -23,7 +23,6 @@ def blend_with_teacher(
     images : ndarray of shape (n, H, W, C), dtype uint8
     one_hot : ndarray of shape (n, n_classes), dtype float32
         The labels.
-    class_names : tuple of str
     options : TrainingOptions
         Its ``teacher``, ``distillation_weight`` and ``distillation_temperature``.
     cache : Path
@@ -67,7 +66,6 @@ def vote_targets(path: str | Path, names: np.ndarray, class_names: tuple[str, ..
         As for `ferlib.data.votes.read_votes`.
     names : ndarray of shape (n,), dtype str
         The images' names.
-    class_names : tuple of str
 
     Returns
     -------

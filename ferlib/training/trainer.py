@@ -47,12 +47,7 @@ class Trainer(Protocol):
     def fit(self, dataset: ImageDataset, run: Run, *, resume: bool) -> FitResult:
         """Fit the model to the train split and write it into the run's folder.
 
-        Parameters
-        ----------
-        dataset : ImageDataset
-        run : Run
-        resume : bool
-            Continue from what an interrupted fit left in the folder.
+        With `resume`, continue from what an interrupted fit left there.
         """
 
 

@@ -23,8 +23,9 @@ LABELS = {"label": np.eye(8, dtype=np.float32)}
 def make_batches(images, **options):
     """Batches of 32 whose targets are the numbers of the images."""
     numbers = np.arange(len(images), dtype=np.float32)[:, np.newaxis]
-    settings = {"batch_size": 32, "augmentation": None, "sample_weight": np.ones(len(images), np.float32), "seed": 0}
-    return TrainingBatches(images, {"label": numbers}, **{**settings, **options})
+    first_epoch = options.pop("first_epoch", 0)
+    options = TrainingOptions(**{"batch_size": 32, "augmentation": None, **options})
+    return TrainingBatches(images, {"label": numbers}, np.ones(len(images), np.float32), options, first_epoch)
 
 
 def collect(batches):
@@ -114,8 +115,8 @@ def test_cutmix_weights_targets_by_area():
 
 def test_mixup_and_cutmix_alternate_at_random(drawn_faces):
     labels = {"label": np.eye(7, dtype=np.float32)[drawn_faces.labels[:64]]}
-    settings = {"batch_size": 8, "augmentation": None, "sample_weight": np.ones(64, np.float32), "seed": 0}
-    batches = TrainingBatches(drawn_faces.images[:64], labels, mixup=1.0, cutmix=1.0, **settings)
+    options = TrainingOptions(batch_size=8, augmentation=None, mixup=1.0, cutmix=1.0)
+    batches = TrainingBatches(drawn_faces.images[:64], labels, np.ones(64, np.float32), options)
     # Only mixup gives the images of a batch different shares.
     shares = [np.unique(batches[i][1]["label"].max(axis=1).round(4)) for i in range(8)]
     assert {len(share) > 2 for share in shares} == {True, False}
@@ -128,8 +129,9 @@ def test_images_without_votes_have_no_weight(drawn_faces, mixup):
     votes = one_hot.copy()
     votes[:8] = 0
     weight = np.linspace(0.5, 1.5, 16).astype(np.float32)
-    settings = {"batch_size": 16, "augmentation": None, "sample_weight": weight, "seed": 0, "mixup": mixup}
-    _, targets, weights = TrainingBatches(drawn_faces.images[:16], {"label": one_hot, "votes": votes}, **settings)[0]
+    options = TrainingOptions(batch_size=16, augmentation=None, mixup=mixup)
+    targets = {"label": one_hot, "votes": votes}
+    _, targets, weights = TrainingBatches(drawn_faces.images[:16], targets, weight, options)[0]
     assert sorted(weights["label"]) == pytest.approx(weight)
     np.testing.assert_array_equal(weights["votes"] > 0, targets["votes"].any(axis=1))
     if not mixup:
