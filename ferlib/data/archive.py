@@ -147,26 +147,17 @@ class FileTree:
         return digest.hexdigest()
 
     def verify(self) -> None:
-        """Read every file once, with a progress bar.
-
-        Raises
-        ------
-        ArchiveError
-            A file is damaged; the message names it.
-        """
+        """Read every file once, with a progress bar; raise ArchiveError if one is damaged."""
         for name in progress_bar(self.names, desc=f"Checking {self.path.name}", unit=" files", leave=False):
             self.read(name)
 
     def _damage(self, name: str, error: Exception) -> ArchiveError:
-        """Return the error for a file that cannot be read."""
         return ArchiveError(f"{self.path}: '{name}' is damaged or cannot be read ({error or 'it is truncated'}).")
 
     def _find(self, name: str) -> _File:
-        """Return a file by its name."""
-        try:
-            return self._files[name]
-        except KeyError:
-            raise DataError(f"{self.path} has no file '{name}'.") from None
+        if name not in self._files:
+            raise DataError(f"{self.path} has no file '{name}'.")
+        return self._files[name]
 
 
 def open_tree(path: str | Path, *, limits: Limits | None = None) -> FileTree:
