@@ -97,7 +97,7 @@ def test_heavy_packages_are_imported_in_functions():
     heavy = {
         (module, name) for module in MODULES for name in find_imports(module, lazy=False) if name.split(".")[0] in HEAVY
     }
-    # Subclasses of Keras's classes cannot wait; whoever imports these modules is about to train.
+    # Subclasses of Keras's classes cannot wait; these modules are imported only to train or export.
     assert {name for _, name in heavy} == {"keras"}
     assert {package_of(module) for module, _ in heavy} <= {"training", "export"}
 

@@ -151,18 +151,21 @@ def tabulate_robustness() -> str:
 
 def tabulate_ablation() -> str:
     """Return the variants of the ablation with their accuracies."""
-    runs = read_table("experiments.csv")
-    runs = runs[runs.index.str.match(r"\d\d_")].sort_index()
+    from ferlib.training.ablation import tabulate_ablation as tabulate_variants
+
     rows = [
         [
-            f"`{name}`",
+            name[:2],
+            row["baseline"],
+            row["change"],
             _percent(row["val accuracy"]),
-            _interval(row["val low"], row["val high"]),
+            "" if pd.isna(row["gain"]) else f"{row['gain']:+.1f}",
             _percent(row["test accuracy"]),
         ]
-        for name, row in runs.iterrows()
+        for name, row in tabulate_variants(read_table("experiments.csv")).iterrows()
     ]
-    return _markdown(["run", "val accuracy", "95 % interval", "PublicTest accuracy"], rows)
+    header = ["variant", "baseline", "change", "val accuracy", "gain (points)", "PublicTest accuracy"]
+    return _markdown(header, rows)
 
 
 def tabulate_imbalance() -> str:

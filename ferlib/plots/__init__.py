@@ -6,11 +6,11 @@ from ferlib.plots.report import save_report_figures
 from ferlib.plots.results import (
     plot_confusion_matrix,
     plot_corruptions,
+    plot_imbalance,
     plot_intervals,
     plot_recalls,
     plot_reliability,
     plot_roc_pr,
-    plot_treatments,
 )
 from ferlib.plots.style import save_figure, use_style
 from ferlib.plots.training import LiveCurves, plot_history
@@ -25,12 +25,12 @@ __all__ = [
     "plot_faces",
     "plot_heatmaps",
     "plot_history",
+    "plot_imbalance",
     "plot_intervals",
     "plot_recalls",
     "plot_reliability",
     "plot_roc_pr",
     "plot_timeline",
-    "plot_treatments",
     "plot_words",
     "save_figure",
     "save_report_figures",

@@ -99,8 +99,8 @@ def plot_intervals(table: pd.DataFrame, *, label: str = "accuracy", ax: Axes | N
 
 
 @styled
-def plot_treatments(summary: pd.DataFrame) -> Figure:
-    """Draw what each treatment of class imbalance does: a row of panels a model, a panel a figure, with intervals.
+def plot_imbalance(summary: pd.DataFrame) -> Figure:
+    """Plot metrics of strategies against class imbalance: one row of panels per model, one panel per metric.
 
     Parameters
     ----------

@@ -75,7 +75,14 @@ def test_every_error_is_listed(drawn_series):
 
 def test_figures_are_shown_and_saved(drawn_series):
     saved = {path.stem for path in (drawn_series / "figures").glob("*.png")}
-    assert {"class_counts", "mean_faces", "light", "history_compact_cnn", "confusion_matrix", "confidence"} <= saved
+    assert {
+        "class_counts",
+        "mean_faces",
+        "brightness",
+        "history_compact_cnn",
+        "confusion_matrix",
+        "confidence",
+    } <= saved
     for path in sorted(drawn_series.glob("0[1-5]*.ipynb")):
         # Cells that need data which are not available may be skipped.
         cells = [

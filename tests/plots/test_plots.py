@@ -28,14 +28,14 @@ def metrics():
     return evaluate_predictions(rng.integers(0, 7, 90), rng.dirichlet(np.ones(7), 90), EMOTIONS)
 
 
-def test_treatments_have_a_row_of_panels_per_model():
+def test_imbalance_has_a_row_of_panels_per_model():
     rows = [
         {"model": model, "strategy": name, "seeds": 3, "rarest": "disgust"}
         | {key: value for figure in MEASURES for key, value in ((figure, 0.1 * number), (f"± {figure}", 0.02))}
         for model in ("compact_cnn", "bovw")
         for number, name in enumerate(IMBALANCE_STRATEGIES, 1)
     ]
-    axes = plots.plot_treatments(pd.DataFrame(rows)).axes
+    axes = plots.plot_imbalance(pd.DataFrame(rows)).axes
     assert [ax.get_title(loc="left") for ax in axes[:4]] == [
         "accuracy", "macro-F1", "recall of disgust", "precision of disgust",
     ]  # fmt: skip
