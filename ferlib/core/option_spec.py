@@ -133,7 +133,8 @@ class OptionSpec:
     def _default_help(self) -> str:
         """Return the default in parentheses, or nothing where it is obvious."""
         text, default = self.field.metadata["default_text"], self.default
-        if text is None and not self.is_mapping and default not in (None, False, (), MISSING):
+        obvious = default is False or default in (None, (), MISSING)
+        if text is None and not self.is_mapping and not obvious:
             text = f"{default:g}" if isinstance(default, float) else str(default)
         return f" (default: {text})" if text else ""
 

@@ -66,7 +66,7 @@ def train_model(
     export : bool
         Export a network to ONNX, the format that prediction prefers.
     data : path, optional
-        Where the dataset was loaded from, as ``run.toml`` records it; the file name in ``dataset.info`` when None.
+        Where the dataset was loaded from, to be recorded in ``run.toml``.
     on_epoch : callable, optional
         Called with the history after each epoch of a network; `ferlib.plots.LiveCurves` plots it.
 
@@ -113,7 +113,7 @@ def train_model(
         raise ArtifactError(f"{run.path} already contains a run; use --resume, --overwrite or another --run-dir.")
     warn_about_leaks(config, options)
     run.write_config(config)
-    write_run_options(run, config, options, data or dataset.info.path)
+    write_run_options(run, config, options, data)
     result = trainer.fit(dataset, run, resume=resume)
     measure_run(run, replace(config, **asdict(result), status="finished"), dataset, robustness=robustness)
     # Last, because an interrupted training continues from it.

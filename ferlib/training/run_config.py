@@ -62,13 +62,15 @@ def describe_run(
     return RunConfig.from_json(config.to_json())
 
 
-def write_run_options(run: Run, config: RunConfig, options: TrainingOptions, data: str | os.PathLike[str]) -> None:
-    """Write ``run.toml``, with which ``ferlib train --config`` repeats a training on the dataset in `data`."""
+def write_run_options(
+    run: Run, config: RunConfig, options: TrainingOptions, data: str | os.PathLike[str] | None
+) -> None:
+    """Write ``run.toml``, with which ``ferlib train --config`` repeats a training; `data` is where the dataset is."""
     assert config.data is not None
     split = config.data.split or SplitInfo()
     values = {
         "model": config.model,
-        "data": str(Path(data).absolute()),
+        "data": None if data is None else str(Path(data).absolute()),
         "emotions": None if config.class_names == EMOTIONS else list(config.class_names),
         "split_scheme": split.scheme,
         "val_fraction": split.val_fraction,

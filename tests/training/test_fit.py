@@ -52,6 +52,23 @@ def test_keras_and_onnx_give_the_same_probabilities(network_run, drawn_faces):
     np.testing.assert_allclose(found, np.mean(views, axis=0), atol=1e-4)
 
 
+def test_images_of_any_size_and_color_are_predicted(network_run, drawn_faces):
+    classifier, images = load_classifier(network_run), drawn_faces.images[:5]
+    together = classifier.predict_proba(images)
+    one_by_one = np.concatenate([classifier.predict_proba(images[i : i + 1]) for i in range(5)])
+    np.testing.assert_allclose(together, one_by_one, atol=1e-5)
+    np.testing.assert_allclose(together, classifier.predict_proba(np.repeat(images, 3, axis=-1)), atol=1e-5)
+    assert classifier.predict_proba(np.zeros((2, 100, 90, 3), np.uint8)).shape == (2, 7)
+    assert classifier.predict_proba(images[:0]).shape == (0, 7)
+
+
+def test_a_damaged_model_is_named(network_run, tmp_path):
+    run = Run(shutil.copytree(network_run, tmp_path / "run"))
+    (run.path / "model.onnx").write_bytes(b"{")
+    with pytest.raises(ArtifactError, match=r"model\.onnx cannot be loaded"):
+        load_classifier(run)
+
+
 def test_classes_without_training_images_have_probability_zero(drawn_faces, tmp_path):
     some = drawn_faces.select(~((drawn_faces.splits == "train") & (drawn_faces.labels == 1)))
     run = train_model("bovw", some, tmp_path / "run", model_options=QUICK_BOVW)
