@@ -161,7 +161,7 @@ def test_error_is_one_sentence_and_status_1(run_dir, tmp_path):
     command = [sys.executable, "-m", "ferlib.evaluate", "--run", str(run_dir), "--data", "missing.zip"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "error: missing.zip: there is no such file or folder.\n"
+    assert done.stderr == "error: missing.zip: no such file or folder.\n"
 
 
 @pytest.mark.real_data
@@ -201,28 +201,20 @@ def test_runs_with_other_classes_are_not_compared(run_dir, sampled_run, faces):
         main(["--run", str(run_dir), "--data", str(faces), "--compare", str(sampled_run)])
 
 
-def test_report_has_tables_and_figures(run_dir, faces, tmp_path, capsys):
-    folder = tmp_path / "report"
-    arguments = [
-        "--run",
-        str(run_dir),
-        "--data",
-        str(faces),
-        "--output-report",
-        str(folder),
-        "--robustness",
-        "--corruptions",
-    ]
-    assert main(arguments) == 0
-    text = (folder / "report.md").read_text()
-    metrics = Run(run_dir).metrics["test"]
-    assert text.startswith("# bovw on faces.zip\n")
+def test_report_has_tables_and_figures(network_run, faces, tmp_path, capsys):
+    folder, output = tmp_path / "report", tmp_path / "e.json"
+    arguments = ["--run", network_run, "--data", faces, "--robustness", "--corruptions"]
+    arguments += ["--output-report", folder, "--output-json", output]
+    assert main(list(map(str, arguments))) == 0
+    text, result = (folder / "report.md").read_text(), json.loads(output.read_text())
+    assert text.startswith("# compact_cnn on faces.zip\n")
     assert "SYNTHETIC" in text
-    assert f"| accuracy | {metrics.accuracy:.2%} |" in text
-    assert f"| happy | {metrics.per_class['happy'].precision:.3f} |" in text
+    assert f"| accuracy | {result['accuracy']:.2%} |" in text
+    assert f"| happy | {result['per_class']['happy']['precision']:.3f} |" in text
+    assert f"| scale 0.85 | {result['robustness']['scale 0.85']:.2%} |" in text
     figures = set(re.findall(r"\]\((\w+\.png)\)", text))
     assert figures == {path.name for path in folder.glob("*.png")}
-    assert {"confusion_matrix.png", "curves.png", "reliability.png", "corruptions.png"} <= figures
+    assert {"confusion_matrix.png", "curves.png", "reliability.png", "corruptions.png", "history.png"} <= figures
     out = capsys.readouterr().out
     assert re.search(r"^rotate 12° left +\d+\.\d\d%  [+-]\d+\.\d\d points$", out, flags=re.MULTILINE)
     assert re.search(r"^blur +0\.\d{3}", out, flags=re.MULTILINE)

@@ -1,7 +1,6 @@
-"""Load the data that a run was trained on, split in the same way, and other data for its model."""
+"""Load data to evaluate a run's model on."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,26 +10,6 @@ from ferlib.data import SPLITS, ImageDataset, load_images, split_dataset
 from ferlib.runs.records import RunConfig
 
 logger = logging.getLogger(__name__)
-
-
-def load_split_data(
-    path: str | Path,
-    split: SplitInfo,
-    *,
-    emotions: str | Sequence[str] | None = None,
-    sample_size: int | None = None,
-) -> ImageDataset:
-    """Load a dataset and split it; one seed chooses the sample and the split.
-
-    Parameters
-    ----------
-    path : path
-    split : SplitInfo
-    emotions, sample_size
-        See `ferlib.data.load_images`.
-    """
-    dataset = load_images(path, emotions=emotions, sample_size=sample_size, seed=split.seed)
-    return split_dataset(dataset, **asdict(split))
 
 
 def load_run_data(path: str | Path, config: RunConfig, split: str) -> ImageDataset:
@@ -57,5 +36,5 @@ def load_run_data(path: str | Path, config: RunConfig, split: str) -> ImageDatas
     if not is_training_data:
         logger.warning("re-splitting %s, because this is not the dataset that %s was trained on", split, config.model)
     elif trained_on is not None and trained_on.sample_size:
-        return load_split_data(path, options, emotions=emotions, sample_size=trained_on.sample_size)
+        dataset = load_images(path, emotions=emotions, sample_size=trained_on.sample_size, seed=options.seed)
     return split_dataset(dataset, **asdict(options))

@@ -150,45 +150,6 @@ class Run(os.PathLike[str]):
             (self.path / name).unlink(missing_ok=True)
 
 
-def read_config(run_dir: str | Path) -> dict[str, Any]:
-    """Return a run's configuration.
-
-    Raises
-    ------
-    ArtifactError
-        The folder or its ``config.json`` is missing or damaged.
-    """
-    path = Path(run_dir) / CONFIG
-    config = _read_json(path)
-    keys = ("model", "class_names", "image_size", "channels")
-    missing = [key for key in keys if not isinstance(config, dict) or key not in config]
-    if missing:
-        raise ArtifactError(f"{path} lacks {', '.join(missing)}.")
-    return config
-
-
-def read_history(run_dir: str | Path) -> list[dict[str, float]]:
-    """Return a run's history, one row an epoch; empty for a model that is not trained in epochs."""
-    path = Path(run_dir) / HISTORY
-    return _read_json(path) if path.exists() else []
-
-
-def read_metrics(run_dir: str | Path) -> dict[str, Any]:
-    """Return what was measured at the end of a run, by split; empty when nothing was."""
-    path = Path(run_dir) / METRICS
-    return _read_json(path) if path.exists() else {}
-
-
-def write_history(run_dir: str | Path, rows: list[dict[str, float]]) -> None:
-    """Write a run's history as JSON and as CSV."""
-    write_json(Path(run_dir) / HISTORY, rows)
-    table = io.StringIO()
-    writer = csv.DictWriter(table, fieldnames=list(rows[0]) if rows else ["epoch"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text((Path(run_dir) / HISTORY).with_suffix(".csv"), table.getvalue())
-
-
 def _from_json(cls: type[R], record: Any, path: Path) -> R:
     """Return a record; an error names the file."""
     try:
