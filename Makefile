@@ -38,7 +38,7 @@ test: environment lint ## lint and all tests without real data or long trainings
 
 test-all: environment lint ## also long trainings, real data and an installed wheel, with coverage
 	$(pytest) -m "$(quick)" --cov --cov-report=
-	$(pytest) -m "not ($(quick))" --cov --cov-append
+	$(pytest) -m "not ($(quick))" --cov --cov-append --cov-fail-under 95
 
 lint: environment ## style of code and notebooks, types of the package
 	$(python) -m ruff check .

@@ -31,7 +31,9 @@ def faces(tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] if name == "vgg_dense" else []) for name in list_models()]
+)
 def test_a_model_trains_saves_and_loads(name, faces, tmp_path):
     run_dir = tmp_path / "run"
     chosen = [part for option in OPTIONS.get(name, ()) for part in ("--model-option", option)]
@@ -52,6 +54,7 @@ def test_a_model_trains_saves_and_loads(name, faces, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_other_backends_train_too(backend, faces, tmp_path):
     if importlib.util.find_spec(backend) is None:
