@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ferlib.core.console import EXIT_OK, run, set_verbosity
+from ferlib.core.console import EXIT_OK, run
 from ferlib.core.errors import OptionError
 from ferlib.core.files import write_json
 from ferlib.core.options import OptionParser, check_options, option
@@ -52,9 +52,7 @@ def build_parser() -> OptionParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Put a dataset into ``raw``, write its manifest, and print its counts."""
-    parsed = build_parser().parse(argv)
-    set_verbosity(verbose=parsed.verbose, quiet=parsed.quiet)
-    options = parsed.build(DownloadOptions)
+    options = build_parser().parse(argv).build(DownloadOptions)
     data_dir = options.data_dir or default_data_dir()
     if options.archive:
         path, dataset = add_archive(options.archive, data_dir=data_dir, force=options.force)

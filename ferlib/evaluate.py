@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from ferlib.core.console import EXIT_OK, run, set_verbosity
+from ferlib.core.console import EXIT_OK, run
 from ferlib.core.errors import OptionError
 from ferlib.core.files import check_outputs, write_json
 from ferlib.core.options import OptionParser, check_options, option
@@ -109,9 +109,7 @@ def build_parser() -> OptionParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate, write the outputs and print tables; return the exit status."""
-    parsed = build_parser().parse(argv)
-    set_verbosity(verbose=parsed.verbose, quiet=parsed.quiet)
-    options = parsed.build(EvaluateOptions)
+    options = build_parser().parse(argv).build(EvaluateOptions)
     classifiers = _load_classifiers(options)
     path = locate_data(options.data, allow_download=False)
     report = options.output_report and options.output_report / "report.md"

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ferlib.core.console import EXIT_FAILED, EXIT_OK, logger, progress_bar, run, set_verbosity, write_line
+from ferlib.core.console import EXIT_FAILED, EXIT_OK, logger, progress_bar, run, write_line
 from ferlib.core.errors import FerlibError, OptionError
 from ferlib.core.files import check_outputs
 from ferlib.core.images import MAX_PIXELS
 from ferlib.core.options import OptionParser, check_options, option
-from ferlib.faces import DETECTORS, MIN_CONFIDENCE, MIN_FACE_SIZE
+from ferlib.faces import MIN_CONFIDENCE, MIN_FACE_SIZE, DetectorName
 from ferlib.inference import (
     DEFAULT_CROP_MARGIN,
     DEFAULT_SMOOTHING,
@@ -76,9 +76,7 @@ class PredictOptions:
     webcam: str | None = option(None, help="camera: its number (0 is the first), device or address", metavar="N")
     run: Path | None = option(None, help="run folder", metavar="DIR", default_text="the pretrained model")
 
-    detector: str = option(
-        "mtcnn", help="face detector; none: the whole image is one face", choices=DETECTORS, group="faces"
-    )
+    detector: DetectorName = option("mtcnn", help="face detector; none: the whole image is one face", group="faces")
     min_face_size: int | None = option(
         None,
         help="size of the smallest face in pixels",
@@ -156,9 +154,7 @@ def build_parser() -> OptionParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Process the inputs, print what was found and write the outputs; return the exit status."""
-    parsed = build_parser().parse(argv)
-    set_verbosity(verbose=parsed.verbose, quiet=parsed.quiet)
-    options = parsed.build(PredictOptions)
+    options = build_parser().parse(argv).build(PredictOptions)
     inputs, empty = find_inputs(options.inputs, skip=options.output_dir or options.output_image)
     targets = _plan_outputs(options, inputs)
     job = _Job(options, load_classifier(options.run, n_threads=options.threads or 0), show=_can_show(options))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ferlib.core.console import EXIT_OK, run, set_verbosity, write_line
+from ferlib.core.console import EXIT_OK, run, write_line
 from ferlib.core.emotions import parse_emotions
 from ferlib.core.errors import ArtifactError, DataError, OptionError
 from ferlib.core.options import OptionParser, ParsedOptions, check_options, option
@@ -43,9 +43,7 @@ class TrainOptions:
     run_dir: Path | None = option(None, help="run folder to write (default: data/runs/MODEL-TIME)", metavar="DIR")
     resume: bool = option(False, help="continue the training in --run-dir")
     overwrite: bool = option(False, help="replace the run in --run-dir")
-    model_options: dict[str, Any] = option(
-        default_factory=dict, flag="--model-option", help="option of the model, such as depth=4"
-    )
+    model_options: dict[str, Any] = option(dict, flag="--model-option", help="option of the model, such as depth=4")
     robustness: bool = option(False, help="also measure accuracy on shifted, scaled and rotated test images")
     tensorboard: bool = option(False, help="write TensorBoard logs")
     emotions: tuple[str, ...] | None = option(
@@ -86,7 +84,6 @@ def build_parser() -> OptionParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Train a model and print its accuracy on val and test; return the exit status."""
     parsed = _parse(list(sys.argv[1:] if argv is None else argv))
-    set_verbosity(verbose=parsed.verbose, quiet=parsed.quiet)
     options = parsed.build(TrainOptions)
     training = parsed.build(TrainingOptions, default_options(options.model))
     run_dir = options.run_dir or default_data_dir() / "runs" / f"{options.model}-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import dataclasses
-import functools
 import json
 import math
 import operator
@@ -37,8 +36,10 @@ class OptionSpec:
     Attributes
     ----------
     name : str
-    field : dataclasses.Field
-        The metadata are the arguments of `option`.
+    metadata : mapping
+        The arguments of `option`.
+    default : object
+        MISSING if the option is required.
     kind : type
         The type of one value: the annotation without None, and the item type of a tuple.
     optional : bool
@@ -47,7 +48,8 @@ class OptionSpec:
     """
 
     name: str
-    field: dataclasses.Field[Any]
+    metadata: types.MappingProxyType[Any, Any]
+    default: Any
     kind: Any
     optional: bool
     is_tuple: bool
@@ -55,86 +57,71 @@ class OptionSpec:
     @classmethod
     def of(cls, field: dataclasses.Field[Any], annotation: Any) -> "OptionSpec":
         """Take an annotation apart."""
-        kind, optional = annotation, False
-        if get_origin(annotation) in (typing.Union, types.UnionType):
-            members = [member for member in get_args(annotation) if member is not type(None)]
-            optional = len(members) < len(get_args(annotation))
-            kind = functools.reduce(lambda a, b: a | b, members)
+        default = field.default if field.default_factory is MISSING else field.default_factory()
+        optional = get_origin(annotation) in (typing.Union, types.UnionType)
+        kind = get_args(annotation)[0] if optional else annotation
         is_tuple = get_origin(kind) is tuple
-        return cls(field.name, field, get_args(kind)[0] if is_tuple else kind, optional, is_tuple)
+        return cls(field.name, field.metadata, default, get_args(kind)[0] if is_tuple else kind, optional, is_tuple)
 
     @property
     def positional(self) -> bool:
         """Whether the values are the positional arguments."""
-        return bool(self.field.metadata["positional"])
+        return bool(self.metadata["positional"])
 
     @property
     def flag(self) -> str:
         """The option as it is typed."""
-        if self.positional:
-            return str(self.field.metadata["metavar"] or self.name.upper())
-        return self.field.metadata["flag"] or f"--{self.name.replace('_', '-')}"
+        return str(self.metadata["metavar"] if self.positional else self.metadata["flag"] or f"--{self._words('-')}")
 
     @property
-    def default(self) -> Any:
-        """The default; MISSING if the option is required."""
-        factory = self.field.default_factory
-        return self.field.default if factory is MISSING else factory()
-
-    @property
-    def choices(self) -> tuple[Any, ...]:
+    def choices(self) -> tuple[str, ...]:
         """The allowed values, if they are few."""
-        return get_args(self.kind) if get_origin(self.kind) is Literal else tuple(self.field.metadata["choices"] or ())
+        return get_args(self.kind) if get_origin(self.kind) is Literal else ()
 
     @property
     def is_nested(self) -> bool:
         """Whether the values are those of another dataclass of options."""
-        return isinstance(self.kind, type) and dataclasses.is_dataclass(self.kind)
+        return dataclasses.is_dataclass(self.kind)
 
     @property
     def is_mapping(self) -> bool:
         """Whether values are given as KEY=VALUE pairs."""
-        return self.is_nested or self.kind is dict or get_origin(self.kind) is dict
+        return self.is_nested or get_origin(self.kind) is dict
+
+    def _words(self, separator: str) -> str:
+        return self.name.replace("_", separator)
 
     def add_to(self, group: argparse._ActionsContainer) -> None:
         """Add the option to an argparse parser or group."""
         # argparse formats help texts with the % operator.
-        text = (self.field.metadata["help"] + self._default_help()).replace("%", "%%")
+        text = (self.metadata["help"] + self._default_help()).replace("%", "%%")
         if self.positional:
             group.add_argument(self.name, nargs="*", help=text, metavar=self.flag)
         elif self.kind is bool:
             action: Any = "store_true" if self.default is False else argparse.BooleanOptionalAction
             group.add_argument(self.flag, dest=self.name, action=action, help=text)
         elif self.is_mapping:
-            group.add_argument(self.flag, dest=self.name, action="append", help=text, metavar=self._metavar())
+            group.add_argument(self.flag, dest=self.name, action="append", help=text, metavar="KEY=VALUE")
             if self.optional:
-                text = f"turn {self.name.replace('_', ' ')} off"
-                group.add_argument(self._off, dest=self.name, action="append_const", const=None, help=text)
+                off = f"turn {self._words(' ')} off"
+                group.add_argument(
+                    f"--no-{self._words('-')}", dest=self.name, action="append_const", const=None, help=off
+                )
         else:
             # Several paths may be separate words, as a shell's wildcards give them.
             nargs = "+" if self.is_tuple and self.kind is Path else None
             group.add_argument(self.flag, dest=self.name, help=text, metavar=self._metavar(), nargs=nargs)
 
-    @property
-    def _off(self) -> str:
-        """The flag that sets a mapping to None."""
-        return f"--no-{self.name.replace('_', '-')}"
-
     def _metavar(self) -> str:
         """Return the placeholder for the value in the help text."""
-        if self.field.metadata["metavar"]:
-            return str(self.field.metadata["metavar"])
         if self.choices:
-            return "{" + ",".join(map(str, self.choices)) + "}"
-        if self.is_mapping:
-            return "KEY=VALUE"
-        return {int: "N", float: "X", Path: "PATH"}.get(self.kind, self.name.upper())
+            return "{" + ",".join(self.choices) + "}"
+        return self.metadata["metavar"] or {int: "N", float: "X", Path: "PATH"}.get(self.kind, self.name.upper())
 
     def _default_help(self) -> str:
         """Return the default in parentheses, or nothing where it is obvious."""
-        text, default = self.field.metadata["default_text"], self.default
-        obvious = default is False or default in (None, (), MISSING)
-        if text is None and not self.is_mapping and not obvious:
+        text, default = self.metadata["default_text"], self.default
+        if text is None and not self.is_mapping and default is not False and default not in (None, (), MISSING):
             text = f"{default:g}" if isinstance(default, float) else str(default)
         return f" (default: {text})" if text else ""
 
@@ -142,31 +129,29 @@ class OptionSpec:
         """Return the checked value of what argparse collected: a string, a list of strings or a bool."""
         if isinstance(words, bool):
             return words
-        if self.positional:
-            return tuple(self._parse_word(word, word) for word in words)
         if self.is_mapping:
-            if None in words and len(words) > 1:
-                raise OptionError(f"{self.flag} and {self._off} cannot be combined.")
-            return None if None in words else self._convert_items(_parse_pairs(self.flag, words))
-        if isinstance(words, list):
-            words = ",".join(words)
-        if self._means_none(words.lower()):
+            if None not in words:
+                return self._convert_items(_parse_pairs(self.flag, words))
+            if len(words) > 1:
+                raise OptionError(f"{self.flag} and --no-{self._words('-')} cannot be combined.")
             return None
-        if self.is_tuple:
-            return tuple(self._parse_word(word.strip(), words) for word in words.split(",") if word.strip())
-        return self._parse_word(words, words)
-
-    def _parse_word(self, word: str, shown: str) -> Any:
-        """Return one word as a checked value; `shown` is quoted in the error."""
-        value: Any = word
-        if self.choices:
-            value = next((choice for choice in self.choices if str(choice) == word), None)
-        elif self.kind in (int, float, Path):
-            with contextlib.suppress(ValueError):
-                value = self.kind(word)
-        if not self._is_valid(value):
-            self._fail(shown, self.flag)
+        if self.positional:
+            return tuple(map(self.kind, words))
+        text = ",".join(words) if isinstance(words, list) else words
+        if self._means_none(text.lower()):
+            return None
+        parts = [part.strip() for part in text.split(",") if part.strip()] if self.is_tuple else [text]
+        values = tuple(map(self._parse_word, parts))
+        value = values if self.is_tuple else values[0]
+        self.check(value, self.flag, shown=text)
         return value
+
+    def _parse_word(self, word: str) -> Any:
+        """Return one word in the type of the option; a word that cannot be converted is returned as it is."""
+        if self.kind in (int, float, Path):
+            with contextlib.suppress(ValueError):
+                return self.kind(word)
+        return word
 
     def convert(self, value: Any, name: str) -> Any:
         """Return a value from a TOML file or a KEY=VALUE pair in the field's type, checked."""
@@ -187,15 +172,15 @@ class OptionSpec:
         """Return whether a value is the word for None."""
         return self.optional and value == NONE and NONE not in self.choices
 
-    def check(self, value: Any, name: str) -> None:
-        """Raise unless a value has the right type and is in range."""
+    def check(self, value: Any, name: str, shown: str | None = None) -> None:
+        """Raise unless a value has the right type and is in range; `shown` is quoted instead of a wrong value."""
         if value is None and self.optional:
             return
         if self.is_tuple and not isinstance(value, tuple | list):
             self._fail(value, name)
         for item in value if self.is_tuple else (value,):
             if not self._is_valid(item):
-                self._fail(item, name)
+                self._fail(item if shown is None else shown, name)
 
     def _convert_items(self, values: dict[str, Any]) -> dict[str, Any]:
         """Return KEY=VALUE pairs checked against the nested dataclass of options, if there is one."""
@@ -216,25 +201,20 @@ class OptionSpec:
             return is_number and math.isfinite(value) and all(holds(value, limit) for _, holds, limit in self._limits())
         if self.kind is Path:
             return isinstance(value, str | Path)
-        return self.kind is Any or isinstance(value, get_origin(self.kind) or self.kind)
+        return isinstance(value, get_origin(self.kind) or self.kind)
 
     def _limits(self) -> list[tuple[str, Callable[[float, float], bool], float]]:
         """Return the limits of a number: a phrase, a comparison and a value each."""
-        metadata = self.field.metadata
-        return [(*limit, metadata[name]) for name, limit in _LIMITS.items() if metadata[name] is not None]
+        return [(*limit, self.metadata[name]) for name, limit in _LIMITS.items() if self.metadata[name] is not None]
 
     def _fail(self, value: Any, name: str) -> NoReturn:
         """Raise with the option, what is expected and the value."""
-        raise OptionError(f"{name}: expected {self._expected()}, got {str(value)!r}.")
-
-    def _expected(self) -> str:
-        """Describe the allowed values."""
         words = _TYPE_WORDS.get(self.kind, "options by name" if self.is_mapping else "text")
         if self.choices:
-            words = f"one of {', '.join(map(str, self.choices))}"
+            words = f"one of {', '.join(self.choices)}"
         ranges = " and ".join(f"{phrase} {limit:g}" for phrase, _, limit in self._limits())
         several = "comma-separated values, each " if self.is_tuple and not self.positional else ""
-        return f"{several}{words} {ranges}".strip()
+        raise OptionError(f"{name}: expected {f'{several}{words} {ranges}'.strip()}, got {str(value)!r}.")
 
 
 def option_specs(cls: type) -> dict[str, OptionSpec]:

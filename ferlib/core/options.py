@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from ferlib.core.console import set_verbosity
 from ferlib.core.errors import OptionError
 from ferlib.core.option_spec import MISSING, NONE, option_specs
 
@@ -36,35 +37,27 @@ def option(
     positional: bool = False,
     group: str = "options",
     default_text: str | None = None,
-    choices: Sequence[str] | None = None,
-    default_factory: Any = MISSING,
 ) -> Any:
     """Declare an option as the field of a dataclass.
 
     Parameters
     ----------
     default : object, optional
-        The value when the option is not given; an option without a default is required.
+        The value when the option is not given, or a class to call for it; an option without a default is required.
     help : str
         The help text, without the default.
     metavar : str, optional
         The placeholder for the value in the help text.
-    minimum, maximum : float, optional
-        Smallest and largest allowed number, inclusive.
-    above, below : float, optional
-        The same, exclusive.
+    minimum, maximum, above, below : float, optional
+        The range of a number; the first two are allowed values, the other two are not.
     flag : str, optional
         The command-line name; by default ``--`` and the field's name with hyphens.
     positional : bool
-        Take the values from the positional arguments.
+        Take the values from the positional arguments, which need a `metavar`.
     group : str
         The heading in the help text under which the option is listed.
     default_text : str, optional
         Describes the default in the help text instead of the value itself.
-    choices : sequence of str, optional
-        The allowed values where they are not known to a ``Literal``, such as the names in a registry.
-    default_factory : callable, optional
-        As in `dataclasses.field`.
 
     Examples
     --------
@@ -75,42 +68,31 @@ def option(
     >>> parser.parse(["--crop-margin", "1"]).build(CropOptions)
     CropOptions(crop_margin=1.0)
     """
-    metadata: dict[str, Any] = {
+    metadata = {
         "help": help,
         "metavar": metavar,
+        "minimum": minimum,
+        "maximum": maximum,
+        "above": above,
+        "below": below,
         "flag": flag,
         "positional": positional,
         "group": group,
-        "choices": choices,
+        "default_text": default_text,
     }
-    metadata |= {"minimum": minimum, "maximum": maximum, "above": above, "below": below, "default_text": default_text}
-    return dataclasses.field(default=default, default_factory=default_factory, metadata=metadata)
+    if isinstance(default, type):
+        return dataclasses.field(default_factory=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def check_options(options: Any) -> None:
-    """Check the type and range of every field declared with `option`; to be called in ``__post_init__``.
-
-    Raises
-    ------
-    OptionError
-        A value has the wrong type, is not one of the choices, or is out of range.
-    """
+    """Raise an `OptionError` unless each option has the right type and range; for ``__post_init__``."""
     for spec in option_specs(type(options)).values():
         spec.check(getattr(options, spec.name), spec.name)
 
 
 def to_config(options: Any) -> dict[str, Any]:
-    """Return the values of a dataclass of options as ``--config`` reads them from a TOML file.
-
-    Parameters
-    ----------
-    options : dataclass instance
-
-    Returns
-    -------
-    dict
-        Field names to strings, numbers, booleans, lists and tables; None is written as ``"none"``.
-    """
+    """Return a dataclass of options as ``--config`` reads it from a TOML file; None is written as ``"none"``."""
     return {name: _to_toml(getattr(options, name)) for name in option_specs(type(options))}
 
 
@@ -142,7 +124,7 @@ class OptionParser:
         )
         groups: dict[str, argparse._ActionsContainer] = {"options": self.parser}
         for spec in self.specs.values():
-            group = spec.field.metadata["group"]
+            group = spec.metadata["group"]
             if group not in groups:
                 groups[group] = self.parser.add_argument_group(group)
             spec.add_to(groups[group])
@@ -152,12 +134,7 @@ class OptionParser:
         general.add_argument("--quiet", action="store_true", help="show only warnings and errors, and no progress")
 
     def parse(self, argv: Sequence[str] | None = None) -> "ParsedOptions":
-        """Parse a command line.
-
-        Parameters
-        ----------
-        argv : sequence of str, optional
-            The arguments; those of the process when None.
+        """Parse a command line, that of the process if None; ``--verbose`` and ``--quiet`` take effect.
 
         Raises
         ------
@@ -170,6 +147,7 @@ class OptionParser:
         verbose, quiet = arguments.pop("verbose", False), arguments.pop("quiet", False)
         if verbose and quiet:
             raise OptionError("--verbose and --quiet cannot be combined.")
+        set_verbosity(verbose=verbose, quiet=quiet)
         given = {} if config is None else self._read_config(Path(config))
         for name, words in arguments.items():
             spec = self.specs[name]
@@ -177,7 +155,7 @@ class OptionParser:
                 continue
             value, earlier = spec.parse(words), given.get(name)
             given[name] = {**earlier, **value} if isinstance(earlier, dict) and isinstance(value, dict) else value
-        return ParsedOptions(given, verbose=verbose, quiet=quiet)
+        return ParsedOptions(given)
 
     def _read_config(self, path: Path) -> dict[str, Any]:
         """Return the options in a TOML file, by field name."""
@@ -201,21 +179,12 @@ class ParsedOptions:
     ----------
     given : dict
         Field names to values; options that were not given are missing.
-    verbose, quiet : bool
     """
 
     given: dict[str, Any]
-    verbose: bool = False
-    quiet: bool = False
 
     def build(self, cls: type[T], base: T | None = None) -> T:
-        """Return an instance of one of the dataclasses.
-
-        Parameters
-        ----------
-        cls : type
-        base : instance of cls, optional
-            Provides the options that were not given; the dataclass's own defaults when None.
+        """Return an instance of one of the dataclasses; options that were not given are those of `base`, if any.
 
         Raises
         ------

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from ferlib.core.console import EXIT_OK, run, set_verbosity, write_line
+from ferlib.core.console import EXIT_OK, run, write_line
 from ferlib.core.errors import OptionError
 from ferlib.core.files import check_outputs
 from ferlib.core.options import OptionParser, check_options, option
@@ -65,9 +65,7 @@ def build_parser() -> OptionParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the file; return the exit status."""
-    parsed = build_parser().parse(argv)
-    set_verbosity(verbose=parsed.verbose, quiet=parsed.quiet)
-    options = parsed.build(ExportOptions)
+    options = build_parser().parse(argv).build(ExportOptions)
     output = options.output[0]
     check_outputs([output], [])
     source = Run(options.run or pretrained_run_dir())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ferlib.core.console import EXIT_OK, run, set_verbosity
+from ferlib.core.console import EXIT_OK, run
 from ferlib.core.errors import ArtifactError, OptionError
 from ferlib.core.files import write_text
 from ferlib.core.options import OptionParser, check_options, option
@@ -53,9 +53,7 @@ def build_parser() -> OptionParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table of runs, and write it if requested; return the exit status."""
-    parsed = build_parser().parse(argv)
-    set_verbosity(verbose=parsed.verbose, quiet=parsed.quiet)
-    options = parsed.build(RunsOptions)
+    options = build_parser().parse(argv).build(RunsOptions)
     table = tabulate_runs([found for folder in options.folders for found in _measured_runs(folder)])
     table.index.name = "run"
     if options.output_csv:

@@ -110,7 +110,7 @@ class TrainingOptions:
     resample: Strategy = _training("none", help="resampling of the train split")
     class_weight: ClassWeight = _training("none", help="class weights in the loss")
     augmentation: Augmentation | None = _training(
-        default_factory=Augmentation,
+        Augmentation,
         flag="--augment",
         help="random changes of the training images, such as rotation=20 or crop=0.8",
     )

@@ -28,8 +28,8 @@ class Training:
     patience: int | None = option(None, help="epochs without improvement", minimum=0)
     run_dir: Path | None = option(None, help="folder to write")
     members: tuple[Path, ...] = option((), help="run folders")
-    colors: Colors | None = option(default_factory=Colors, help="changes of color", group="augmentation")
-    model_options: dict[str, Any] = option(default_factory=dict, help="options of the model")
+    colors: Colors | None = option(Colors, help="changes of color", group="augmentation")
+    model_options: dict[str, Any] = option(dict, help="options of the model")
     resume: bool = option(False, help="continue")
     show: bool | None = option(None, help="open a window", default_text="for a camera")
 

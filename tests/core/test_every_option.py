@@ -18,7 +18,7 @@ def wrong_values(spec) -> list[str]:
         return ["unknown-word"]
     if spec.kind not in (int, float):
         return []
-    limits = {name: spec.field.metadata[name] for name in LIMITS}
+    limits = {name: spec.metadata[name] for name in LIMITS}
     outside = [str(spec.kind(limit + LIMITS[name])) for name, limit in limits.items() if limit is not None]
     return ["several", "nan", "inf", *(["1.5"] if spec.kind is int else []), *outside]
 
@@ -60,4 +60,4 @@ def test_unknown_options_are_refused_in_one_sentence(command):
 @pytest.mark.parametrize("command", PARSERS)
 def test_every_number_has_a_range(command):
     numbers = [spec for name, spec, _ in OPTIONS if name == command and spec.kind in (int, float)]
-    assert [spec.flag for spec in numbers if all(spec.field.metadata[name] is None for name in LIMITS)] == []
+    assert [spec.flag for spec in numbers if all(spec.metadata[name] is None for name in LIMITS)] == []
