@@ -1,9 +1,8 @@
-"""What face detectors have in common: the face record, the interface and the registry of names."""
+"""What face detectors have in common: the face record, the interface and functions on boxes."""
 
-import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -69,101 +68,15 @@ class RedetectingDetector(Detector, Protocol):
     """A detector that can also update known faces in the next frame of a video, which is faster than a detection."""
 
     def redetect(self, image: np.ndarray, faces: Sequence[Face]) -> list[Face | None]:
-        """Update faces of the previous frame.
+        """Return the faces of the previous frame as they are in the next one, an image as in `detect`.
 
-        Parameters
-        ----------
-        image : ndarray of shape (H, W, 1) or (H, W, 3), dtype uint8
-            The next frame.
-        faces : sequence of Face
-            The faces of the previous frame.
-
-        Returns
-        -------
-        list of Face or None
-            In the order of `faces`; None for a face that was lost.
+        A face that was lost is None.
         """
         ...
 
 
-_registry: dict[str, Callable[..., Detector]] = {}
-
-DetectorClass = TypeVar("DetectorClass", bound=Callable[..., Detector])
-
-
-def register_detector(name: str) -> Callable[[DetectorClass], DetectorClass]:
-    """Return a decorator that makes a detector class available by a name.
-
-    Its constructor takes those keyword arguments of `make_detector` that it uses.
-    """
-
-    def register(cls: DetectorClass) -> DetectorClass:
-        _registry[name] = cls
-        return cls
-
-    return register
-
-
-def detector_names() -> tuple[str, ...]:
-    """Return the names of the registered detectors in alphabetical order."""
-    return tuple(sorted(_registry))
-
-
-def make_detector(
-    name: str = "mtcnn",
-    *,
-    min_face_size: int = MIN_FACE_SIZE,
-    min_confidence: float = MIN_CONFIDENCE,
-    n_threads: int = 0,
-) -> Detector:
-    """Create a detector by name; its model is loaded with the first image.
-
-    Parameters
-    ----------
-    name : str
-        ``"mtcnn"`` (most accurate), ``"haar"`` (upright frontal faces only) or ``"none"`` (the whole image is one
-        face).
-    min_face_size : int
-        Size of the smallest face in pixels; ignored by ``"none"``.
-    min_confidence : float
-        Smallest face probability, 0 to 1; ignored by all detectors but MTCNN.
-    n_threads : int
-        Threads of MTCNN; 0 lets ONNX Runtime choose.
-
-    Raises
-    ------
-    ValueError
-        The name is unknown, or `min_face_size` is below 1.
-
-    Examples
-    --------
-    >>> make_detector("none").detect(np.zeros((48, 64, 1), np.uint8))
-    [Face(box=(0, 0, 64, 48), confidence=1.0, landmarks=None)]
-    """
-    if name not in _registry:
-        raise ValueError(f"'{name}' is not a detector; expected one of {', '.join(detector_names())}")
-    if min_face_size < 1:
-        raise ValueError(f"min_face_size must be at least 1 pixel, got {min_face_size}")
-    cls = _registry[name]
-    values: dict[str, Any] = {
-        "min_face_size": min_face_size,
-        "min_confidence": min_confidence,
-        "n_threads": n_threads,
-    }
-    accepted = inspect.signature(cls).parameters
-    return cls(**{keyword: value for keyword, value in values.items() if keyword in accepted})
-
-
 def match_box(faces: Sequence[Face], box: Box, *, min_iou: float = 0.3) -> Face | None:
-    """Return the face whose box has the highest IoU with a known box, or None if none reaches `min_iou`.
-
-    Parameters
-    ----------
-    faces : sequence of Face
-    box : tuple of float
-        x, y, width, height in pixels.
-    min_iou : float
-    """
+    """Return the face whose box has the highest IoU with a known box, or None if none reaches `min_iou`."""
     best = max(faces, key=lambda face: iou(face.box, box), default=None)
     return best if best is not None and iou(best.box, box) >= min_iou else None
 

@@ -10,10 +10,9 @@ import numpy as np
 
 from ferlib.core.errors import FerlibError
 from ferlib.core.images import to_gray
-from ferlib.faces.base import MIN_FACE_SIZE, Face, clip_box, merge_detections, register_detector, rescale
+from ferlib.faces.base import MIN_FACE_SIZE, Face, clip_box, merge_detections, rescale
 
 
-@register_detector("haar")
 class HaarDetector:
     """Viola and Jones's cascade of Haar features, as trained by OpenCV: upright frontal faces only.
 

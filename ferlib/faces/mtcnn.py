@@ -15,15 +15,7 @@ import numpy as np
 
 from ferlib.core.boxes import nms
 from ferlib.core.images import to_rgb
-from ferlib.faces.base import (
-    MIN_CONFIDENCE,
-    MIN_FACE_SIZE,
-    Face,
-    clip_box,
-    merge_detections,
-    register_detector,
-    rescale,
-)
+from ferlib.faces.base import MIN_CONFIDENCE, MIN_FACE_SIZE, Face, clip_box, merge_detections, rescale
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -93,7 +85,6 @@ class Candidates:
         return faces
 
 
-@register_detector("mtcnn")
 class MtcnnDetector:
     """The multi-task cascaded convolutional networks of Zhang et al.
 

@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from ferlib.faces.base import Face, register_detector
+from ferlib.faces.base import Face
 
 
-@register_detector("none")
 class WholeImage:
     """Treat the whole image as one face: for face crops such as those of FER2013."""
 

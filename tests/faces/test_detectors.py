@@ -10,8 +10,9 @@ import matplotlib
 import numpy as np
 import pytest
 
+from ferlib.core.boxes import iou
 from ferlib.core.images import read_image, resize, to_gray
-from ferlib.faces import DETECTORS, Face, iou, make_detector, match_box
+from ferlib.faces import Face, make_detector, match_box
 from ferlib.faces.base import merge_detections
 
 HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
@@ -152,10 +153,6 @@ def test_overlapping_detections_are_merged():
 def test_the_whole_image_can_be_one_face():
     image = np.zeros((30, 50, 1), np.uint8)
     assert make_detector("none").detect(image) == [Face((0, 0, 50, 30), 1.0, None)]
-
-
-def test_registered_names_are_listed():
-    assert set(DETECTORS) == {"haar", "mtcnn", "none"}
 
 
 def test_unknown_names_and_sizes_are_refused():
