@@ -1,4 +1,10 @@
-"""Convolutional networks in Keras 3: images of 0 to 255 in, probabilities out, on any Keras backend."""
+"""Convolutional networks in Keras 3: images of 0 to 255 in, probabilities out, on any Keras backend.
+
+All builders share these parameters: `n_classes`; `image_size`, (height, width) in pixels; `channels`, 1 for gray and 3
+for RGB; `seed` of the initial weights and of dropout; `dtype`, the Keras policy of the layers, ``"float32"`` or
+``"mixed_bfloat16"``. They return a network that is not compiled: input (n, *image_size, channels), 0 to 255; output
+float32 (n, n_classes), rows sum to 1. `ModelSpec.build` checks the options.
+"""
 
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,7 +17,6 @@ if TYPE_CHECKING:
 
 
 def _check_compact(*, widths: tuple[int, ...], depth: int | tuple[int, ...], **_: Any) -> None:
-    """Refuse depths that do not match the stages."""
     if not isinstance(depth, int) and len(depth) != len(widths):
         raise OptionError(f"compact_cnn needs one depth per width: got {len(depth)} depths and {len(widths)} widths.")
 
@@ -38,11 +43,8 @@ def compact_cnn(
 
     Parameters
     ----------
-    n_classes : int
     image_size : tuple of int
-        (height, width) in pixels, at least 8 per side for three stages; (None, None) for any size.
-    channels : int
-        1 for gray, 3 for RGB.
+        At least 8 pixels per side for three stages; (None, None) for any size.
     stem : tuple of int
         Channels of 3x3 convolutions at full resolution. Without a stem the first convolution is 5x5.
     widths : tuple of int
@@ -53,20 +55,6 @@ def compact_cnn(
         Squeeze-and-excitation has a bottleneck of 1 / `se_reduction` of the channels; 0 disables it.
     dropout : float
         Dropout rate of the pooled features.
-    seed : int
-        Seed of the initial weights and of dropout.
-    dtype : {"float32", "mixed_bfloat16"}
-        Keras dtype policy of the layers; the probabilities are always float32.
-
-    Returns
-    -------
-    keras.Model
-        Not compiled. Input (n, *image_size, channels), 0 to 255; output (n, n_classes), rows sum to 1.
-
-    Raises
-    ------
-    OptionError
-        `depth` and `widths` have different lengths.
 
     References
     ----------
@@ -104,24 +92,10 @@ def gap_cnn(
 ) -> "keras.Model":
     """Four convolutional stages, global average pooling and one dense layer.
 
-    Each stage is a 3x3 convolution, max-pooling and batch normalization. Networks of this kind are published in Kaggle
-    notebooks with about 62 % on the 7,178 images of FER2013's two test splits.
-
-    Parameters
-    ----------
-    n_classes, image_size, channels, seed, dtype
-        See `compact_cnn`; at least 16 pixels per side for four stages.
-    widths : tuple of int
-        Channels per stage.
-    dense : int
-        Units of the dense layer.
-    dropout : float
-        Dropout rate after the dense layer.
-
-    Returns
-    -------
-    keras.Model
-        As from `compact_cnn`.
+    Each stage is a 3x3 convolution, max-pooling and batch normalization; `widths` are their channels. An image has at
+    least 16 pixels per side for four stages. `dense` is the number of units, `dropout` the rate after the dense layer.
+    Networks of this kind are published in Kaggle notebooks with about 62 % on the 7,178 images of FER2013's two test
+    splits.
 
     References
     ----------
@@ -138,7 +112,6 @@ def gap_cnn(
 def _check_vgg(
     *, widths: tuple[int, ...], convolutions: tuple[int, ...], dropouts: tuple[float, ...], **_: Any
 ) -> None:
-    """Refuse lists of different lengths."""
     if not len(widths) == len(convolutions) == len(dropouts):
         raise OptionError("vgg_dense needs widths, convolutions and dropouts of equal length, one per block.")
 
@@ -164,24 +137,14 @@ def vgg_dense(
 
     Parameters
     ----------
-    n_classes, image_size, channels, seed, dtype
-        See `compact_cnn`; at least 16 pixels per side for four blocks, and one fixed size.
+    image_size : tuple of int
+        At least 16 pixels per side for four blocks.
     widths, convolutions, dropouts : tuple
         Channels, number of 3x3 convolutions and dropout rate per block.
     dense : tuple of int
         Units per dense layer; each is followed by dropout of 0.5.
     l2 : float
         L2 penalty of the kernels.
-
-    Returns
-    -------
-    keras.Model
-        As from `compact_cnn`.
-
-    Raises
-    ------
-    OptionError
-        `widths`, `convolutions` and `dropouts` have different lengths.
 
     References
     ----------
@@ -217,21 +180,8 @@ def three_block_cnn(
     normalized, unlike in some published versions: without it, Adam's first steps can push every unit below zero, and
     the network then predicts one class for every image.
 
-    Parameters
-    ----------
-    n_classes, image_size, channels, seed, dtype
-        See `compact_cnn`; at least 8 pixels per side for three blocks, and one fixed size.
-    widths : tuple of int
-        Channels per block.
-    dense : tuple of int
-        Units per dense layer.
-    dropouts : tuple of float
-        Dropout rates after each block and after each dense layer.
-
-    Returns
-    -------
-    keras.Model
-        As from `compact_cnn`.
+    `widths` are the blocks' channels, `dense` the units per dense layer, `dropouts` the rates after each block and
+    after each dense layer. An image has at least 8 pixels per side for three blocks.
 
     References
     ----------
@@ -249,7 +199,6 @@ def three_block_cnn(
 
 
 def _check_plain(*, depth: int, image_size: tuple[int, int] = (48, 48), **_: Any) -> None:
-    """Refuse more halvings than an image has pixels for."""
     if min(image_size) < 2**depth:
         raise OptionError(f"plain_cnn cannot halve images of {image_size[0]}x{image_size[1]} pixels {depth} times.")
 
@@ -273,8 +222,8 @@ def plain_cnn(
 
     Parameters
     ----------
-    n_classes, image_size, channels, seed, dtype
-        See `compact_cnn`; at least 2 ** `depth` pixels per side, and one fixed size.
+    image_size : tuple of int
+        At least 2 ** `depth` pixels per side.
     depth : int
         Number of stages, each a 3x3 convolution and pooling.
     width : int
@@ -287,16 +236,6 @@ def plain_cnn(
         Whether batch normalization follows each convolution.
     dropout : float
         Dropout rate of the last features.
-
-    Returns
-    -------
-    keras.Model
-        As from `compact_cnn`.
-
-    Raises
-    ------
-    OptionError
-        The image is too small for the depth.
 
     References
     ----------

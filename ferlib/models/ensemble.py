@@ -11,19 +11,7 @@ from ferlib.models.registry import Count, get_model, register_model
 
 @dataclass(frozen=True)
 class Member:
-    """One model of an ensemble.
-
-    Parameters
-    ----------
-    name : str
-        The model's name, or that of the finished run.
-    seed : int
-        Seed of its training.
-    options : mapping
-        Options of the model.
-    run_dir : str or None
-        A finished run to use instead of training one.
-    """
+    """One model to train, by its name, seed and options; or the finished run in `run_dir`, by the run's name."""
 
     name: str
     seed: int = 0
@@ -32,14 +20,8 @@ class Member:
 
 
 def _check_ensemble(
-    *,
-    members: Sequence[str] | str | None,
-    model: str,
-    size: int,
-    member_options: Mapping[str, Any] | None,
-    **_: Any,
+    *, members: Sequence[str] | str | None, model: str, size: int, member_options: Mapping[str, Any] | None, **_: Any
 ) -> None:
-    """Refuse fewer than two members, and members that cannot be trained."""
     n_members = size if members is None else len(_split(members))
     if n_members < 2:
         raise OptionError(f"An ensemble needs at least two members, got {n_members}.")
@@ -74,15 +56,6 @@ def ensemble(
         Options of the model to train.
     seed : int
         Seed of the first member to train; the others count up from it.
-
-    Returns
-    -------
-    list of Member
-
-    Raises
-    ------
-    OptionError
-        There are fewer than two members, or the members' options are wrong.
 
     References
     ----------

@@ -1,16 +1,17 @@
 """The registry of models: each name with its builder, input size and options."""
 
-import functools
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from ferlib.core.errors import FerlibError, OptionError
 
 Kind = Literal["cnn", "bovw", "ensemble"]
 Builder = TypeVar("Builder", bound=Callable[..., Any])
+Check = Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -19,16 +20,15 @@ class Range:
 
     minimum: float = float("-inf")
     above: float = float("-inf")
-    maximum: float = float("inf")
     below: float = float("inf")
 
     def __contains__(self, value: float) -> bool:
         """Return whether a number is in the range; NaN and infinity never are."""
-        return self.minimum <= value <= self.maximum and self.above < value < self.below
+        return self.minimum <= value and self.above < value < self.below
 
     def __str__(self) -> str:
         """Return the range, such as ">= 0 and < 1"."""
-        limits = {">=": self.minimum, ">": self.above, "<=": self.maximum, "<": self.below}
+        limits = {">=": self.minimum, ">": self.above, "<": self.below}
         return " and ".join(f"{sign} {limit:g}" for sign, limit in limits.items() if abs(limit) != float("inf"))
 
 
@@ -54,10 +54,8 @@ class ModelSpec:
         One sentence.
     kind : {"cnn", "bovw", "ensemble"}
         A Keras network, a scikit-learn pipeline on bags of visual words, or several models averaged.
-    build : callable
-        For a network, ``build(n_classes, *, image_size, channels, seed, dtype, **options)`` returns it uncompiled. For
-        a pipeline, ``build(random_state=..., **options)`` returns it unfitted. For an ensemble,
-        ``build(seed=..., **options)`` returns its members. Options are checked as in `check_options`.
+    builder : callable
+        Builds the model without checking its options; see `build`.
     image_size : tuple of int
         (height, width) of the input in pixels.
     channels : int
@@ -69,23 +67,28 @@ class ModelSpec:
     name: str
     summary: str
     kind: Kind
-    build: Callable[..., Any]
+    builder: Callable[..., Any]
     image_size: tuple[int, int]
     channels: int
-    check: Callable[..., None] | None = None
+    check: Check | None = None
 
     @property
     def defaults(self) -> dict[str, Any]:
         """The model's options and their default values."""
         return {name: parameter.default for name, parameter in self._parameters().items() if name not in _SUPPLIED}
 
-    def check_options(self, options: Mapping[str, Any]) -> None:
-        """Check the names, types, ranges and combinations of the model's options.
+    def build(self, *args: Any, **values: Any) -> Any:
+        """Return the untrained model; its options are checked as in `check_options`.
 
-        Parameters
-        ----------
-        options : mapping
-            Option names to values; lists count as tuples, as in JSON.
+        For a network, ``build(n_classes, *, image_size, channels, seed, dtype, **options)`` returns it uncompiled. For
+        a pipeline, ``build(random_state=..., **options)`` returns it unfitted. For an ensemble,
+        ``build(seed=..., **options)`` returns its members.
+        """
+        self._check_values(values)
+        return self.builder(*args, **values)
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """Check the names, types, ranges and combinations of the model's options; lists count as tuples, as in JSON.
 
         Raises
         ------
@@ -98,7 +101,6 @@ class ModelSpec:
         self._check_values({"image_size": self.image_size, **options})
 
     def _check_values(self, values: Mapping[str, Any]) -> None:
-        """Check values of known parameters."""
         parameters = self._parameters()
         for name in self.defaults.keys() & values.keys():
             value, default, annotation = values[name], parameters[name].default, parameters[name].annotation
@@ -113,57 +115,32 @@ class ModelSpec:
             self.check(**{**self.defaults, **known})
 
     def _parameters(self) -> Mapping[str, inspect.Parameter]:
-        """Return the builder's parameters."""
-        return inspect.signature(self.build).parameters
+        return inspect.signature(self.builder).parameters
 
 
 _MODELS: dict[str, ModelSpec] = {}
 
 
 def register_model(
-    *,
-    kind: Kind,
-    image_size: tuple[int, int] = (48, 48),
-    channels: int = 1,
-    check: Callable[..., None] | None = None,
+    *, kind: Kind, image_size: tuple[int, int] = (48, 48), channels: int = 1, check: Check | None = None
 ) -> Callable[[Builder], Builder]:
     """Return a decorator that registers a builder under its own name, with the first line of its docstring as summary.
 
-    The decorated builder checks its options by the types in its signature; see `ModelSpec` for the parameters.
+    The types in the builder's signature are those of the options; see `ModelSpec` for the parameters.
     """
 
     def decorate(builder: Builder) -> Builder:
-        summary = (builder.__doc__ or "").strip().partition("\n")[0]
-        return _register(builder.__name__, summary, kind, builder, image_size, channels, check)
+        name, summary = builder.__name__, (builder.__doc__ or "").strip().partition("\n")[0]
+        _MODELS[name] = ModelSpec(name, summary, kind, builder, image_size, channels, check)
+        return builder
 
     return decorate
 
 
-def register_preset(name: str, builder: Callable[..., Any], summary: str, **defaults: Any) -> None:
-    """Register a registered builder under another name, with other defaults of its options."""
-    spec = next(spec for spec in _MODELS.values() if spec.build is builder)
-    preset = functools.partial(inspect.unwrap(builder), **defaults)
-    _register(name, summary, spec.kind, preset, spec.image_size, spec.channels, spec.check)
-
-
-def _register(
-    name: str,
-    summary: str,
-    kind: Kind,
-    builder: Builder,
-    image_size: tuple[int, int],
-    channels: int,
-    check: Callable[..., None] | None,
-) -> Builder:
-    """Register a builder and return it with a check of its options."""
-
-    @functools.wraps(builder)
-    def build(*args: Any, **values: Any) -> Any:
-        spec._check_values(values)
-        return builder(*args, **values)
-
-    spec = _MODELS[name] = ModelSpec(name, summary, kind, build, image_size, channels, check)
-    return cast(Builder, build)
+def register_preset(name: str, model: str, summary: str, **defaults: Any) -> None:
+    """Register a model under another name, with other defaults of its options."""
+    spec = get_model(model)
+    _MODELS[name] = replace(spec, name=name, summary=summary, builder=partial(spec.builder, **defaults))
 
 
 def list_models() -> tuple[str, ...]:

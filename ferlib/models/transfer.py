@@ -14,12 +14,8 @@ from ferlib.models.registry import Count, Rate, register_model
 if TYPE_CHECKING:
     import keras
 
-#: Tested backbones; every other network of keras.applications can be named, too.
-BACKBONES = ("MobileNetV3Small", "EfficientNetV2B0", "ResNet50", "VGG16")
-
 
 def _check_transfer(*, backbone: str, weights: str | None, **_: Any) -> None:
-    """Refuse an unknown backbone and a missing file of weights."""
     applications = import_keras().applications
     if not (backbone[:1].isupper() and callable(getattr(applications, backbone, None))):
         known = ", ".join(name for name in dir(applications) if name[0].isupper())
@@ -46,17 +42,13 @@ def transfer(
     """Pretrained network of keras.applications with a new head; the head is trained first, then all layers.
 
     The network enlarges its images, because these backbones reduce them 32-fold, and repeats a gray channel three
-    times. The backbone's own preprocessing is included.
+    times. The backbone's own preprocessing is included. `TrainingOptions.frozen_epochs` freezes the layer ``backbone``.
+    See `ferlib.models.cnn` for the parameters of all networks and the result.
 
     Parameters
     ----------
-    n_classes : int
-    image_size : tuple of int
-        (height, width) in pixels.
-    channels : int
-        1 for gray, 3 for RGB.
     backbone : str
-        A class of `keras.applications`, such as MobileNetV3Small, EfficientNetV2B0, ResNet50 or VGG16.
+        A class of `keras.applications`; MobileNetV3Small, EfficientNetV2B0, ResNet50 and VGG16 are tested.
     weights : str or None
         ``"imagenet"``, which Keras downloads once; the path of a weights file without the top layers; None or
         ``"none"`` for random weights.
@@ -64,18 +56,9 @@ def transfer(
         Factor by which images are enlarged; most backbones need at least 32 pixels per side.
     dropout : float
         Dropout rate of the pooled features.
-    seed, dtype
-        See `compact_cnn`.
-
-    Returns
-    -------
-    keras.Model
-        See `compact_cnn`. `TrainingOptions.frozen_epochs` freezes its layer ``backbone``.
 
     Raises
     ------
-    OptionError
-        The backbone is unknown or the weights file does not exist.
     FerlibError
         The weights do not fit the backbone or cannot be downloaded.
 
@@ -122,7 +105,6 @@ def _build_backbone(
 
 
 def _load_weights(network: "keras.Model", name: str, path: str) -> None:
-    """Load a weights file into a backbone."""
     try:
         network.load_weights(path)
     # Keras and h5py raise many types of errors for a file that does not fit.
@@ -131,7 +113,6 @@ def _load_weights(network: "keras.Model", name: str, path: str) -> None:
 
 
 def _download_imagenet(build: Callable[..., "keras.Model"], name: str, options: dict[str, Any]) -> "keras.Model":
-    """Return a backbone with ImageNet weights."""
     try:
         return build(**{**options, "weights": "imagenet"})
     # get_file raises a bare Exception when there is no network.

@@ -5,7 +5,8 @@ import pytest
 
 from ferlib.core.images import fit_to_model
 from ferlib.models import get_model
-from ferlib.models.cnn import compact_cnn, plain_cnn
+
+compact_cnn, plain_cnn = get_model("compact_cnn").build, get_model("plain_cnn").build
 
 # Quick to build, with the same types of layers.
 SMALL = {

@@ -3,7 +3,10 @@
 import pytest
 
 from ferlib.core.errors import OptionError
-from ferlib.models.ensemble import Member, ensemble
+from ferlib.models import get_model
+from ferlib.models.ensemble import Member
+
+ensemble = get_model("ensemble").build
 
 
 def test_members_are_finished_runs_or_seeds_of_one_model():

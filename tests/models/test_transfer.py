@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from ferlib.core.errors import FerlibError, OptionError
-from ferlib.models.transfer import BACKBONES, transfer
+from ferlib.models import get_model
 from ferlib.synthetic.generate import write_synthetic
 
 RANDOM = {"weights": None, "upscale": 1}
+BACKBONES = ("MobileNetV3Small", "EfficientNetV2B0", "ResNet50", "VGG16")
+transfer = get_model("transfer").build
 
 
 def slow_to_build(name):

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
 
 
 def _check_bovw(*, encoding: str, spatial_stats: bool, position_weight: float, **_: Any) -> None:
-    """Refuse options that the encoding does not use."""
     if spatial_stats and encoding != "histogram":
         raise OptionError("spatial_stats can only be combined with encoding=histogram.")
     if position_weight and encoding != "fisher":
@@ -54,11 +53,6 @@ def bovw(
     sklearn.pipeline.Pipeline
         Not fitted; ``fit(images, labels)`` and ``predict_proba(images)`` take images uint8 (n, H, W, C).
 
-    Raises
-    ------
-    OptionError
-        `spatial_stats` or `position_weight` do not apply to the encoding.
-
     References
     ----------
     G. Csurka, C. Dance, L. Fan, J. Willamowski, C. Bray, "Visual Categorization with Bags of Keypoints", ECCV
@@ -89,7 +83,7 @@ def bovw(
 
 register_preset(
     "bovw_spatial",
-    bovw,
+    "bovw",
     "Histogram of visual words with the mean position and spread of each word.",
     spatial_stats=True,
     # Vectors with positions are farther apart.
@@ -97,7 +91,7 @@ register_preset(
 )
 register_preset(
     "bovw_fisher",
-    bovw,
+    "bovw",
     "Fisher vectors of dense SIFT descriptors and their positions.",
     encoding="fisher",
     n_words=128,

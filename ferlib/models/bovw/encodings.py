@@ -4,19 +4,10 @@ import numpy as np
 
 
 def pyramid_cells(positions: np.ndarray, levels: tuple[int, ...]) -> list[np.ndarray]:
-    """Return which points lie in each cell of a spatial pyramid.
+    """Return which points lie in each cell of a spatial pyramid, bool (n_points,) per cell.
 
-    Parameters
-    ----------
-    positions : ndarray of shape (n_points, 2)
-        x and y as fractions of width and height.
-    levels : tuple of int
-        Rows and columns of each level: 1 is the whole image, 2 its quadrants.
-
-    Returns
-    -------
-    list of ndarray of shape (n_points,), dtype bool
-        Cells level by level, row by row.
+    `positions` (n_points, 2) are x and y as fractions of width and height. Each of the `levels` is a number of rows and
+    columns: 1 is the whole image, 2 its quadrants. Cells are in order level by level, row by row.
 
     References
     ----------
@@ -35,13 +26,7 @@ def count_words(words: np.ndarray, n_words: int, weights: np.ndarray | None = No
 
 
 def word_positions(words: np.ndarray, positions: np.ndarray, n_words: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return where each word occurs.
-
-    Parameters
-    ----------
-    words : ndarray of shape (n_points,), dtype int
-    positions : ndarray of shape (n_points, 2)
-    n_words : int
+    """Return where each word occurs, from words (n_points,) and their positions (n_points, 2).
 
     Returns
     -------
@@ -67,12 +52,8 @@ def spatial_statistics(
     First the mean offsets of x and y in usual standard deviations, then the relative differences of the spread. Both
     are clipped to -3 and 3 and weighted by the square root of the word's frequency, so that absent words are 0.
 
-    Parameters
-    ----------
-    words : ndarray of shape (n_points,), dtype int
-    positions : ndarray of shape (n_points, 2)
-    usual_means, usual_deviations : ndarray of shape (n_words, 2)
-        Mean and standard deviation of each word's positions in the training images.
+    The words have shape (n_points,), their positions (n_points, 2). `usual_means` and `usual_deviations` (n_words, 2)
+    are those of each word's positions in the training images.
     """
     counts, means, deviations = word_positions(words, positions, len(usual_means))
     scale = np.maximum(usual_deviations, 0.05)
@@ -87,11 +68,7 @@ def gaussian_posteriors(
 ) -> np.ndarray:
     """Return the probability of each component of a Gaussian mixture for each descriptor, (n_points, n_words).
 
-    Parameters
-    ----------
-    descriptors : ndarray of shape (n_points, d)
-    weights : ndarray of shape (n_words,)
-    means, deviations : ndarray of shape (n_words, d)
+    Descriptors have shape (n_points, d), the mixture's weights (n_words,), its means and deviations (n_words, d).
     """
     precision = 1 / deviations**2
     constant = np.log(weights) - np.log(deviations).sum(axis=1) - 0.5 * (means**2 * precision).sum(axis=1)
@@ -110,15 +87,7 @@ def fisher_vector(
 
     It is the gradient of the log-likelihood of a Gaussian mixture with respect to its means and deviations. Where a
     histogram counts the descriptors of a word, a Fisher vector also describes on which side of the word they lie and
-    how far they spread.
-
-    Parameters
-    ----------
-    descriptors : ndarray of shape (n_points, d)
-    posteriors : ndarray of shape (n_points, n_words)
-        See `gaussian_posteriors`.
-    weights : ndarray of shape (n_words,)
-    means, deviations : ndarray of shape (n_words, d)
+    how far they spread. See `gaussian_posteriors` for the parameters.
 
     References
     ----------

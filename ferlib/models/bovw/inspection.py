@@ -12,15 +12,10 @@ if TYPE_CHECKING:
 
 
 def mean_patches(bag: BagOfVisualWords, images: np.ndarray, *, side: int = 16) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean image patch around the occurrences of each word.
+    """Return the mean image patch around the occurrences of each word of a fitted bag with histograms.
 
-    Parameters
-    ----------
-    bag : BagOfVisualWords
-        Fitted, with histograms.
-    images : ndarray of shape (n, H, W, C), dtype uint8
-    side : int
-        Side length of the patches in pixels; occurrences too close to the border are ignored.
+    `images` are uint8 (n, H, W, C), `side` the side length of the patches in pixels; occurrences too close to the
+    border are ignored.
 
     Returns
     -------
@@ -48,20 +43,9 @@ def mean_patches(bag: BagOfVisualWords, images: np.ndarray, *, side: int = 16) -
 
 
 def location_maps(bag: BagOfVisualWords, images: np.ndarray, *, cells: int = 12) -> np.ndarray:
-    """Return the distribution of each word's occurrences over the image.
+    """Return the distribution of each word's occurrences over the image, float32 (n_words, cells, cells).
 
-    Parameters
-    ----------
-    bag : BagOfVisualWords
-        Fitted, with histograms.
-    images : ndarray of shape (n, H, W, C), dtype uint8
-    cells : int
-        Number of rows and of columns of the map.
-
-    Returns
-    -------
-    ndarray of shape (n_words, cells, cells), dtype float32
-        Each map sums to 1, or to 0 for a word without occurrences.
+    Each map sums to 1, or to 0 for a word without occurrences. See `mean_patches` for the parameters.
     """
     counts = np.zeros((len(bag.vocabulary_), cells, cells))
     for words, positions in bag.iterate_words(images):
@@ -71,20 +55,10 @@ def location_maps(bag: BagOfVisualWords, images: np.ndarray, *, cells: int = 12)
 
 
 def most_discriminative_words(pipeline: "Pipeline", class_code: int, n: int) -> np.ndarray:
-    """Return the words whose presence most strongly indicates a class.
+    """Return the `n` words whose presence most strongly indicates a class, int (n,).
 
-    Parameters
-    ----------
-    pipeline : Pipeline
-        Fitted; a `BagOfVisualWords` with histograms, the first pyramid level 1, and a linear classifier.
-    class_code : int
-    n : int
-        Number of words.
-
-    Returns
-    -------
-    ndarray of shape (n,), dtype int
-        Words in descending order of their weight for the class minus the mean weight for the other classes.
+    They are in descending order of their weight for the class minus the mean weight for the other classes. The fitted
+    pipeline has a `BagOfVisualWords` with histograms, the first pyramid level 1, and a linear classifier.
     """
     bag, classifier = pipeline[0], pipeline[-1]
     coefficients = classifier.coef_

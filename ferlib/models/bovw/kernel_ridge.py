@@ -13,8 +13,6 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ferlib.core.console import progress_bar
-
 logger = logging.getLogger(__name__)
 
 # Vectors that the principal components are computed from; more take memory and hardly change them.
@@ -134,20 +132,16 @@ class KernelRidgeClassifier(ClassifierMixin, BaseEstimator):
 
     def _solve(self, targets: np.ndarray, sample_weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the coefficients and the leave-one-out scores of the training vectors, both (n, n_classes)."""
-        with progress_bar(total=4, desc="solve kernel ridge", unit="step") as bar:
-            vectors = self.vectors_.astype(np.float32)
-            kernel = rbf_kernel(vectors, gamma=self.gamma)
-            kernel.flat[:: len(kernel) + 1] += self.alpha / sample_weight
-            bar.update()
-            # In place; the transpose of the symmetric kernel has LAPACK's memory order.
-            factor, info = lapack.spotrf(kernel.T, lower=1, clean=0, overwrite_a=1)
-            if info:
-                raise ValueError(f"alpha={self.alpha} is too small for a kernel of {len(kernel)} vectors")
-            bar.update()
-            coefficients, _ = lapack.spotrs(factor, targets, lower=1)
-            bar.update()
-            inverse, _ = lapack.spotri(factor, lower=1, overwrite_c=1)
-            bar.update()
+        vectors = self.vectors_.astype(np.float32)
+        logger.info("solving kernel ridge regression for %d vectors", len(vectors))
+        kernel = rbf_kernel(vectors, gamma=self.gamma)
+        kernel.flat[:: len(kernel) + 1] += self.alpha / sample_weight
+        # In place; the transpose of the symmetric kernel has LAPACK's memory order.
+        factor, info = lapack.spotrf(kernel.T, lower=1, clean=0, overwrite_a=1)
+        if info:
+            raise ValueError(f"alpha={self.alpha} is too small for a kernel of {len(kernel)} vectors")
+        coefficients, _ = lapack.spotrs(factor, targets, lower=1)
+        inverse, _ = lapack.spotri(factor, lower=1, overwrite_c=1)
         return coefficients, targets - coefficients / np.diag(inverse)[:, np.newaxis] + self.prior_
 
     def _score(self, X: np.ndarray) -> np.ndarray:

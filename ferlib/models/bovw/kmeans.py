@@ -9,12 +9,15 @@ fast, with nearly the same inertia.
 """
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 # Samples per distance matrix: with 1,000 centroids 8 MB in float32, which fits in the cache.
 _CHUNK = 2048
+
+# Lloyd's algorithm stops when the centroids move less: their squared distances relative to the features' mean variance.
+_TOLERANCE = 1e-4
 
 # Mini-batch k-means stops after this many consecutive batches without a lower smoothed inertia.
 _MAX_NO_IMPROVEMENT = 10
@@ -23,7 +26,7 @@ _MAX_NO_IMPROVEMENT = 10
 _REASSIGNMENT_RATIO = 0.01
 
 
-class KMeans(TransformerMixin, ClusterMixin, BaseEstimator):
+class KMeans(ClusterMixin, BaseEstimator):
     """K-means clustering.
 
     Parameters
@@ -32,13 +35,8 @@ class KMeans(TransformerMixin, ClusterMixin, BaseEstimator):
         Number of clusters, at most the number of samples.
     batch_size : int or None
         Size of the mini-batches; None for Lloyd's algorithm on all samples.
-    n_init : int
-        Number of initializations; the result with the lowest inertia is kept.
     max_iter : int
         Maximum number of passes over the samples.
-    tol : float
-        Relative tolerance to declare convergence of Lloyd's algorithm: the squared Frobenius norm of the change of the
-        centroids, relative to the mean variance of the features.
     random_state : int, RandomState or None
         Determines initialization and mini-batches.
 
@@ -71,26 +69,16 @@ class KMeans(TransformerMixin, ClusterMixin, BaseEstimator):
         n_clusters: int = 8,
         *,
         batch_size: int | None = None,
-        n_init: int = 1,
         max_iter: int = 100,
-        tol: float = 1e-4,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.n_clusters = n_clusters
         self.batch_size = batch_size
-        self.n_init = n_init
         self.max_iter = max_iter
-        self.tol = tol
         self.random_state = random_state
 
     def fit(self, X: np.ndarray, y: None = None) -> "KMeans":  # noqa: ARG002
-        """Compute the clustering.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n_samples, n_features)
-            Dtypes other than float32 are converted to float64.
-        y : ignored
+        """Compute the clustering of samples (n_samples, n_features), float32 or converted to float64.
 
         Raises
         ------
@@ -104,52 +92,28 @@ class KMeans(TransformerMixin, ClusterMixin, BaseEstimator):
         # Centering keeps the squared distances exact for samples that are far from the origin.
         mean = X.mean(axis=0)
         X = X - mean
-        self.inertia_ = np.inf
-        for _ in range(self.n_init):
-            centers = _init_centroids(X, self.n_clusters, rng, self.batch_size)
-            if self.batch_size is None:
-                centers, n_iter = _lloyd(X, centers, max_iter=self.max_iter, tol=self.tol)
-            else:
-                centers, n_iter = _mini_batches(X, centers, self.batch_size, rng, max_iter=self.max_iter)
-            labels, distances = assign(X, centers)
-            inertia = float(distances.sum(dtype=np.float64))
-            if inertia < self.inertia_:
-                self.inertia_, self.labels_, self.n_iter_ = inertia, labels, n_iter
-                self.cluster_centers_ = centers + mean
+        centers = _init_centroids(X, self.n_clusters, rng, self.batch_size)
+        if self.batch_size is None:
+            centers, self.n_iter_ = _lloyd(X, centers, self.max_iter)
+        else:
+            centers, self.n_iter_ = _mini_batches(X, centers, self.batch_size, rng, self.max_iter)
+        self.labels_, distances = assign(X, centers)
+        self.inertia_ = float(distances.sum(dtype=np.float64))
+        self.cluster_centers_ = centers + mean
         return self
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Return the closest cluster of each sample, int32 (n_samples,)."""
-        return assign(*self._center(X))[0]
-
-    def transform(self, X: np.ndarray) -> np.ndarray:
-        """Return the distance of each sample to each centroid, (n_samples, n_clusters)."""
-        return np.sqrt(squared_distances(*self._center(X)))
-
-    def score(self, X: np.ndarray, y: None = None) -> float:  # noqa: ARG002
-        """Return the negative inertia of the samples."""
-        return -float(assign(*self._center(X))[1].sum(dtype=np.float64))
-
-    def _center(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return samples and centroids relative to the mean centroid."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False, order="C")
         mean = self.cluster_centers_.mean(axis=0)
-        return X - mean, self.cluster_centers_ - mean
+        return assign(X - mean, self.cluster_centers_ - mean)[0]
 
 
 def squared_distances(X: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """Return the squared distance of each sample to each centroid.
+    """Return the squared distance of each sample (n, d) to each centroid (k, d), shape (n, k).
 
-    Parameters
-    ----------
-    X : ndarray of shape (n, d)
-    centers : ndarray of shape (k, d)
-
-    Returns
-    -------
-    ndarray of shape (n, k)
-        As |x|² - 2 x·c + |c|², one matrix product instead of n * k differences; rounding errors below 0 are clipped.
+    As |x|² - 2 x·c + |c|², one matrix product instead of n * k differences; rounding errors below 0 are clipped.
     """
     distances = X @ (-2 * centers).T
     distances += np.einsum("ij,ij->i", X, X)[:, np.newaxis]
@@ -158,18 +122,7 @@ def squared_distances(X: np.ndarray, centers: np.ndarray) -> np.ndarray:
 
 
 def assign(X: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the closest centroid of each sample and the squared distance to it.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n, d)
-    centers : ndarray of shape (k, d)
-
-    Returns
-    -------
-    labels : ndarray of shape (n,), dtype int32
-    distances : ndarray of shape (n,)
-    """
+    """Return the closest centroid (k, d) of each sample (n, d), int32 (n,), and the squared distance to it, (n,)."""
     labels, distances = np.empty(len(X), np.int32), np.empty(len(X), X.dtype)
     minus_two, norms = np.ascontiguousarray((-2 * centers).T), np.einsum("ij,ij->i", centers, centers)
     for start in range(0, len(X), _CHUNK):
@@ -208,13 +161,10 @@ def _init_centroids(X: np.ndarray, k: int, rng: np.random.RandomState, batch_siz
     return centers
 
 
-def _lloyd(X: np.ndarray, centers: np.ndarray, *, max_iter: int, tol: float) -> tuple[np.ndarray, int]:
+def _lloyd(X: np.ndarray, centers: np.ndarray, max_iter: int) -> tuple[np.ndarray, int]:
     """Return the centroids of Lloyd's algorithm and the number of iterations."""
-    tol = tol * X.var(axis=0, dtype=np.float64).mean()
-    previous = np.empty(0)
-    n_iter = 0
-    while n_iter < max_iter:
-        n_iter += 1
+    tolerance = _TOLERANCE * X.var(axis=0, dtype=np.float64).mean()
+    for n_iter in range(1, max_iter + 1):
         labels, distances = assign(X, centers)
         sums, counts = _sum_by_label(X, labels, len(centers))
         moved = sums / np.maximum(counts, 1)[:, np.newaxis].astype(X.dtype)
@@ -224,14 +174,13 @@ def _lloyd(X: np.ndarray, centers: np.ndarray, *, max_iter: int, tol: float) -> 
             moved[empty] = X[np.argpartition(distances, -len(empty))[-len(empty) :]]
         shift = float(((moved - centers) ** 2).sum(dtype=np.float64))
         centers = moved
-        if shift <= tol or (not len(empty) and np.array_equal(previous, labels)):
+        if shift <= tolerance or n_iter == max_iter:
             break
-        previous = labels
     return centers, n_iter
 
 
 def _mini_batches(
-    X: np.ndarray, centers: np.ndarray, batch_size: int, rng: np.random.RandomState, *, max_iter: int
+    X: np.ndarray, centers: np.ndarray, batch_size: int, rng: np.random.RandomState, max_iter: int
 ) -> tuple[np.ndarray, int]:
     """Return the centroids of mini-batch k-means and the number of passes."""
     centers, n_seen = centers.copy(), np.zeros(len(centers))

@@ -104,12 +104,7 @@ class BagOfVisualWords(TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, images: np.ndarray, y: np.ndarray | None = None) -> "BagOfVisualWords":  # noqa: ARG002
-        """Learn the vocabulary.
-
-        Parameters
-        ----------
-        images : ndarray of shape (n, H, W, C), dtype uint8
-        y : ignored
+        """Learn the vocabulary from images, uint8 (n, H, W, C).
 
         Raises
         ------
@@ -130,16 +125,9 @@ class BagOfVisualWords(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, images: np.ndarray) -> np.ndarray:
-        """Encode images.
+        """Return the vectors of images uint8 (n, H, W, C), float32 (n, n_features).
 
-        Parameters
-        ----------
-        images : ndarray of shape (n, H, W, C), dtype uint8
-
-        Returns
-        -------
-        ndarray of shape (n, n_features), dtype float32
-            The cells of the pyramid, then the spatial statistics. The part of each cell has length 1.
+        First come the cells of the pyramid, each of length 1, then the spatial statistics.
         """
         check_is_fitted(self, "vocabulary_")
 
@@ -163,30 +151,24 @@ class BagOfVisualWords(TransformerMixin, BaseEstimator):
         return vectors
 
     def iterate_words(self, images: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield the words and positions of each image's descriptors, without those of its mirror image.
+        """Yield the words, int (n_points,), of each image uint8 (H, W, C), and their positions, (n_points, 2).
 
-        Parameters
-        ----------
-        images : ndarray of shape (n, H, W, C), dtype uint8
-
-        Yields
-        ------
-        words : ndarray of shape (n_points,), dtype int
-        positions : ndarray of shape (n_points, 2)
-            x and y as fractions of width and height.
+        Positions are x and y as fractions of width and height. Words of the mirror image are left out.
         """
         for start in range(0, len(images), _BATCH):
-            batch = images[start : start + _BATCH]
-            descriptors, positions = dense_sift(batch, step=self.step, patch_sizes=tuple(self.patch_sizes))
+            descriptors, positions = self._dense_sift(images[start : start + _BATCH])
             for each in descriptors:
                 yield assign(self._reduce(each, positions), self.vocabulary_)[0], positions
 
+    def _dense_sift(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return dense_sift(images, step=self.step, patch_sizes=tuple(self.patch_sizes))
+
     def _describe(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the descriptors of images, (n, n_points, 128), and their positions, (n_points, 2)."""
-        descriptors, positions = dense_sift(images, step=self.step, patch_sizes=tuple(self.patch_sizes))
+        descriptors, positions = self._dense_sift(images)
         if not self.flip_invariant:
             return descriptors, positions
-        flipped, _ = dense_sift(images[:, :, ::-1], step=self.step, patch_sizes=tuple(self.patch_sizes))
+        flipped, _ = self._dense_sift(images[:, :, ::-1])
         return np.concatenate([descriptors, flipped], axis=1), np.concatenate([positions, positions])
 
     def _sample(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -241,7 +223,6 @@ class BagOfVisualWords(TransformerMixin, BaseEstimator):
         self.weights_ = mixture.weights_.astype(np.float32)
 
     def _encode(self, descriptors: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        """Return the vector of one image."""
         cells = pyramid_cells(positions, tuple(self.levels))
         if self.encoding == "fisher":
             mixture = (self.weights_, self.vocabulary_, self.deviations_)
@@ -255,7 +236,6 @@ class BagOfVisualWords(TransformerMixin, BaseEstimator):
         return np.concatenate(parts)
 
     def _n_features(self) -> int:
-        """Return the length of an image's vector."""
         n_words, width = self.vocabulary_.shape
         n_cells = sum(level * level for level in self.levels)
         if self.encoding == "fisher":
