@@ -8,17 +8,12 @@ import logging
 import os
 import re
 import shutil
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ferlib.core.console import progress_bar
 from ferlib.core.errors import CredentialsError, DataError, DownloadError
 from ferlib.data.archive import open_tree
-
-logger = logging.getLogger(__name__)
 
 #: The default dataset: FER2013 as folders of JPEG images.
 DEFAULT_DATASET = "msambare/fer2013"
@@ -33,8 +28,6 @@ _ALTERNATIVES = (
 _HOW_TO_SIGN_IN = "create a token at https://www.kaggle.com/settings/api and set KAGGLE_API_TOKEN to it"
 _REJECTED = "Kaggle rejected your credentials, which may be mistyped, expired or revoked"
 
-# Seconds to wait before each retry after a broken connection.
-_RETRY_DELAYS = (1, 2, 4, 8, 16)
 # Disk space that stays free.
 _RESERVED_BYTES = 64 << 20
 
@@ -67,13 +60,7 @@ def is_dataset_name(name: str) -> bool:
 
 
 def dataset_path(dataset: str, data_dir: str | Path) -> Path:
-    """Return where `fetch_dataset` puts a dataset: ``data_dir/raw/<name>.zip``.
-
-    Raises
-    ------
-    DataError
-        `dataset` is not of the form ``owner/name``.
-    """
+    """Return where `fetch_dataset` puts a dataset: ``data_dir/raw/<name>.zip``; raise DataError for a bad name."""
     if not is_dataset_name(dataset):
         raise DataError(f"'{dataset}' is not a Kaggle dataset; expected owner/name, such as {DEFAULT_DATASET}.")
     owner, name = dataset.split("/")
@@ -95,10 +82,6 @@ def fetch_dataset(dataset: str = DEFAULT_DATASET, *, data_dir: str | Path, force
         The zip goes into its folder ``raw``.
     force : bool
         Download even if the zip exists already.
-
-    Returns
-    -------
-    Path
 
     Raises
     ------
@@ -148,58 +131,20 @@ def _sign_in() -> Any:
 
 
 def _download(api: Any, dataset: str, partial: Path) -> None:
-    """Download into `partial`; the client resumes an earlier attempt if the server can."""
-    import requests
+    """Download into `partial`; the client retries, shows its progress, and resumes an earlier attempt if possible."""
     from kagglesdk.datasets.types.dataset_api_service import ApiDownloadDatasetRequest
 
     request = ApiDownloadDatasetRequest()
     request.owner_slug, request.dataset_slug = dataset.split("/")
-    started = False
-    for delay in (*_RETRY_DELAYS, None):
-        try:
-            with contextlib.redirect_stdout(io.StringIO()), api.build_kaggle_client() as client:
-                # Requested again for each attempt: the address that it redirects to expires.
-                response = client.datasets.dataset_api_client.download_dataset(request)
-                started, size = True, int(response.headers.get("Content-Length", 0))
-                _check_space(partial, size)
-                with _show_growth(partial, size):
-                    # The client's own retries would also repeat permanent errors, such as a full disk.
-                    api.download_file(response, str(partial), client.http_client(), resume=True, max_retries=0)
-                return
-        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-            if delay is None or not started:
-                raise
-            logger.warning("The connection broke (%s); retrying in %d s.", type(error).__name__, delay)
-            time.sleep(delay)
-
-
-def _check_space(partial: Path, size: int) -> None:
-    """Raise if a download of `size` bytes does not fit on the disk."""
-    present = partial.stat().st_size if partial.exists() else 0
-    free = shutil.disk_usage(partial.parent).free
-    if size - present + _RESERVED_BYTES > free:
-        raise OSError(errno.ENOSPC, f"the download has {size:,} bytes, {free:,} are free")
-
-
-@contextlib.contextmanager
-def _show_growth(path: Path, size: int) -> Iterator[None]:
-    """Show a progress bar of a file that grows to `size` bytes (0 if unknown)."""
-    done = threading.Event()
-
-    def follow() -> None:
-        finished = False
-        while not finished:
-            finished = done.wait(0.2)
-            bar.update((path.stat().st_size if path.exists() else 0) - bar.n)
-
-    with progress_bar(desc=f"Downloading {path.stem}", total=size or None, unit="B", unit_scale=True) as bar:
-        follower = threading.Thread(target=follow, daemon=True)
-        follower.start()
-        try:
-            yield
-        finally:
-            done.set()
-            follower.join()
+    quiet = logging.getLogger("ferlib").level >= logging.WARNING
+    with contextlib.redirect_stdout(io.StringIO()), api.build_kaggle_client() as client:
+        response = client.datasets.dataset_api_client.download_dataset(request)
+        size = int(response.headers.get("Content-Length", 0))
+        present = partial.stat().st_size if partial.exists() else 0
+        free = shutil.disk_usage(partial.parent).free
+        if size - present + _RESERVED_BYTES > free:
+            raise OSError(errno.ENOSPC, f"the download has {size:,} bytes, {free:,} are free")
+        api.download_file(response, str(partial), client.http_client(), quiet=quiet, resume=True)
 
 
 def _verify(partial: Path) -> None:
