@@ -19,28 +19,13 @@ from ferlib.core.errors import ArchiveError, DataError
 Kind = Literal["zip", "folder", "file"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """The largest dataset that is read, as a protection against decompression bombs.
+# The largest dataset that is read, in files and uncompressed bytes, as a protection against decompression bombs.
+# The full ExpW has about 92,000 faces; ``fer2013.csv`` has 0.3 GB.
+_MAX_FILES, _MAX_FILE_BYTES, _MAX_TOTAL_BYTES = 500_000, 1 << 30, 32 << 30
 
-    Attributes
-    ----------
-    files : int
-        Number of files; the full ExpW has about 92,000 faces.
-    file_bytes, total_bytes : int
-        Uncompressed size of one file and of all files; ``fer2013.csv`` has 0.3 GB.
-    ratio : float
-        Uncompressed size of a file of more than 4 MiB, as a multiple of its size in the archive.
-    """
-
-    files: int = 500_000
-    file_bytes: int = 1 << 30
-    total_bytes: int = 32 << 30
-    ratio: float = 200
-
-
-# Small files may be compressed further: a blank BMP of 48 x 48 pixels is, and is harmless.
-_RATIO_FREE_BYTES = 4 << 20
+# The largest uncompressed size as a multiple of the compressed one. Small files may be compressed further: a blank BMP
+# of 48 x 48 pixels is, and is harmless.
+_MAX_RATIO, _RATIO_FREE_BYTES = 200, 4 << 20
 
 # Raised by zipfile and zlib for damaged archives; struct.error and ValueError come from bad headers.
 _READ_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError)
@@ -92,15 +77,7 @@ class FileTree:
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
-        """Yield a file as a binary stream.
-
-        Raises
-        ------
-        ArchiveError
-            The file is damaged; raised while it is read, too.
-        DataError
-            There is no file of this name.
-        """
+        """Yield a file as a binary stream; raise ArchiveError if it is damaged, also while it is read."""
         file = self._find(name)
         try:
             stream = file.open()
@@ -113,15 +90,7 @@ class FileTree:
             raise self._damage(name, error) from error
 
     def read(self, name: str) -> bytes:
-        """Return the bytes of a file.
-
-        Raises
-        ------
-        ArchiveError
-            The file is damaged, or its size is not the one that the archive lists.
-        DataError
-            There is no file of this name.
-        """
+        """Return the bytes of a file; raise ArchiveError if it is damaged or has another size than listed."""
         size = self.size(name)
         with self.open(name) as stream:
             # Bounded whatever the archive claims; zipfile compares the checksum at the end of the file.
@@ -160,20 +129,10 @@ class FileTree:
         return self._files[name]
 
 
-def open_tree(path: str | Path, *, limits: Limits | None = None) -> FileTree:
-    """Open a zip, a folder, or a single CSV or NPZ file.
+def open_tree(path: str | Path) -> FileTree:
+    """Open a zip (recognized by its first bytes), a folder, or a single CSV or NPZ file.
 
     Archives inside an archive are treated as ordinary files.
-
-    Parameters
-    ----------
-    path : str or Path
-        A zip is recognized by its first bytes.
-    limits : Limits, optional
-
-    Returns
-    -------
-    FileTree
 
     Raises
     ------
@@ -187,17 +146,15 @@ def open_tree(path: str | Path, *, limits: Limits | None = None) -> FileTree:
     >>> with open_tree("fer2013.zip") as tree:  # doctest: +SKIP
     ...     data = tree.read("train/happy/Training_0000007.jpg")
     """
-    path, limits = Path(path).expanduser(), limits or Limits()
+    path = Path(path).expanduser()
     if path.is_dir():
-        tree = FileTree(path, "folder", _list_folder(path, limits))
+        tree = FileTree(path, "folder", _list_folder(path))
     elif _is_zip(path) and path.suffix.lower() != ".npz":
-        tree = _open_zip(path, limits)
+        tree = _open_zip(path)
     else:
-        tree = FileTree(path, "file", {path.name: _File(path.stat().st_size, partial(_open_file, path))})
+        tree = FileTree(path, "file", {path.name: _file_on_disk(path)})
     try:
-        if not tree.names:
-            raise DataError(f"{path} contains no files.")
-        _check_sizes(path, [tree.size(name) for name in tree.names], limits)
+        _check_sizes(path, [tree.size(name) for name in tree.names])
     except DataError:
         tree.__exit__()
         raise
@@ -222,18 +179,14 @@ def _is_zip(path: Path) -> bool:
         return False
     if suffix in (".zip", ".npz"):
         raise ArchiveError(f"{path} is not a zip archive or is damaged; download it again.")
-    if suffix in (".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"):
-        raise DataError(f"{path} is an unsupported kind of archive; unpack it and use the folder instead.")
-    raise DataError(f"{path} is not a dataset: expected a zip, a folder, a CSV or an NPZ file.")
+    raise DataError(f"{path} is not a zip, a folder, a CSV or an NPZ file; unpack other archives first.")
 
 
-def _open_file(path: Path) -> IO[bytes]:
-    """Open a file to read bytes."""
-    return path.open("rb")
+def _file_on_disk(path: Path) -> _File:
+    return _File(path.stat().st_size, lambda: path.open("rb"))
 
 
-def _open_zip(path: Path, limits: Limits) -> FileTree:
-    """Return the files of a zip."""
+def _open_zip(path: Path) -> FileTree:
     try:
         archive = zipfile.ZipFile(path)
     except _OPEN_ERRORS as error:
@@ -241,10 +194,9 @@ def _open_zip(path: Path, limits: Limits) -> FileTree:
     files: dict[str, _File] = {}
     try:
         entries = archive.infolist()
-        if len(entries) > limits.files:
-            raise ArchiveError(f"{path} contains {len(entries):,} files, over the limit of {limits.files:,}.")
+        _check_count(path, len(entries))
         for entry in entries:
-            _check_entry(path, entry, limits)
+            _check_entry(path, entry)
             name = os.path.normpath(entry.filename.replace("\\", "/"))
             if entry.is_dir() or _is_junk(name):
                 continue
@@ -257,7 +209,7 @@ def _open_zip(path: Path, limits: Limits) -> FileTree:
     return FileTree(path, "zip", files, archive=archive)
 
 
-def _check_entry(path: Path, entry: zipfile.ZipInfo, limits: Limits) -> None:
+def _check_entry(path: Path, entry: zipfile.ZipInfo) -> None:
     """Raise for links, encryption, unusual compression and decompression bombs."""
     if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise ArchiveError(f"{path}: {entry.filename!r} is a link or device file; only regular files are supported.")
@@ -266,15 +218,14 @@ def _check_entry(path: Path, entry: zipfile.ZipInfo, limits: Limits) -> None:
     # Python decompresses the other methods without a bound on memory.
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ArchiveError(f"{path}: {entry.filename!r} uses an unsupported compression; pack it as a plain zip.")
-    if entry.file_size > max(_RATIO_FREE_BYTES, limits.ratio * entry.compress_size):
+    if entry.file_size > max(_RATIO_FREE_BYTES, _MAX_RATIO * entry.compress_size):
         raise ArchiveError(
             f"{path}: {entry.filename!r} would expand from {entry.compress_size:,} to {entry.file_size:,} bytes, "
-            f"over {limits.ratio:g} times, like a decompression bomb."
+            f"over {_MAX_RATIO} times, like a decompression bomb."
         )
 
 
-def _list_folder(path: Path, limits: Limits) -> dict[str, _File]:
-    """Return the files of a folder."""
+def _list_folder(path: Path) -> dict[str, _File]:
     root, files = path.resolve(), {}
     for folder, subfolders, names in os.walk(root, onerror=_raise_unreadable):
         subfolders[:] = [name for name in subfolders if not _is_junk(name)]
@@ -285,18 +236,24 @@ def _list_folder(path: Path, limits: Limits) -> dict[str, _File]:
                 continue
             if not file.is_file():
                 raise ArchiveError(f"{path}: '{file.relative_to(root)}' is neither a file nor a folder.")
-            files[file.relative_to(root).as_posix()] = _File(file.stat().st_size, partial(_open_file, file))
-        if len(files) > limits.files:
-            raise ArchiveError(f"{path} contains over {limits.files:,} files, the limit.")
+            files[file.relative_to(root).as_posix()] = _file_on_disk(file)
+        _check_count(path, len(files))
     return files
 
 
-def _check_sizes(path: Path, sizes: list[int], limits: Limits) -> None:
-    """Raise if one file, or all files together, are too large."""
-    if max(sizes) > limits.file_bytes:
-        raise ArchiveError(f"{path}: a file has {max(sizes):,} bytes, over the limit of {limits.file_bytes:,}.")
-    if sum(sizes) > limits.total_bytes:
-        raise ArchiveError(f"{path}: the files have {sum(sizes):,} bytes, over the limit of {limits.total_bytes:,}.")
+def _check_count(path: Path, count: int) -> None:
+    if count > _MAX_FILES:
+        raise ArchiveError(f"{path} contains at least {count:,} files, over the limit of {_MAX_FILES:,}.")
+
+
+def _check_sizes(path: Path, sizes: list[int]) -> None:
+    """Raise if there are no files, or if one or all of them together are too large."""
+    if not sizes:
+        raise DataError(f"{path} contains no files.")
+    if max(sizes) > _MAX_FILE_BYTES:
+        raise ArchiveError(f"{path}: a file has {max(sizes):,} bytes, over the limit of {_MAX_FILE_BYTES:,}.")
+    if sum(sizes) > _MAX_TOTAL_BYTES:
+        raise ArchiveError(f"{path}: the files have {sum(sizes):,} bytes, over the limit of {_MAX_TOTAL_BYTES:,}.")
 
 
 def _raise_unreadable(error: OSError) -> None:

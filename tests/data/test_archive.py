@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferlib.core.errors import ArchiveError, DataError
-from ferlib.data.archive import Limits, open_tree
+from ferlib.data import archive
+from ferlib.data.archive import open_tree
 
 
 def _zip(path, files, *, compression=zipfile.ZIP_DEFLATED):
@@ -29,9 +30,9 @@ def good_zip(tmp_path):
     return _zip(tmp_path / "good.zip", [(name, name.encode() * 9) for name in names])
 
 
-def _error_of(path, limits=None):
+def _error_of(path):
     """Return the message of the error when a path is opened or read."""
-    with pytest.raises(DataError) as caught, open_tree(path, limits=limits) as tree:
+    with pytest.raises(DataError) as caught, open_tree(path) as tree:
         tree.verify()
     message = str(caught.value)
     assert str(path) in message
@@ -40,8 +41,8 @@ def _error_of(path, limits=None):
 
 
 def test_zip_folder_and_file_have_one_interface(good_zip, tmp_path):
-    with zipfile.ZipFile(good_zip) as archive:
-        archive.extractall(tmp_path / "folder")
+    with zipfile.ZipFile(good_zip) as packed:
+        packed.extractall(tmp_path / "folder")
     with open_tree(good_zip) as packed, open_tree(tmp_path / "folder") as unpacked:
         assert packed.names == unpacked.names == ("train/happy/a.png", "train/happy/b.png")
         assert (packed.kind, unpacked.kind) == ("zip", "folder")
@@ -123,21 +124,15 @@ def test_decompression_bomb_is_an_error_before_unpacking(tmp_path):
     assert "bomb" in _error_of(path)
 
 
-@pytest.mark.parametrize(
-    ("limits", "part"),
-    [
-        (Limits(files=3), "over the limit of 3"),
-        (Limits(file_bytes=100), "over the limit of 100"),
-        (Limits(total_bytes=300), "over the limit of 300"),
-    ],
-)
-def test_limits_apply_to_zips_and_folders(tmp_path, limits, part):
-    for name in "abcd":
-        (tmp_path / "folder" / name).mkdir(parents=True)
-        (tmp_path / "folder" / name / "x.png").write_bytes(b"1" * 130)
-    packed = _zip(tmp_path / "x.zip", [(f"{name}/x.png", b"1" * 130) for name in "abcd"])
-    assert part in _error_of(packed, limits)
-    assert "limit" in _error_of(tmp_path / "folder", limits)
+@pytest.mark.parametrize(("name", "limit"), [("_MAX_FILES", 3), ("_MAX_FILE_BYTES", 100), ("_MAX_TOTAL_BYTES", 300)])
+def test_limits_apply_to_zips_and_folders(tmp_path, monkeypatch, name, limit):
+    monkeypatch.setattr(archive, name, limit)
+    for letter in "abcd":
+        (tmp_path / "folder" / letter).mkdir(parents=True)
+        (tmp_path / "folder" / letter / "x.png").write_bytes(b"1" * 130)
+    packed = _zip(tmp_path / "x.zip", [(f"{letter}/x.png", b"1" * 130) for letter in "abcd"])
+    for path in (packed, tmp_path / "folder"):
+        assert f"over the limit of {limit}" in _error_of(path)
 
 
 def test_read_is_bounded_by_the_listed_size(tmp_path):
@@ -189,8 +184,8 @@ def test_truncated_zip_is_an_error(good_zip, keep):
     ("name", "data", "part"),
     [
         ("page.zip", b"<html>Sign in</html>", "not a zip archive"),
-        ("notes.txt", b"hello", "not a dataset"),
-        ("fer2013.tar.gz", b"\x1f\x8b\x08", "unpack it"),
+        ("notes.txt", b"hello", "is not a zip, a folder, a CSV or an NPZ file"),
+        ("fer2013.tar.gz", b"\x1f\x8b\x08", "unpack other archives first"),
         ("empty.zip", b"", "is empty"),
         ("none.zip", b"PK\x05\x06" + bytes(18), "contains no files"),
     ],
