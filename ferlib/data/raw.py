@@ -1,6 +1,8 @@
 """Copy a dataset into the folder ``raw``, where notebooks and commands find it."""
 
+import filecmp
 import re
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -14,7 +16,6 @@ from ferlib.data.load import load_images
 
 # The files of a folder that are data: images, tables, lists of labels, and notes on them.
 _DATA_SUFFIXES = IMAGE_SUFFIXES | {".csv", ".lst", ".txt"}
-_BLOCK_BYTES = 1 << 20
 
 
 def add_archive(source: str | Path, *, data_dir: str | Path, force: bool = False) -> tuple[Path, ImageDataset]:
@@ -33,9 +34,9 @@ def add_archive(source: str | Path, *, data_dir: str | Path, force: bool = False
 
     Returns
     -------
-    path : Path
+    Path
         The file in ``raw``.
-    dataset : ImageDataset
+    ImageDataset
         Its contents.
 
     Raises
@@ -53,10 +54,12 @@ def add_archive(source: str | Path, *, data_dir: str | Path, force: bool = False
         target = Path(data_dir) / "raw" / _file_name(tree, dataset.info.title)
         if target.exists() and target.samefile(source):
             return target, dataset
-        write = _pack if tree.kind == "folder" else _copy
         with atomic_write(target) as temporary:
-            write(tree, temporary)
-            if target.exists() and not force and _checksum(temporary) != _checksum(target):
+            if tree.kind == "folder":
+                _pack(tree, temporary)
+            else:
+                shutil.copyfile(tree.path, temporary)
+            if target.exists() and not force and not filecmp.cmp(temporary, target, shallow=False):
                 raise DataError(f"{target} already exists with other data; use --force to replace it.")
     return target, dataset
 
@@ -67,28 +70,9 @@ def _file_name(tree: FileTree, title: str) -> str:
     return re.sub(r"[^\w.-]+", "-", stem) + (".csv" if tree.kind == "file" else ".zip")
 
 
-def _copy(tree: FileTree, target: Path) -> None:
-    """Copy a zip or a CSV unchanged, with a progress bar."""
-    size = tree.path.stat().st_size
-    with (
-        tree.path.open("rb") as stream,
-        target.open("wb") as copy,
-        progress_bar(desc=f"Copying {tree.path.name}", total=size, unit="B", unit_scale=True) as bar,
-    ):
-        while block := stream.read(_BLOCK_BYTES):
-            copy.write(block)
-            bar.update(len(block))
-
-
 def _pack(tree: FileTree, target: Path) -> None:
     """Write the data files of a folder into an uncompressed zip; the same files give the same bytes."""
     names = [name for name in tree.names if Path(name).suffix.lower() in _DATA_SUFFIXES]
     with zipfile.ZipFile(target, "w") as archive:
         for name in progress_bar(names, desc=f"Packing {tree.path.name}", unit=" files"):
             archive.writestr(zipfile.ZipInfo(name), tree.read(name))
-
-
-def _checksum(path: Path) -> str:
-    """Return the SHA-256 of a file in raw."""
-    with open_tree(path) as tree:
-        return tree.sha256()
