@@ -3,8 +3,8 @@
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ferlib.core.errors import DataError
 from ferlib.data.archive import open_tree
@@ -22,31 +22,22 @@ def prepare_dataset(
     source: str | Path,
     data_dir: str | Path,
     *,
-    emotions: str | Sequence[str] | None = None,
     split_scheme: str = "official",
     val_fraction: float = 0.1,
-    image_size: tuple[int, int] | None = None,
-    channels: int | None = None,
-    crop_margin: float = 0.0,
-    sample_size: int | None = None,
     seed: int = 0,
+    **loading: Any,
 ) -> ImageDataset:
     """Load and split a dataset, or return what an earlier call with the same options cached.
 
     Parameters
     ----------
     source : str or Path
-        See `load_images`.
     data_dir : str or Path
         The arrays are cached in its folder ``processed``.
-    emotions, image_size, channels, crop_margin, sample_size, seed
-        See `load_images`.
     split_scheme, val_fraction, seed
-        See `split_dataset`.
-
-    Returns
-    -------
-    ImageDataset
+        See `split_dataset`; the seed is that of `load_images`, too.
+    **loading
+        Other options of `load_images`.
 
     Raises
     ------
@@ -54,8 +45,9 @@ def prepare_dataset(
         See `load_images` and `split_dataset`.
     """
     source = Path(source).expanduser()
-    loading = (emotions, image_size, channels, crop_margin, sample_size)
-    key = json.dumps([_CACHE_VERSION, *loading, split_scheme, val_fraction, seed, _file_versions(source)])
+    key = json.dumps(
+        [_CACHE_VERSION, sorted(loading.items()), split_scheme, val_fraction, seed, _file_versions(source)]
+    )
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     path = Path(data_dir) / "processed" / f"{source.resolve().stem}-{digest}.npz"
     if path.exists():
@@ -63,15 +55,7 @@ def prepare_dataset(
             return read_saved(path)
         except DataError as error:
             logger.warning("%s It is written again.", error)
-    dataset = load_images(
-        source,
-        emotions=emotions,
-        image_size=image_size,
-        channels=channels,
-        crop_margin=crop_margin,
-        sample_size=sample_size,
-        seed=seed,
-    )
+    dataset = load_images(source, seed=seed, **loading)
     dataset = split_dataset(dataset, split_scheme, val_fraction=val_fraction, seed=seed)
     dataset.save(path)
     return dataset
@@ -79,12 +63,7 @@ def prepare_dataset(
 
 def _file_versions(source: Path) -> list[tuple[str, int, int]]:
     """Return the name, size and modification time of each file of a source, which are cheaper to read than it."""
-    files = {source.resolve().name: source}
-    if source.is_dir():
-        with open_tree(source) as tree:
-            files = {name: source / name for name in tree.names}
-    try:
-        statuses = {name: file.stat() for name, file in files.items()}
-    except OSError as error:
-        raise DataError(f"{error.filename} cannot be read ({error.strerror}).") from error
+    with open_tree(source) as tree:
+        is_folder, names = tree.kind == "folder", tree.names
+    statuses = {name: (source / name if is_folder else source.resolve()).stat() for name in names}
     return [(name, status.st_size, status.st_mtime_ns) for name, status in statuses.items()]
