@@ -1,5 +1,6 @@
 """Find duplicates, conflicting labels and blank images in a dataset."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,6 @@ class Audit:
 
     Attributes
     ----------
-    n_images : int
     identical : tuple of ndarray
         Groups of two or more images with identical pixels.
     within : dict of str to tuple of ndarray
@@ -30,17 +30,11 @@ class Audit:
         Images with a standard deviation below `BLANK_CONTRAST`.
     """
 
-    n_images: int
     identical: tuple[np.ndarray, ...]
     within: dict[str, tuple[np.ndarray, ...]]
     across: tuple[np.ndarray, ...]
     conflicting: tuple[np.ndarray, ...]
     blank: np.ndarray
-
-    @property
-    def n_redundant(self) -> int:
-        """The number of images to remove so that one of each identical group is left."""
-        return sum(len(rows) - 1 for rows in self.identical)
 
     def to_frame(self) -> pd.DataFrame:
         """Return the number of groups and of images (columns) of each kind of finding (rows)."""
@@ -56,34 +50,19 @@ class Audit:
 def audit_dataset(dataset: ImageDataset) -> Audit:
     """Find images with identical pixels, conflicting labels of such images, and blank images.
 
-    Parameters
-    ----------
-    dataset : ImageDataset
-
-    Returns
-    -------
-    Audit
-        Row numbers of the findings; `Audit.to_frame` counts them.
-
-    Notes
-    -----
     Only exact copies are found, not the same photo at another size or with other compression.
     """
-    ids = pixel_ids(dataset.images)
-    identical = _repeated(ids, np.arange(len(dataset)))
-    within = {
-        split: _repeated(ids, np.flatnonzero(dataset.splits == split)) for split in SPLITS if split in dataset.splits
-    }
+    identical = _repeated(rows_by_id(pixel_ids(dataset.images)))
+    present = [split for split in SPLITS if split in dataset.splits]
     return Audit(
-        n_images=len(dataset),
         identical=identical,
-        within=within,
+        within={split: _repeated(rows[dataset.splits[rows] == split] for rows in identical) for split in present},
         across=tuple(rows for rows in identical if len(set(dataset.splits[rows])) > 1),
         conflicting=tuple(rows for rows in identical if len(set(dataset.labels[rows])) > 1),
         blank=np.array([row for row, image in enumerate(dataset.images) if image.std() < BLANK_CONTRAST], dtype=int),
     )
 
 
-def _repeated(ids: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return the groups of at least two of `rows` (k,) that share an id of `ids` (n,)."""
-    return tuple(rows[members] for members in rows_by_id(ids[rows]) if len(members) > 1)
+def _repeated(groups: Iterable[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """Return the groups of at least two rows."""
+    return tuple(rows for rows in groups if len(rows) > 1)
