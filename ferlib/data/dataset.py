@@ -20,17 +20,11 @@ from ferlib.core.files import atomic_write
 SPLITS = ("train", "val", "test")
 
 # Raised by zipfile, NumPy and JSON for files that are damaged or come from another program.
-_DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    OSError,
-    EOFError,
-    LookupError,
-    AttributeError,
-    TypeError,
-    ValueError,
-    MemoryError,
-)
+_FILE_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, MemoryError)
+_CONTENT_ERRORS = (LookupError, AttributeError, TypeError, ValueError)
+
+# The fields of a dataset with one entry per image.
+_COLUMNS = ("images", "labels", "splits", "names", "groups", "source_splits")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,17 +34,15 @@ class ImageDataset:
     Attributes
     ----------
     images : ndarray of shape (n, H, W, C), dtype uint8
-        Gray (C is 1) or RGB (C is 3), 0 to 255.
+        Gray (C is 1) or RGB (C is 3).
     labels : ndarray of shape (n,), dtype int64
         Codes into `class_names`.
     class_names : tuple of str
-        The emotions, in the order of their codes.
     splits : ndarray of shape (n,), dtype str
         ``"train"``, ``"val"`` or ``"test"``.
     names : ndarray of shape (n,), dtype str
         Each image's name within its source.
     info : DataInfo
-        The source of the images, and how they were split.
     groups : ndarray of shape (n,), dtype str, optional
         Images of the same group (faces of one photo) always stay in the same split.
     source_splits : ndarray of shape (n,), dtype str, optional
@@ -100,18 +92,7 @@ class ImageDataset:
         return dataclasses.replace(self, **selected)
 
     def split(self, name: str) -> "ImageDataset":
-        """Return the images of one split.
-
-        Parameters
-        ----------
-        name : str
-            train, val or test, or one of `source_splits`.
-
-        Raises
-        ------
-        DataError
-            The dataset has no images in this split.
-        """
+        """Return the images of train, val, test or one of `source_splits`; raise DataError if there are none."""
         sources = np.full(len(self), "") if self.source_splits is None else self.source_splits
         members = (self.splits if name in SPLITS else sources) == name
         if not name or not members.any():
@@ -121,11 +102,10 @@ class ImageDataset:
 
     def counts(self) -> pd.DataFrame:
         """Return the number of images per class (rows) and split (columns); splits without images are left out."""
-        table = pd.crosstab(np.asarray(self.class_names)[self.labels], self.splits)
+        names = np.asarray(self.class_names)[self.labels]
+        table = pd.crosstab(names, self.splits, rownames=["class"], colnames=["split"])
         columns = [name for name in SPLITS if name in self.splits]
-        return table.reindex(index=self.class_names, columns=columns, fill_value=0).rename_axis(
-            index="class", columns="split"
-        )
+        return table.reindex(index=self.class_names, columns=columns, fill_value=0)
 
     def describe(self) -> str:
         """Return one sentence with the dataset's name, number and size of images, and splits."""
@@ -146,25 +126,12 @@ class ImageDataset:
 
     def _columns(self) -> dict[str, Any]:
         """Return the arrays with one entry per image, by field name; missing optional ones are left out."""
-        columns = {
-            "images": self.images,
-            "labels": self.labels,
-            "splits": self.splits,
-            "names": self.names,
-            "groups": self.groups,
-            "source_splits": self.source_splits,
-        }
+        columns = {name: getattr(self, name) for name in _COLUMNS}
         return {name: column for name, column in columns.items() if column is not None}
 
 
 def read_saved(path: Path) -> ImageDataset:
-    """Return the dataset that `ImageDataset.save` wrote.
-
-    Raises
-    ------
-    DataError
-        The file is damaged or is another kind of NPZ.
-    """
+    """Return the dataset that `ImageDataset.save` wrote; raise DataError if it is damaged or another kind of NPZ."""
     try:
         with zipfile.ZipFile(path) as archive:
             # Uncompressed entries cannot expand beyond the file's own size.
@@ -177,22 +144,12 @@ def read_saved(path: Path) -> ImageDataset:
         if "usages" in columns:  # files written by earlier versions
             columns["source_splits"] = columns.pop("usages")
         return ImageDataset(class_names=class_names, info=info, **columns)
-    except _DAMAGE as error:
+    except (*_FILE_ERRORS, *_CONTENT_ERRORS) as error:
         raise DataError(f"{path} is damaged or is not a dataset saved by ferlib ({error}).") from error
 
 
 def pixel_ids(images: np.ndarray) -> np.ndarray:
-    """Return one number per image, equal for images with identical pixels.
-
-    Parameters
-    ----------
-    images : ndarray of shape (n, H, W, C)
-
-    Returns
-    -------
-    ndarray of shape (n,), dtype int64
-        Numbered from 0 in order of first occurrence.
-    """
+    """Return one number per image, int64 (n,), equal for images with identical pixels, by first occurrence from 0."""
     seen: dict[bytes, int] = {}
     digests = (hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images)
     return np.fromiter((seen.setdefault(digest, len(seen)) for digest in digests), dtype=np.int64, count=len(images))

@@ -21,19 +21,12 @@ _MAX_NAMED_FAILURES = 3
 
 @dataclass
 class ImageIndex:
-    """The images of a source before they are decoded.
+    """The images of a source before they are decoded; see `ImageDataset` for what is not explained here.
 
     Attributes
     ----------
-    names, splits : ndarray of shape (n,), dtype str
-    labels : ndarray of shape (n,), dtype int64
-        Codes into `class_names`.
     read : callable
         Takes a row number and returns its image, uint8 (H, W, 1) or (H, W, 3); raises ImageError.
-    info : DataInfo
-    class_names : tuple of str
-    groups, source_splits : ndarray of shape (n,), dtype str, optional
-        See `ImageDataset`.
     image_size, channels : optional
         The layout's defaults for images of different sizes or colors.
     has_boxes : bool
@@ -66,27 +59,10 @@ def describe_tree(tree: FileTree, *, title: str, layout: str, synthetic: bool = 
 def choose_rows(
     index: ImageIndex, class_names: tuple[str, ...], *, sample_size: int | None = None, seed: int = 0
 ) -> np.ndarray:
-    """Return the rows of the given classes, or a stratified sample of them.
+    """Return the rows of some classes, or a sample of them stratified by split and class, int64 (k,), ascending.
 
-    Parameters
-    ----------
-    index : ImageIndex
-    class_names : tuple of str
-        Some or all of the index's classes.
-    sample_size : int, optional
-        Number of images, over all splits and classes in their proportions. Every class of every split keeps at least
-        one image if `sample_size` allows.
-    seed : int
-
-    Returns
-    -------
-    ndarray of shape (k,), dtype int64
-        In ascending order.
-
-    Raises
-    ------
-    DataError
-        No images are left, or `sample_size` is below 1.
+    Every class of every split keeps at least one image if `sample_size` allows. Raises DataError if no images are
+    left, or `sample_size` is below 1.
     """
     wanted = [code for code, name in enumerate(index.class_names) if name in class_names]
     rows = np.flatnonzero(np.isin(index.labels, wanted))
@@ -114,13 +90,7 @@ def remap_labels(labels: np.ndarray, old: tuple[str, ...], new: tuple[str, ...])
 
 
 def choose_classes(emotions: str | Iterable[str] | None, present: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the classes to keep; all of the source's by default.
-
-    Raises
-    ------
-    DataError
-        A name is not an emotion, or the emotion is not one of the source's classes.
-    """
+    """Return the classes to keep, all by default; raise DataError for a name that is not one of those present."""
     if not emotions:
         return present
     wanted = parse_emotions(emotions if isinstance(emotions, str) else list(emotions))
@@ -133,28 +103,10 @@ def choose_classes(emotions: str | Iterable[str] | None, present: tuple[str, ...
 def read_rows(
     index: ImageIndex, rows: np.ndarray, *, image_size: tuple[int, int] | None, channels: int | None, title: str
 ) -> np.ndarray:
-    """Decode the images of some rows into one array, with a progress bar.
+    """Decode the images of some rows into one array, uint8 (k, H, W, C), with a progress bar.
 
-    Parameters
-    ----------
-    index : ImageIndex
-        Its notes are extended if images of different sizes are resized to `DEFAULT_SIZE`.
-    rows : ndarray of shape (k,)
-    image_size : tuple of int, optional
-        The (height, width) to resize to. By default the images' own if all are of one size, else `DEFAULT_SIZE`.
-    channels : int, optional
-        1 for gray, 3 for RGB. By default gray if every image is gray.
-    title : str
-        The label of the progress bar.
-
-    Returns
-    -------
-    ndarray of shape (k, H, W, C), dtype uint8
-
-    Raises
-    ------
-    DataError
-        Images cannot be read; the message names the first.
+    By default images of one size keep it, others get `DEFAULT_SIZE` and a note; they stay gray if all are gray.
+    Raises DataError if images cannot be read; the message names the first.
     """
     size = image_size
     failures: list[str] = []

@@ -46,10 +46,6 @@ def load_images(
     seed : int
         Seed of the random sample.
 
-    Returns
-    -------
-    ImageDataset
-
     Raises
     ------
     DataError

@@ -50,11 +50,6 @@ def locate_data(
     allow_download : bool
         Whether to download from Kaggle.
 
-    Returns
-    -------
-    Path
-        An existing zip, folder or file; `describe_source` says what it is.
-
     Raises
     ------
     DataError
@@ -76,10 +71,7 @@ def locate_data(
 def locate_expw(data: str | Path | None = None) -> Path | None:
     """Return the path of ExpW: `data`, or the path in the environment variable ``EXPW_ARCHIVE``, or None.
 
-    Raises
-    ------
-    DataError
-        The path does not exist.
+    Raises DataError if the path does not exist.
     """
     return _existing(data, EXPW_VARIABLE)
 
@@ -94,13 +86,7 @@ def synthetic_sample(data_dir: str | Path, *, force: bool = False) -> Path:
 
 
 def describe_source(path: str | Path) -> str:
-    """Return one sentence on the data at a path, starting with SYNTHETIC if the faces are drawn.
-
-    Raises
-    ------
-    DataError
-        The path is missing or not a dataset.
-    """
+    """Return one sentence on the data at a path, starting with SYNTHETIC if the faces are drawn."""
     with open_tree(path) as tree:
         count = f"{len(tree.names):,} file{'s' if len(tree.names) > 1 else ''}"
         if is_synthetic(tree.names):
@@ -125,10 +111,8 @@ def _latest_raw(data_dir: Path) -> Path | None:
     names = [manifest.name.removesuffix(".manifest.json") for manifest in manifests]
     files = {data_dir / "raw" / f"{name}{suffix}" for name in names for suffix in (".zip", ".csv")}
     files.add(dataset_path(DEFAULT_DATASET, data_dir))
-    return max(filter(Path.is_file, files), key=_arrival, default=None)
 
+    def last_written(file: Path) -> tuple[int, str]:
+        return max(part.stat().st_mtime_ns for part in (file, manifest_path(file)) if part.is_file()), file.name
 
-def _arrival(file: Path) -> tuple[int, str]:
-    """Return a key that sorts raw files by when they, or their manifests, were written."""
-    newest = max(part.stat().st_mtime_ns for part in (file, manifest_path(file)) if part.is_file())
-    return newest, file.name
+    return max(filter(Path.is_file, files), key=last_written, default=None)

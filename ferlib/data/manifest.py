@@ -16,16 +16,9 @@ _Counts = dict[str, int]
 def build_manifest(dataset: ImageDataset) -> dict[str, Any]:
     """Return the counts, sizes and checksums of a dataset, as JSON can represent them.
 
-    Parameters
-    ----------
-    dataset : ImageDataset
-
-    Returns
-    -------
-    dict
-        ``counts`` and ``source_counts`` are images per class of each split, by our names and by the source's.
-        ``sha256`` is the checksum of the source, ``pixels_sha256`` of the decoded images with their labels, which is
-        the same for a lossless copy in another format.
+    ``counts`` and ``source_counts`` are images per class of each split, by our names and by the source's. ``sha256`` is
+    the checksum of the source, ``pixels_sha256`` of the decoded images with their labels, which is the same for a
+    lossless copy in another format.
     """
     digest = hashlib.sha256(np.ascontiguousarray(dataset.images).data)
     digest.update(np.ascontiguousarray(dataset.labels).data)
@@ -44,20 +37,10 @@ def build_manifest(dataset: ImageDataset) -> dict[str, Any]:
 
 
 def compare_with_fer2013(manifest: dict[str, Any]) -> list[str]:
-    """Return one sentence per difference between a manifest and FER2013's published counts.
+    """Return one sentence per difference between a manifest of `build_manifest` and FER2013's published counts.
 
     Missing splits are not a difference. Where the source does not name FER2013's usages, train is compared with
     Training, and test with PublicTest, PrivateTest or both.
-
-    Parameters
-    ----------
-    manifest : dict
-        Made by `build_manifest`.
-
-    Returns
-    -------
-    list of str
-        Empty when the counts are the published ones.
 
     References
     ----------

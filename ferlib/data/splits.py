@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections import Counter
+from collections.abc import Iterator
 from itertools import accumulate
 
 import numpy as np
@@ -57,7 +58,7 @@ def split_dataset(
     if len(rows):
         group_ids = _merge_groups(ids[rows], None if dataset.groups is None else dataset.groups[rows])
         splits[rows] = _assign(dataset.labels[rows], group_ids, fractions, np.random.default_rng(seed))
-    notes = (*_notes_on_missing(dataset, rows, splits, fractions), *_notes_on_test(ids, splits, scheme))
+    notes = tuple(_describe_gaps(dataset, rows, ids, splits, fractions))
     earlier = dataset.info
     info = dataclasses.replace(
         earlier,
@@ -140,24 +141,17 @@ def _choose_split(left: dict[int, list[int]], need: Counter[int], rng: np.random
     return next(split for split, bound in zip(fitting, bounds, strict=True) if draw < bound)
 
 
-def _notes_on_missing(
-    dataset: ImageDataset, rows: np.ndarray, splits: np.ndarray, fractions: dict[str, float]
-) -> list[str]:
-    """Return a sentence for each class that is missing in a split, and one when there is no test split."""
-    notes = []
+def _describe_gaps(
+    dataset: ImageDataset, rows: np.ndarray, ids: np.ndarray, splits: np.ndarray, fractions: dict[str, float]
+) -> Iterator[str]:
+    """Yield sentences on classes that are missing in a split, a missing test split, and copies of its images."""
     for code, name in enumerate(dataset.class_names):
         assigned = splits[rows[dataset.labels[rows] == code]]
         missing = [split for split in fractions if split not in assigned]
         if len(assigned) and missing:
-            notes.append(f"Of {len(assigned)} images of {name}, none is in {' or '.join(missing)}.")
+            yield f"Of {len(assigned)} images of {name}, none is in {' or '.join(missing)}."
     if len(dataset) and "test" not in splits:
-        notes.append("There is no test split: use the split scheme 90/10 or 70/15/15 to make one.")
-    return notes
-
-
-def _notes_on_test(ids: np.ndarray, splits: np.ndarray, scheme: str) -> list[str]:
-    """Return a sentence on images outside the official test split that are also in it; ids and splits (n,)."""
-    shared = int(np.isin(ids[splits != "test"], ids[splits == "test"]).sum())
-    if scheme != "official" or not shared:
-        return []
-    return [f"{shared} images of train or val have an identical copy in test, which is left as published."]
+        yield "There is no test split: use the split scheme 90/10 or 70/15/15 to make one."
+    # Only the official test split can have them.
+    if shared := int(np.isin(ids[splits != "test"], ids[splits == "test"]).sum()):
+        yield f"{shared} images of train or val have an identical copy in test, which is left as published."

@@ -88,13 +88,7 @@ def read_votes(path: str | Path, names: np.ndarray) -> pd.DataFrame:
 
 
 def _row_keys(table: pd.DataFrame) -> pd.Index:
-    """Return the keys of the rows of a table of votes: file stems, or row numbers (NaN for one without votes).
-
-    Raises
-    ------
-    KeyError
-        The table has neither.
-    """
+    """Return the keys of the rows: file stems, or row numbers (NaN for one without votes); KeyError for neither."""
     if "file_stem" in table:
         return pd.Index(table["file_stem"])
     # FER+'s own table: an image that was left out has a row without a name.

@@ -10,35 +10,12 @@ from ferlib.core.options import check_options, option
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Random changes of training images.
+    """Random changes of training images; each field's help in the code below describes it.
 
-    All amounts are drawn uniformly, independently per image.
-
-    Parameters
-    ----------
-    rotation : float
-        Largest rotation in degrees, in both directions.
-    scale : float
-        Largest change of size as a fraction: 0.15 draws factors from 0.85 to 1.15.
-    shift : float
-        Largest shift as a fraction of the side, in each direction.
-    shear : float
-        Largest shear along x as a fraction.
-    flip : bool
-        Mirror half of the images left to right.
-    brightness : float
-        Largest change of brightness as a fraction of 255.
-    contrast : float
-        Largest change of contrast as a fraction: 0.3 draws factors from 0.7 to 1.3.
-    erase : float
-        Fraction of images in which a rectangle of 2 to 20 % of the area is filled with one random gray level.
-    blur : float
-        Fraction of images that are blurred by a Gaussian with a standard deviation of 0.4 to 1.6 pixels.
-    noise : float
-        Fraction of images that get noise with a standard deviation of 3 to 20 gray levels.
-    crop : float
-        Side of a square crop at a random place, as a fraction of the side. Prediction uses the whole image. Faces keep
-        their size, and the time per epoch is proportional to the square of the fraction.
+    All amounts are drawn uniformly, independently per image, in both directions: a `scale` of 0.15 draws factors from
+    0.85 to 1.15. Erased rectangles have 2 to 20 % of the area and one random gray level. Blur has a standard deviation
+    of 0.4 to 1.6 pixels, noise of 3 to 20 gray levels. Crops keep the size of faces, so prediction can use whole
+    images; the time per epoch is proportional to the square of `crop`.
 
     References
     ----------
@@ -70,18 +47,9 @@ class Augmentation:
         return max(2, 2 * round(height * self.crop / 2)), max(2, 2 * round(width * self.crop / 2))
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return changed copies of images.
+        """Return changed copies of images, uint8 (n, H, W, C), in `output_size`.
 
-        Parameters
-        ----------
-        images : ndarray of shape (n, H, W, C), dtype uint8
-        rng : numpy.random.Generator
-            The same state gives the same images.
-
-        Returns
-        -------
-        ndarray of shape (n, H', W', C), dtype uint8
-            Of `output_size`. Pixels outside of the image repeat its edge.
+        Pixels outside of an image repeat its edge. The same state of `rng` gives the same images.
         """
         n, height, width, channels = images.shape
         matrices = self._draw_matrices(rng, n, height, width)
@@ -124,9 +92,8 @@ class Augmentation:
         """Blur some of the images (n, H, W, C), and add noise to some, in place."""
         if self.blur:
             for index in np.flatnonzero(rng.random(len(images)) < self.blur):
-                images[index] = cv2.GaussianBlur(images[index], (0, 0), rng.uniform(0.4, 1.6)).reshape(
-                    images[index].shape
-                )
+                blurred = cv2.GaussianBlur(images[index], (0, 0), rng.uniform(0.4, 1.6))
+                images[index] = blurred.reshape(images[index].shape)
         if self.noise:
             for index in np.flatnonzero(rng.random(len(images)) < self.noise):
                 noise = rng.normal(0, rng.uniform(3, 20), images[index].shape)

@@ -36,7 +36,9 @@ def resample_images(
     ----------
     images : ndarray of shape (n, H, W, C), dtype uint8
     labels : ndarray of shape (n,), dtype int
-    strategy : {"none", "random_over", "random_under", "smote", "borderline_smote", "adasyn", "smote_features"}
+    strategy : str
+        One of `STRATEGIES`; ``"none"`` returns the images unchanged.
+
         - ``"random_over"`` repeats images until every class is as large as the largest.
         - ``"random_under"`` drops images until every class is as small as the smallest.
         - ``"smote"`` adds blends of an image and one of its nearest neighbors of the same class.

@@ -62,19 +62,8 @@ class _Layer:
 def draw_face(emotion: str, image_size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """Draw a face at two or more times its size and average it down.
 
-    Parameters
-    ----------
-    emotion : str
-        One of ``EMOTIONS``.
-    image_size : tuple of int
-        Height and width in pixels.
-    rng : numpy.random.Generator
-        Determines the person, the pose, the light, the strength of the expression and the noise.
-
-    Returns
-    -------
-    ndarray of shape image_size, dtype uint8
-        Gray, 0 to 255.
+    The generator determines the person, the pose, the light, the strength of the expression and the noise. The result
+    is gray, uint8 of shape `image_size`, (height, width).
     """
     traits, au = sample_traits(rng), sample_action_units(emotion, rng)
     factor = max(2, math.ceil(144 / min(image_size)))
@@ -105,7 +94,6 @@ def draw_face(emotion: str, image_size: tuple[int, int], rng: np.random.Generato
 
 
 def _gray(tone: float) -> int:
-    """Return a gray level within 0 to 255."""
     return int(min(max(round(tone), 0), 255))
 
 
@@ -190,7 +178,6 @@ def _draw_folds(broad: _Layer, fine: _Layer, traits: Traits, au: ActionUnits) ->
 
 
 def _draw_nose(layer: _Layer, traits: Traits, au: ActionUnits) -> None:
-    """Draw the wings of the nose and the nostrils."""
     skin, width = traits["skin"], traits["nose_width"] + 0.03 * au[9] + 0.02 * au[10]
     y = traits["nose_length"] - 0.05 * au[9]
     for s in (-1, 1):
@@ -205,8 +192,8 @@ def _draw_eyes(layer: _Layer, traits: Traits, au: ActionUnits) -> None:
     upper = max(0.012, traits["eye_open"] + 0.065 * au[5] + 0.01 * au[1] - 0.035 * au[7] - 0.03 * au[6] - 0.04 * au[9])
     lower = max(0.012, 0.05 + 0.01 * au[5] - 0.02 * au[7] - 0.025 * au[6] - 0.02 * au[9])
     s = np.linspace(-1.0, 1.0, 13)
-    ball = _Layer((layer.pixels.shape[0], layer.pixels.shape[1]), layer.pose, 0.30 * skin + 150)
-    opening = _Layer((layer.pixels.shape[0], layer.pixels.shape[1]), layer.pose, 0)
+    height, width = layer.pixels.shape
+    ball, opening = (_Layer((height, width), layer.pose, tone) for tone in (0.30 * skin + 150, 0))
     lids = []
     for side in (-1, 1):
         x = side * traits["eye_distance"] + half * s
@@ -268,7 +255,6 @@ def _draw_mouth(layer: _Layer, traits: Traits, au: ActionUnits) -> None:
 
 
 def _draw_glasses(layer: _Layer, traits: Traits) -> None:
-    """Draw glasses with thin dark rims."""
     for s in (-1, 1):
         rim = _ellipse(s * traits["eye_distance"], 0.01, 0.29, 0.22)
         layer.stroke(np.concatenate([rim, rim[:1]]), 0.045, 50, lift=0.1)

@@ -56,13 +56,7 @@ _TRAITS = {
 
 
 def sample_traits(rng: np.random.Generator) -> dict[str, float]:
-    """Sample the person, the pose and the camera, which do not depend on the emotion.
-
-    Returns
-    -------
-    dict of str to float
-        Lengths in half widths of the face, angles in radians, tones in gray levels.
-    """
+    """Sample the person, the pose and the camera, which do not depend on the emotion; `_TRAITS` has the units."""
     spread = np.clip(rng.standard_normal(len(_TRAITS)), -2.0, 2.0)
     return {name: mean + std * float(z) for (name, (mean, std)), z in zip(_TRAITS.items(), spread, strict=True)}
 
@@ -70,19 +64,8 @@ def sample_traits(rng: np.random.Generator) -> dict[str, float]:
 def sample_action_units(emotion: str, rng: np.random.Generator) -> dict[int, float]:
     """Sample the intensity of each facial action unit: one strength per face, varied slightly per unit.
 
-    Every emotion uses the same number of random values, so that the same seed draws the same person with another
-    emotion.
-
-    Parameters
-    ----------
-    emotion : str
-        One of ``EMOTIONS``.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    dict of int to float
-        Intensity, 0 (absent) to 1, by the unit's number in the Facial Action Coding System.
+    The intensities, from 0 (absent) to 1, are by the unit's number in the Facial Action Coding System. Every emotion
+    uses the same number of random values, so that the same seed draws the same person with another emotion.
 
     References
     ----------

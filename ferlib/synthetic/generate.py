@@ -56,13 +56,6 @@ def draw_faces(labels: np.ndarray, *, image_size: tuple[int, int] = (48, 48), se
     ValueError
         A label is not the code of an emotion, or the size is too small.
 
-    References
-    ----------
-    P. Ekman and W. V. Friesen, "Facial Action Coding System", Consulting Psychologists Press, 1978.
-
-    S. Du, Y. Tao and A. M. Martinez, "Compound facial expressions of emotion", Proceedings of the National Academy of
-    Sciences 111 (15), 2014.
-
     Examples
     --------
     >>> draw_faces(np.array([3, 0]), seed=0).shape
@@ -94,11 +87,6 @@ def write_synthetic(path: str | Path, *, train_size: int = 2800, test_size: int 
         Numbers of images, at least 7 each. The fractions of the emotions are about FER2013's.
     seed : int
         Not negative.
-
-    Returns
-    -------
-    Path
-        `path`.
 
     Raises
     ------

@@ -16,13 +16,8 @@ class Layout(Protocol):
     def index_images(self, tree: FileTree, *, crop_margin: float, skip_unknown: bool) -> ImageIndex:
         """Return the index of the images, without decoding them; the tree must stay open while images are read.
 
-        Parameters
-        ----------
-        tree : FileTree
-        crop_margin : float
-            What to add on each side of a face's box, as a fraction of the box, where the layout has boxes.
-        skip_unknown : bool
-            Leave out classes that are not one of the seven emotions, instead of raising DataError.
+        Where the layout has boxes, `crop_margin` is added on each side, as a fraction of the box. Classes that are not
+        one of the seven emotions are left out if `skip_unknown` is set, else raise DataError.
         """
 
 

@@ -24,18 +24,9 @@ _COLUMNS = 8
 
 @dataclass(frozen=True)
 class LabeledFace:
-    """One line of the label file.
+    """One line of the label file: a photo's file name, the face's number in it, its box and its code in `EMOTIONS`.
 
-    Attributes
-    ----------
-    photo : str
-        File name of the photo.
-    number : int
-        Number of the face within the photo.
-    box : tuple of int
-        x, y, width, height in pixels.
-    label : int
-        Code into `EMOTIONS`.
+    The box is x, y, width and height in pixels.
     """
 
     photo: str
@@ -60,10 +51,7 @@ def matches(tree: FileTree) -> bool:
 def index_images(tree: FileTree, *, crop_margin: float, skip_unknown: bool) -> ImageIndex:  # noqa: ARG001
     """Index the faces of ExpW (``image/origin/*.jpg`` and ``label/label.lst``), ordered by photo.
 
-    Returns
-    -------
-    ImageIndex
-        RGB faces, clipped at the edge of the photo. All are train, and the faces of a photo are one group.
+    The faces are RGB, clipped at the edge of the photo. All are train, and the faces of a photo are one group.
 
     Raises
     ------
@@ -105,7 +93,6 @@ def read_labeled_photos(path: str | Path, *, sample_size: int | None = None, see
     Parameters
     ----------
     path : path
-        The zip or folder.
     sample_size : int, optional
         Number of randomly chosen photos; all by default.
     seed : int
@@ -113,9 +100,7 @@ def read_labeled_photos(path: str | Path, *, sample_size: int | None = None, see
     Raises
     ------
     DataError
-        There is no label file, a line of it cannot be parsed, or photos are missing.
-    ImageError
-        A photo cannot be read.
+        There is no label file, a line of it cannot be parsed, or photos are missing or cannot be read.
     """
     with open_tree(path) as tree:
         if not matches(tree):

@@ -38,12 +38,8 @@ def matches(tree: FileTree) -> bool:
 def index_images(tree: FileTree, *, crop_margin: float, skip_unknown: bool) -> ImageIndex:  # noqa: ARG001
     """Index ``fer2013.csv``, ``icml_face_data.csv`` or another CSV with columns emotion, pixels and optionally Usage.
 
-    Column names may have spaces around them and any case.
-
-    Returns
-    -------
-    ImageIndex
-        Gray images of 48 x 48 pixels. Without a Usage column all are train.
+    Column names may have spaces around them and any case. The images are gray, of 48 x 48 pixels. Without a Usage
+    column all are train.
 
     Raises
     ------
@@ -81,14 +77,9 @@ def index_images(tree: FileTree, *, crop_margin: float, skip_unknown: bool) -> I
 
 
 def is_fer2013(labels: np.ndarray, usages: np.ndarray) -> bool:
-    """Return whether images are FER2013's: all have a usage, or the counts per class are the published totals.
+    """Return whether images are FER2013's by their labels (n,), codes into `EMOTIONS`, and usages (n,), "" for none.
 
-    Parameters
-    ----------
-    labels : ndarray of shape (n,)
-        Codes into `EMOTIONS`.
-    usages : ndarray of shape (n,), dtype str
-        One of `FER2013_USAGES`, or ``""``.
+    All have a usage, or the counts per class are the published totals.
     """
     totals = np.sum(list(FER2013_COUNTS.values()), axis=0)
     return bool((usages != "").all() or np.array_equal(np.bincount(labels, minlength=len(EMOTIONS)), totals))

@@ -15,15 +15,9 @@ from ferlib.data.layouts.fer2013 import FER2013_USAGES, is_fer2013, split_of_usa
 from ferlib.synthetic import is_synthetic
 
 _SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-    "publictest": "test",
-    "privatetest": "test",
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing", "publictest", "privatetest"), "test"),
 }
 _CODES = frozenset(str(code) for code in range(len(EMOTIONS)))
 
@@ -62,13 +56,9 @@ def index_images(tree: FileTree, *, crop_margin: float, skip_unknown: bool) -> I
     """Index the images of class folders: ``train/happy/1.jpg``, ``images/validation/sad/2.png``, ``fear/3.png``.
 
     A class folder is named by any spelling of an emotion or by its FER2013 code. The nearest folder above it with the
-    name of a split gives the split. Images elsewhere are left out, with a note. If an archive has the same files
-    twice under different folders, one of each is used.
-
-    Returns
-    -------
-    ImageIndex
-        Without a test split, validation is used as test; without any split, all images are train.
+    name of a split gives the split. Without a test split, validation is used as test; without any split, all images
+    are train. Images elsewhere are left out, with a note. If an archive has the same files twice under different
+    folders, one of each is used.
 
     Raises
     ------
@@ -94,7 +84,6 @@ def index_images(tree: FileTree, *, crop_margin: float, skip_unknown: bool) -> I
 
 
 def _find_images(tree: FileTree) -> list[_ImageFile]:
-    """Return the image files of a tree."""
     # The user may have given the path of the folder "train" or "test" itself.
     above = [tree.path.resolve().name] if tree.kind == "folder" else []
     files = []
