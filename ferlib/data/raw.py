@@ -3,12 +3,11 @@
 import filecmp
 import re
 import shutil
-import zipfile
 from pathlib import Path
 
 from ferlib.core.console import progress_bar
 from ferlib.core.errors import DataError
-from ferlib.core.files import atomic_write
+from ferlib.core.files import atomic_write, write_zip
 from ferlib.core.images import IMAGE_SUFFIXES
 from ferlib.data.archive import FileTree, open_tree
 from ferlib.data.dataset import ImageDataset
@@ -19,25 +18,10 @@ _DATA_SUFFIXES = IMAGE_SUFFIXES | {".csv", ".lst", ".txt"}
 
 
 def add_archive(source: str | Path, *, data_dir: str | Path, force: bool = False) -> tuple[Path, ImageDataset]:
-    """Copy a dataset into ``data_dir/raw`` as one file, after reading all of it.
+    """Copy a dataset into ``data_dir/raw`` as one file, after reading all of it; return its path and contents.
 
     A zip or CSV is copied unchanged; the images, tables and lists of a folder are packed into a zip. The file is named
     after the dataset if it is a known one (``fer2013.zip``), otherwise after the source.
-
-    Parameters
-    ----------
-    source : str or Path
-        A zip, a folder or a CSV file.
-    data_dir : str or Path
-    force : bool
-        Replace another dataset of the same file name.
-
-    Returns
-    -------
-    Path
-        The file in ``raw``.
-    ImageDataset
-        Its contents.
 
     Raises
     ------
@@ -56,7 +40,9 @@ def add_archive(source: str | Path, *, data_dir: str | Path, force: bool = False
             return target, dataset
         with atomic_write(target) as temporary:
             if tree.kind == "folder":
-                _pack(tree, temporary)
+                names = [name for name in tree.names if Path(name).suffix.lower() in _DATA_SUFFIXES]
+                bar = progress_bar(names, desc=f"Packing {tree.path.name}", unit=" files")
+                write_zip(temporary, ((name, tree.read(name)) for name in bar))
             else:
                 shutil.copyfile(tree.path, temporary)
             if target.exists() and not force and not filecmp.cmp(temporary, target, shallow=False):
@@ -68,11 +54,3 @@ def _file_name(tree: FileTree, title: str) -> str:
     """Return the name of a dataset's file in raw: lower case, without spaces."""
     stem = {"folder": tree.path.resolve().stem, "synthetic faces": "synthetic"}.get(title, title.lower())
     return re.sub(r"[^\w.-]+", "-", stem) + (".csv" if tree.kind == "file" else ".zip")
-
-
-def _pack(tree: FileTree, target: Path) -> None:
-    """Write the data files of a folder into an uncompressed zip; the same files give the same bytes."""
-    names = [name for name in tree.names if Path(name).suffix.lower() in _DATA_SUFFIXES]
-    with zipfile.ZipFile(target, "w") as archive:
-        for name in progress_bar(names, desc=f"Packing {tree.path.name}", unit=" files"):
-            archive.writestr(zipfile.ZipInfo(name), tree.read(name))

@@ -1,6 +1,5 @@
 """Draw many faces, and write them as a dataset with deliberate faults."""
 
-import zipfile
 from pathlib import Path
 
 import cv2
@@ -9,7 +8,7 @@ import numpy as np
 from ferlib.core.apportion import apportion
 from ferlib.core.console import progress_bar
 from ferlib.core.emotions import EMOTIONS
-from ferlib.core.files import atomic_write
+from ferlib.core.files import atomic_write, write_zip
 from ferlib.synthetic import SYNTHETIC_NOTE
 from ferlib.synthetic.drawing import draw_face
 
@@ -35,7 +34,8 @@ def draw_faces(labels: np.ndarray, *, image_size: tuple[int, int] = (48, 48), se
     """Draw one face per label; people, poses, light and strength of the expression vary, so that emotions overlap.
 
     Each face shows the facial action units that are usual for its emotion, from weak to strong. Image `i` depends only
-    on its label, on `i` and on the seed, not on the other labels.
+    on its label, on `i` and on the seed, which is not negative: another label draws the same person with another
+    emotion.
 
     Parameters
     ----------
@@ -44,17 +44,10 @@ def draw_faces(labels: np.ndarray, *, image_size: tuple[int, int] = (48, 48), se
     image_size : tuple of int
         Height and width in pixels, at least 8 each.
     seed : int
-        Not negative. The same seed draws the same people; another label, the same person with another emotion.
 
     Returns
     -------
     ndarray of shape (n, *image_size, 1), dtype uint8
-        Gray, 0 to 255.
-
-    Raises
-    ------
-    ValueError
-        A label is not the code of an emotion, or the size is too small.
 
     Examples
     --------
@@ -77,23 +70,8 @@ def write_synthetic(path: str | Path, *, train_size: int = 2800, test_size: int 
     """Write a zip of drawn faces in FER2013's folder layout, with a few faults in the training split.
 
     It contains ``train/<emotion>/<number>.png``, ``test/<emotion>/<number>.png`` and ``SYNTHETIC.txt``, which lists
-    the blank images, exact copies and wrong labels. The same arguments give the same bytes.
-
-    Parameters
-    ----------
-    path : str or Path
-        The zip; an existing file is replaced.
-    train_size, test_size : int
-        Numbers of images, at least 7 each. The fractions of the emotions are about FER2013's.
-    seed : int
-        Not negative.
-
-    Raises
-    ------
-    ValueError
-        A size is below 7.
-    FerlibError
-        The file cannot be written.
+    the blank images, exact copies and wrong labels. The same arguments give the same bytes. Each split has at least 7
+    images; the fractions of the emotions are about FER2013's.
     """
     if min(train_size, test_size) < len(EMOTIONS):
         raise ValueError(f"expected at least {len(EMOTIONS)} images per split, got {train_size} and {test_size}")
@@ -102,16 +80,15 @@ def write_synthetic(path: str | Path, *, train_size: int = 2800, test_size: int 
     labels = np.concatenate([_sample_labels(train_size, rng), _sample_labels(test_size, rng)])
     images = draw_faces(labels, seed=seed)
     faults = _add_faults(images[:train_size], labels[:train_size], rng)
+    splits = ["train"] * train_size + ["test"] * test_size
     names = [
-        f"{'train' if i < train_size else 'test'}/{EMOTIONS[code]}/{i:05d}.png"
-        for i, code in enumerate(labels.tolist())
+        f"{split}/{EMOTIONS[code]}/{i:05d}.png" for i, (split, code) in enumerate(zip(splits, labels, strict=True))
     ]
     lines = [f"  {what}: {len(which)}\n    {' '.join(names[i] for i in which)}" for what, which in faults.items()]
     note = _NOTE.format(train=train_size, test=test_size, seed=seed, faults="\n".join(lines))
-    with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        _add_entry(archive, SYNTHETIC_NOTE, note.encode())
-        for name, image in sorted(zip(names, images, strict=True), key=lambda pair: pair[0]):
-            _add_entry(archive, name, cv2.imencode(".png", image)[1].tobytes())
+    files = {name: cv2.imencode(".png", image)[1].tobytes() for name, image in zip(names, images, strict=True)}
+    with atomic_write(path) as temporary:
+        write_zip(temporary, [(SYNTHETIC_NOTE, note.encode()), *sorted(files.items())])
     return Path(path)
 
 
@@ -139,10 +116,3 @@ def _add_faults(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator
         "of these copies, with another label than the original": sorted(conflicting.tolist()),
         "wrong labels": sorted(mislabeled.tolist()),
     }
-
-
-def _add_entry(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
-    """Add a file to a zip with a fixed date, system and mode, so that the zip depends only on its contents."""
-    entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-    entry.create_system, entry.external_attr = 3, 0o644 << 16
-    archive.writestr(entry, data)
