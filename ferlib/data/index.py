@@ -1,6 +1,6 @@
 """The index of a source: everything about its images except the decoded pixels, in any layout."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -83,17 +83,11 @@ def choose_rows(
     return np.sort(np.concatenate(chosen))
 
 
-def remap_labels(labels: np.ndarray, old: tuple[str, ...], new: tuple[str, ...]) -> np.ndarray:
-    """Return labels (n,) that are codes into `old` as codes into `new`, which contains every name that occurs."""
-    table = np.array([new.index(name) if name in new else -1 for name in old], dtype=np.int64)
-    return table[labels]
-
-
-def choose_classes(emotions: str | Iterable[str] | None, present: tuple[str, ...]) -> tuple[str, ...]:
+def choose_classes(emotions: str | Sequence[str] | None, present: tuple[str, ...]) -> tuple[str, ...]:
     """Return the classes to keep, all by default; raise DataError for a name that is not one of those present."""
     if not emotions:
         return present
-    wanted = parse_emotions(emotions if isinstance(emotions, str) else list(emotions))
+    wanted = parse_emotions(emotions)
     missing = [name for name in wanted if name not in present]
     if missing:
         raise DataError(f"This dataset was saved without {', '.join(missing)}; it has {', '.join(present)}.")

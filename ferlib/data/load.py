@@ -5,10 +5,12 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from ferlib.core.errors import DataError
 from ferlib.data.archive import open_tree
 from ferlib.data.dataset import ImageDataset
-from ferlib.data.index import choose_classes, choose_rows, read_rows, remap_labels
+from ferlib.data.index import choose_classes, choose_rows, read_rows
 from ferlib.data.layouts import LAYOUTS
 
 logger = logging.getLogger(__name__)
@@ -71,7 +73,8 @@ def load_images(
             channels=channels or index.channels,
             title=f"Reading {tree.path.name}",
         )
-    labels = remap_labels(index.labels[rows], index.class_names, class_names)
+    new_codes = np.array([class_names.index(name) if name in class_names else -1 for name in index.class_names])
+    labels = new_codes[index.labels[rows]]
     absent = [name for code, name in enumerate(class_names) if code not in labels]
     if absent:
         index.notes.append(f"There are no images of {', '.join(absent)}.")

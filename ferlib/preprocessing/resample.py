@@ -1,6 +1,5 @@
 """Change the class counts of training images; never those of validation or test."""
 
-from collections.abc import Iterator
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -37,8 +36,7 @@ def resample_images(
     images : ndarray of shape (n, H, W, C), dtype uint8
     labels : ndarray of shape (n,), dtype int
     strategy : str
-        One of `STRATEGIES`; ``"none"`` returns the images unchanged.
-
+        - ``"none"`` returns the images unchanged.
         - ``"random_over"`` repeats images until every class is as large as the largest.
         - ``"random_under"`` drops images until every class is as small as the smallest.
         - ``"smote"`` adds blends of an image and one of its nearest neighbors of the same class.
@@ -50,9 +48,8 @@ def resample_images(
 
     Returns
     -------
-    images : ndarray of shape (m, H, W, C), dtype uint8
-        The given images first, unless some were dropped.
-    labels : ndarray of shape (m,), dtype int
+    images, labels : ndarray
+        As given, but of length m; the given images first, unless some were dropped.
 
     Raises
     ------
@@ -108,7 +105,7 @@ def _plan_blends(pixels: np.ndarray, labels: np.ndarray, strategy: str, random_s
     features = _principal_components(pixels, random_state) if strategy == "smote_features" else pixels
     everything = np.arange(len(labels))
     shared_rng = check_random_state(random_state)
-    plans = []
+    plans = [_Blends(everything[:0], everything[:0], np.zeros(0))]
     for label, missing in zip(classes, counts.max() - counts, strict=True):
         if not missing:
             continue
@@ -133,8 +130,6 @@ def _plan_blends(pixels: np.ndarray, labels: np.ndarray, strategy: str, random_s
             row, column = np.divmod(rng.randint(near.size, size=missing), k)
             step = rng.uniform(size=missing)
         plans.append(_Blends(bases[row], near[row, column], step))
-    if not plans:
-        return _Blends(everything[:0], everything[:0], np.zeros(0))
     return _Blends(*(np.concatenate(parts) for parts in zip(*plans, strict=True)))
 
 
@@ -151,27 +146,25 @@ def _nearest(features: np.ndarray, among: np.ndarray, rows: np.ndarray, k: int) 
 def _principal_components(pixels: np.ndarray, random_state: int) -> np.ndarray:
     """Return images (n, d) as float32 (n, 64) or fewer."""
     from sklearn.decomposition import PCA
+    from sklearn.utils import gen_batches
 
     chosen = np.random.default_rng(random_state).permutation(len(pixels))[:_PCA_IMAGES]
     n_components = min(_COMPONENTS, len(chosen), pixels.shape[1])
     pca = PCA(n_components, svd_solver="randomized", random_state=random_state)
     pca.fit(pixels[chosen].astype(np.float32))
-    parts = _slices(0, len(pixels), max(1, _CHUNK_PIXELS // pixels.shape[1]))
+    parts = gen_batches(len(pixels), max(1, _CHUNK_PIXELS // pixels.shape[1]))
     return np.concatenate([pca.transform(pixels[part].astype(np.float32)) for part in parts])
 
 
 def _blend(images: np.ndarray, blends: _Blends) -> np.ndarray:
     """Return images (n, H, W, C) followed by their blends, uint8 (n + k, H, W, C)."""
+    from sklearn.utils import gen_batches
+
     n, k = len(images), len(blends.first)
     out = np.empty((n + k, *images.shape[1:]), np.uint8)
     out[:n] = images
-    for part in _slices(0, k, max(1, _CHUNK_PIXELS // max(1, images[0].size))):
+    for part in gen_batches(k, max(1, _CHUNK_PIXELS // images[0].size)):
         first = images[blends.first[part]].astype(np.float32)
         step = blends.step[part, np.newaxis, np.newaxis, np.newaxis].astype(np.float32)
         out[n + part.start : n + part.stop] = np.rint(first + step * (images[blends.second[part]] - first))
     return out
-
-
-def _slices(start: int, stop: int, size: int) -> Iterator[slice]:
-    """Yield slices of at most `size` from start to stop."""
-    return (slice(begin, min(begin + size, stop)) for begin in range(start, stop, size))

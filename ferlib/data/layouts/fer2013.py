@@ -47,11 +47,15 @@ def index_images(tree: FileTree, *, crop_margin: float, skip_unknown: bool) -> I
         A column is missing, the file is truncated, or a line cannot be parsed (the message names it).
     """
     name = _find_csv(tree) or ""
+    header = _read_header(tree, name)
+    if "emotion" not in header:
+        raise DataError(f"{name} has no column 'emotion'; its columns are {', '.join(header)}.")
+    columns = {column: header.index(column) for column in header if column in ("emotion", "pixels", "usage")}
     pixels, usages, labels = bytearray(), [], []
     try:
         with tree.open(name) as stream:
             lines = csv.reader(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""))
-            columns = _find_columns(name, next(lines, []))
+            next(lines)
             for cells in progress_bar(lines, desc=f"Reading {name}", unit=" rows", delay=1):
                 if not cells:
                     continue
@@ -89,9 +93,8 @@ def _find_csv(tree: FileTree) -> str | None:
     """Return the CSV file with a column ``pixels``, preferably one with ``emotion`` and ``Usage`` too, or None."""
     headers = {name: _read_header(tree, name) for name in tree.names if name.lower().endswith(".csv")}
     found = [name for name, header in headers.items() if "pixels" in header]
-    return min(
-        found, key=lambda name: ("emotion" not in headers[name], "usage" not in headers[name], name), default=None
-    )
+    found.sort(key=lambda name: ("emotion" not in headers[name], "usage" not in headers[name]))
+    return found[0] if found else None
 
 
 def _read_header(tree: FileTree, name: str) -> list[str]:
@@ -99,15 +102,6 @@ def _read_header(tree: FileTree, name: str) -> list[str]:
     with tree.open(name) as stream:
         line = stream.readline(_HEADER_BYTES).decode("utf-8-sig", errors="replace")
     return [cell.strip(' \t\r\n"').lower() for cell in line.split(",")]
-
-
-def _find_columns(name: str, header: list[str]) -> dict[str, int]:
-    """Return the position of each column that is used."""
-    columns = {cell.strip().lower(): position for position, cell in enumerate(header)}
-    missing = [column for column in ("emotion", "pixels") if column not in columns]
-    if missing:
-        raise DataError(f"{name} has no column '{missing[0]}'; its columns are {', '.join(header) or 'none'}.")
-    return {column: columns[column] for column in ("emotion", "pixels", "usage") if column in columns}
 
 
 def _parse_line(cells: list[str], columns: dict[str, int]) -> tuple[str, str, bytes]:
