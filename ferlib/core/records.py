@@ -1,18 +1,22 @@
 """Frozen dataclasses that are stored as JSON."""
 
 import dataclasses
+import json
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any, Self, get_args, get_origin
 
 
+@dataclasses.dataclass(frozen=True)
 class Record:
-    """Base of dataclasses that JSON files contain; nested records, tuples and dictionaries are converted."""
+    """Base of dataclasses that JSON files contain; fields may be records, tuples and dictionaries."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as a dictionary that JSON can represent."""
-        return {field.name: _to_json(getattr(self, field.name)) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        """Return the fields as a dictionary that JSON can represent; fields that are None are left out."""
+        fields = dataclasses.asdict(self, dict_factory=lambda items: {k: v for k, v in items if v is not None})
+        record: dict[str, Any] = json.loads(json.dumps(fields))
+        return record
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -23,22 +27,15 @@ class Record:
         TypeError, ValueError
             A field without default is missing, or a value has the wrong type; the message names the field.
         """
-        fields = dataclasses.fields(cls)  # type: ignore[arg-type]
-        required = [field.name for field in fields if field.default is field.default_factory is dataclasses.MISSING]
-        missing = [name for name in required if name not in values]
+        missing = [
+            field.name
+            for field in dataclasses.fields(cls)
+            if field.default is field.default_factory is dataclasses.MISSING and field.name not in values
+        ]
         if missing:
             raise TypeError(f"it lacks {', '.join(missing)}")
         hints = typing.get_type_hints(cls)
         return cls(**{name: _from_json(values[name], hint, name) for name, hint in hints.items() if name in values})
-
-
-def _to_json(value: Any) -> Any:
-    """Return a value as JSON can represent it."""
-    if isinstance(value, Record):
-        return value.to_json()
-    if isinstance(value, dict):
-        return {name: _to_json(item) for name, item in value.items()}
-    return [_to_json(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _from_json(value: Any, hint: Any, name: str) -> Any:
@@ -53,6 +50,8 @@ def _from_json(value: Any, hint: Any, name: str) -> Any:
         return value
     if origin is tuple and isinstance(value, list | tuple):
         items = kinds[:1] * len(value) if kinds[-1] is Ellipsis else kinds
+        if len(items) != len(value):
+            raise ValueError(f"{name} needs {len(items)} values, not {len(value)}")
         return tuple(_from_json(item, kind, name) for item, kind in zip(value, items, strict=True))
     if origin is dict and isinstance(value, Mapping):
         return {str(key): _from_json(item, kinds[1], f"{name}.{key}") for key, item in value.items()}

@@ -24,7 +24,7 @@ def build_manifest(dataset: ImageDataset) -> dict[str, Any]:
     digest.update(np.ascontiguousarray(dataset.labels).data)
     info = dataset.info.to_json()
     return {
-        **{key: info[key] for key in ("title", "layout", "path", "sha256", "synthetic", "sample_size", "split")},
+        **{key: info.get(key) for key in ("title", "layout", "path", "sha256", "synthetic", "sample_size", "split")},
         "pixels_sha256": digest.hexdigest(),
         "n_images": len(dataset),
         "image_size": list(dataset.image_size),

@@ -37,15 +37,9 @@ class Classifier(ABC):
     run : Run
         The folder that it was loaded from.
     config : RunConfig
-        The run's configuration, with the test-time augmentation that is in use.
-    name : str
-        The model's name in the registry.
-    class_names : tuple of str
-        The emotions, in the order of the probabilities' columns.
-    image_size : tuple of int
-        (height, width) of the model's input in pixels.
-    channels : int
-        1 for a model of gray images, 3 for RGB.
+        The run's configuration, with the test-time augmentation and calibration that are in use.
+    name, class_names, image_size, channels
+        As in `config`, where the name is called model.
     """
 
     def __init__(self, run: Run, config: RunConfig) -> None:
@@ -150,13 +144,7 @@ class SklearnClassifier(_SingleModel):
 
 
 class Ensemble(Classifier):
-    """The mean of several classifiers.
-
-    Attributes
-    ----------
-    members : tuple of Classifier
-        Each has its own image size, test-time augmentation and calibration.
-    """
+    """The mean of several classifiers, each with its own image size, test-time augmentation and calibration."""
 
     def __init__(self, run: Run, config: RunConfig, members: Sequence[Classifier]) -> None:
         super().__init__(run, config)
@@ -169,7 +157,6 @@ class Ensemble(Classifier):
 
 
 def _mean(probabilities: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the mean of several arrays of probabilities (n, n_classes), float32."""
     return np.asarray(np.mean(probabilities, axis=0, dtype=np.float32))
 
 

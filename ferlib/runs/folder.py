@@ -16,8 +16,6 @@
 ======================  ================================================================================
 """
 
-import csv
-import io
 import json
 import os
 import shutil
@@ -31,6 +29,7 @@ from ferlib.core.errors import ArtifactError
 from ferlib.core.files import write_json, write_text
 from ferlib.runs.records import Metrics, RunConfig
 
+J = TypeVar("J", dict[str, Any], list[Any])
 R = TypeVar("R", RunConfig, Metrics)
 
 CONFIG, HISTORY, METRICS, MODEL_CARD = "config.json", "history.json", "metrics.json", "model_card.md"
@@ -58,6 +57,11 @@ class Run(os.PathLike[str]):
     ----------
     path : path or Run
         The folder; it may be missing until something is written.
+
+    Raises
+    ------
+    ArtifactError
+        From the properties: the folder or a file is missing or damaged.
     """
 
     path: Path
@@ -76,29 +80,21 @@ class Run(os.PathLike[str]):
 
     @property
     def config(self) -> RunConfig:
-        """The configuration.
-
-        Raises
-        ------
-        ArtifactError
-            The folder or its ``config.json`` is missing or damaged.
-        """
+        """The configuration."""
         path = self.path / CONFIG
-        return _from_json(RunConfig, _read_json(path), path)
+        return _from_json(RunConfig, _read_json(path, dict), path)
 
     @property
     def history(self) -> list[dict[str, float]]:
         """One row per epoch; empty for a model without epochs."""
         path = self.path / HISTORY
-        return _read_json(path) if path.exists() else []
+        return _read_json(path, list) if path.exists() else []
 
     @property
     def metrics(self) -> dict[str, Metrics]:
         """Split names to metrics; empty if nothing was measured."""
         path = self.path / METRICS
-        records = _read_json(path) if path.exists() else {}
-        if not isinstance(records, dict):
-            raise ArtifactError(f"{path} must hold metrics by split.")
+        records = _read_json(path, dict) if path.exists() else {}
         return {split: _from_json(Metrics, record, path) for split, record in records.items()}
 
     @property
@@ -119,12 +115,11 @@ class Run(os.PathLike[str]):
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write ``history.json`` and ``history.csv``."""
+        # Prediction, which only reads runs, works without pandas.
+        import pandas as pd
+
         write_json(self.path / HISTORY, list(rows))
-        table = io.StringIO()
-        writer = csv.DictWriter(table, fieldnames=list(rows[0]) if rows else ["epoch"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(self.path / HISTORY_CSV, table.getvalue())
+        write_text(self.path / HISTORY_CSV, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
 
     def write_metrics(self, metrics: Mapping[str, Metrics]) -> None:
         """Write ``metrics.json`` from metrics by split."""
@@ -150,21 +145,24 @@ class Run(os.PathLike[str]):
             (self.path / name).unlink(missing_ok=True)
 
 
-def _from_json(cls: type[R], record: Any, path: Path) -> R:
+def _from_json(cls: type[R], record: dict[str, Any], path: Path) -> R:
     """Return a record; an error names the file."""
     try:
         return cls.from_json(record)
-    except ArtifactError as error:
-        raise ArtifactError(f"{path} {error}") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{path} is not valid ({error}).") from error
 
 
-def _read_json(path: Path) -> Any:
-    """Return a JSON file's content; an error names the file."""
+def _read_json(path: Path, kind: type[J]) -> J:
+    """Return a JSON file's object or list; an error names the file."""
     if not path.parent.is_dir():
         raise ArtifactError(f"There is no run folder {path.parent}.")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ArtifactError(f"{path.parent} is not a run folder: it has no {path.name}.") from None
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{path} cannot be read ({error}).") from None
+    if not isinstance(content, kind):
+        raise ArtifactError(f"{path} is not a JSON {'object' if kind is dict else 'list'}.")
+    return content

@@ -11,7 +11,6 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from ferlib.core.data_info import DataInfo
-from ferlib.core.errors import ArtifactError
 from ferlib.core.records import Record
 from ferlib.runs.calibration import scale_logits
 
@@ -21,15 +20,12 @@ Kind = Literal["cnn", "bovw", "ensemble"]
 Status = Literal["training", "finished"]
 TestTimeAugmentation = Literal["none", "flip", "ten_crop"]
 
-#: Names in schema 1 and their names now.
-_OLD_MODELS = {"bovw_means": "bovw_spatial"}
-_OLD_MODEL_OPTIONS = {
+#: Model and training options of schema 1, and their names now.
+_OLD_OPTIONS = {
     "squeeze": "se_reduction",
     "mirror": "flip_invariant",
     "means": "spatial_stats",
     "place_weight": "position_weight",
-}
-_OLD_TRAINING_OPTIONS = {
     "distillation": "distillation_weight",
     "temperature": "distillation_temperature",
     "votes_weight": "aux_loss_weight",
@@ -39,49 +35,19 @@ _OLD_TRAINING_OPTIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class _Versioned(Record):
-    """A record with a schema version; records of schema 1 are read as well."""
+    """A record with a schema version."""
 
     schema_version: int = SCHEMA_VERSION
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as a dictionary that JSON can represent; fields that are None are left out."""
-        return {name: value for name, value in super().to_json().items() if value is not None}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Return the record that `to_json` or schema 1 wrote; unknown keys are ignored.
-
-        Raises
-        ------
-        ArtifactError
-            A key is missing, a value has the wrong type, or the schema is newer than this version of ferlib.
-        """
-        if not isinstance(values, Mapping):
-            raise ArtifactError("is not a JSON object.")
-        try:
-            version = values.get("schema_version", 1)
-            if version not in range(1, SCHEMA_VERSION + 1):
-                raise ArtifactError(f"has schema version {version}; this ferlib reads up to {SCHEMA_VERSION}.")
-            upgraded = dict(values) if version == SCHEMA_VERSION else cls._upgrade(dict(values))
-            return super().from_json(upgraded | {"schema_version": SCHEMA_VERSION})
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ArtifactError(f"is not valid ({error}).") from error
-
-    @classmethod
-    def _upgrade(cls, record: dict[str, Any]) -> dict[str, Any]:
-        """Return a record of schema 1 in the form of schema 2."""
-        return record
+    def __post_init__(self) -> None:
+        """Check the version."""
+        if not 1 <= self.schema_version <= SCHEMA_VERSION:
+            raise ValueError(f"it has schema version {self.schema_version}; this ferlib reads up to {SCHEMA_VERSION}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration(Record):
-    """Vector scaling: a factor and an offset for the logit of each class.
-
-    Attributes
-    ----------
-    scales, biases : tuple of float
-        One value per class.
-    """
+    """Vector scaling: a factor and an offset for the logit of each class."""
 
     scales: tuple[float, ...]
     biases: tuple[float, ...]
@@ -98,14 +64,7 @@ class Calibration(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class RunReference(Record):
-    """Another run that a training used.
-
-    Attributes
-    ----------
-    model : str
-    weights_sha256 : tuple of str
-        Hash of its model file, or one hash per member of an ensemble.
-    """
+    """Another run that a training used, with the hash of its model file, or one hash per member of an ensemble."""
 
     model: str
     weights_sha256: tuple[str, ...] = ()
@@ -119,24 +78,20 @@ class RunConfig(_Versioned):
     ----------
     model : str
         The model's name in the registry.
-    kind : {"cnn", "bovw", "ensemble"}
     class_names : tuple of str
         The emotions, in the order of the probabilities' columns.
     image_size : tuple of int
         (height, width) of the model's input in pixels.
     channels : int
         1 for gray images, 3 for RGB.
-    test_time_augmentation : {"none", "flip", "ten_crop"}
     model_options : dict
         Arguments of the model's builder that differ from its defaults.
     training : dict
         The training options, as `ferlib.training.TrainingOptions.to_config` returns them.
-    data : DataInfo or None
     image_counts : dict
         Split to class name to number of images.
     versions : dict
         Package name to version.
-    status : {"training", "finished"}
     parameters : int or None
         The number of weights of a network.
     seconds : float or None
@@ -145,7 +100,6 @@ class RunConfig(_Versioned):
         Of an ensemble.
     backend : str or None
         The Keras backend that trained a network.
-    calibration : Calibration or None
     teacher, init_from : RunReference or None
         The runs that gave distillation targets and initial weights.
     votes : str or None
@@ -174,17 +128,9 @@ class RunConfig(_Versioned):
     votes: str | None = None
 
     @classmethod
-    def _upgrade(cls, record: dict[str, Any]) -> dict[str, Any]:
-        data, votes = record.get("data") or {}, record.get("votes")
-        return record | {
-            "model": _OLD_MODELS.get(record.get("model", ""), record.get("model")),
-            "model_options": _rename(record.get("model_options", {}), _OLD_MODEL_OPTIONS),
-            "training": _rename(record.get("training", {}), _OLD_TRAINING_OPTIONS),
-            "data": data or None,
-            "image_counts": data.get("pictures", {}),
-            "init_from": record.get("init_from") or record.get("start"),
-            "votes": votes and votes["sha256"],
-        }
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Return the record that `to_json` or schema 1 wrote; errors are those of `Record.from_json`."""
+        return super().from_json(values if "schema_version" in values else _upgrade(values))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,13 +145,10 @@ class ClassMetrics(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics(_Versioned):
-    """What was measured on one split; every rate is a fraction.
+    """What was measured on one split of `n` images; every rate is a fraction.
 
     Attributes
     ----------
-    n : int
-        The number of images.
-    accuracy, macro_f1, weighted_f1, balanced_accuracy, top2_accuracy, log_loss : float
     ece : float
         Expected calibration error.
     brier : float
@@ -216,9 +159,8 @@ class Metrics(_Versioned):
         Class names to `ClassMetrics`.
     confusion_matrix : tuple of tuple of int
         Rows are true classes, columns predicted ones.
-    class_names : tuple of str
     robustness : dict or None
-        Names of transforms to the accuracy on transformed images.
+        Accuracy on the original images, then on transformed ones, by the transform's name.
     """
 
     n: int
@@ -237,9 +179,23 @@ class Metrics(_Versioned):
     robustness: dict[str, float] | None = None
 
 
-def _rename(options: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+def _upgrade(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration of schema 1 in the form of schema 2."""
+    data, votes = config.get("data") or {}, config.get("votes")
+    return dict(config) | {
+        "model": "bovw_spatial" if config["model"] == "bovw_means" else config["model"],
+        "model_options": _rename(config.get("model_options", {})),
+        "training": _rename(config.get("training", {})),
+        "data": data or None,
+        "image_counts": data.get("pictures", {}),
+        "init_from": config.get("init_from") or config.get("start"),
+        "votes": votes and votes["sha256"],
+    }
+
+
+def _rename(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options under their new names, also those of the members of an ensemble."""
-    renamed = {names.get(name, name): value for name, value in options.items()}
+    renamed = {_OLD_OPTIONS.get(name, name): value for name, value in options.items()}
     if isinstance(renamed.get("member_options"), Mapping):
-        renamed["member_options"] = _rename(renamed["member_options"], names)
+        renamed["member_options"] = _rename(renamed["member_options"])
     return renamed

@@ -14,7 +14,7 @@ VIEWS: tuple[TestTimeAugmentation, ...] = get_args(TestTimeAugmentation)
 _CROP = 11 / 12
 
 
-def make_views(images: np.ndarray, views: str) -> list[np.ndarray]:
+def make_views(images: np.ndarray, views: TestTimeAugmentation) -> list[np.ndarray]:
     """Return the views of images whose predictions are averaged.
 
     Parameters
@@ -28,20 +28,13 @@ def make_views(images: np.ndarray, views: str) -> list[np.ndarray]:
     -------
     list of ndarray of shape (n, H, W, C), dtype uint8
 
-    Raises
-    ------
-    ValueError
-        `views` is unknown.
-
     References
     ----------
     A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", NeurIPS
     2012 (ten crops).
     """
-    if views not in VIEWS:
-        raise ValueError(f"views must be one of {', '.join(VIEWS)}, got '{views}'")
-    upright = _five_crops(images) if views == "ten_crop" else [images]
-    return upright if views == "none" else upright + [view[:, :, ::-1] for view in upright]
+    plain = _five_crops(images) if views == "ten_crop" else [images]
+    return plain if views == "none" else plain + [view[:, :, ::-1] for view in plain]
 
 
 def _five_crops(images: np.ndarray) -> list[np.ndarray]:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from ferlib.core.data_info import DataInfo, SplitInfo
-from ferlib.core.errors import ArtifactError
 from ferlib.runs.folder import Run
 from ferlib.runs.records import Calibration, RunConfig, RunReference
 
@@ -82,14 +81,14 @@ def test_schema_1_model_options_get_new_names():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"image_size": [48]}, "is not valid"),
+        ({"image_size": [48]}, "image_size needs 2 values, not 1"),
         ({"calibration": {"scales": [1]}}, "it lacks biases"),
         ({"channels": "one"}, "channels cannot be 'one'"),
         ({"schema_version": 3}, "schema version 3"),
     ],
 )
 def test_wrong_records_are_refused(change, sentence):
-    with pytest.raises(ArtifactError, match=sentence):
+    with pytest.raises((TypeError, ValueError), match=sentence):
         RunConfig.from_json(CONFIG.to_json() | change)
 
 
