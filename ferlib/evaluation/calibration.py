@@ -10,16 +10,14 @@ from ferlib.runs.records import Calibration
 N_BINS = 15
 
 
-def tabulate_reliability(y_true: np.ndarray, y_proba: np.ndarray, n_bins: int = N_BINS) -> pd.DataFrame:
-    """Return the accuracy in bins of confidence.
+def tabulate_reliability(y_true: np.ndarray, y_proba: np.ndarray) -> pd.DataFrame:
+    """Return the accuracy in 15 bins of confidence; a confidence on an edge belongs to the lower bin.
 
     Parameters
     ----------
     y_true : ndarray of shape (n,), dtype int
     y_proba : ndarray of shape (n, n_classes)
         The confidence of a prediction is its largest probability.
-    n_bins : int
-        Bins of equal width between 0 and 1; a confidence on an edge belongs to the lower bin.
 
     Returns
     -------
@@ -27,34 +25,34 @@ def tabulate_reliability(y_true: np.ndarray, y_proba: np.ndarray, n_bins: int = 
         One row per bin: ``low``, ``high``, ``n``, and the means ``confidence`` and ``accuracy`` (NaN in an empty bin).
     """
     confidence, correct = y_proba.max(axis=1).astype(float), y_proba.argmax(axis=1) == y_true
-    edges = np.linspace(0, 1, n_bins + 1)
-    bins = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, n_bins - 1)
-    counts = np.bincount(bins, minlength=n_bins)
+    edges = np.linspace(0, 1, N_BINS + 1)
+    bins = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, N_BINS - 1)
+    counts = np.bincount(bins, minlength=N_BINS)
     with np.errstate(invalid="ignore"):
         return pd.DataFrame(
             {
                 "low": edges[:-1],
                 "high": edges[1:],
                 "n": counts,
-                "confidence": np.bincount(bins, weights=confidence, minlength=n_bins) / counts,
-                "accuracy": np.bincount(bins, weights=correct, minlength=n_bins) / counts,
+                "confidence": np.bincount(bins, weights=confidence, minlength=N_BINS) / counts,
+                "accuracy": np.bincount(bins, weights=correct, minlength=N_BINS) / counts,
             }
         )
 
 
-def expected_calibration_error(y_true: np.ndarray, y_proba: np.ndarray, n_bins: int = N_BINS) -> float:
+def expected_calibration_error(y_true: np.ndarray, y_proba: np.ndarray) -> float:
     """Return the mean absolute difference between confidence and accuracy over bins, weighted by bin counts.
 
     References
     ----------
     C. Guo, G. Pleiss, Y. Sun, K. Weinberger, "On Calibration of Modern Neural Networks", ICML 2017.
     """
-    table = tabulate_reliability(y_true, y_proba, n_bins)
+    table = tabulate_reliability(y_true, y_proba)
     gaps = (table["confidence"] - table["accuracy"]).abs().fillna(0)
     return float((gaps * table["n"]).sum() / len(y_true))
 
 
-def chance_calibration_error(y_proba: np.ndarray, *, n_bins: int = N_BINS, n_draws: int = 100, seed: int = 0) -> float:
+def chance_calibration_error(y_proba: np.ndarray, *, n_draws: int = 100) -> float:
     """Return the expected calibration error of a perfectly calibrated model with the same confidences.
 
     With finitely many predictions no bin's accuracy equals its confidence exactly. This is the mean error over
@@ -63,24 +61,13 @@ def chance_calibration_error(y_proba: np.ndarray, *, n_bins: int = N_BINS, n_dra
     Parameters
     ----------
     y_proba : ndarray of shape (n, n_classes)
-    n_bins, n_draws, seed : int
+    n_draws : int
     """
-    confidence, rng = y_proba.max(axis=1), np.random.default_rng(seed)
+    confidence, rng = y_proba.max(axis=1), np.random.default_rng(0)
     # Predictions of class 0, each correct with a probability equal to its confidence.
     predictions = np.column_stack([confidence, np.zeros((len(confidence), y_proba.shape[1] - 1))])
     wrong = rng.random((n_draws, len(confidence))) >= confidence
-    return float(np.mean([expected_calibration_error(draw.astype(int), predictions, n_bins) for draw in wrong]))
-
-
-def brier_score(y_true: np.ndarray, y_proba: np.ndarray) -> float:
-    """Return the mean squared error of probabilities against one-hot labels, summed over classes: 0 to 2.
-
-    References
-    ----------
-    G. Brier, "Verification of Forecasts Expressed in Terms of Probability", Monthly Weather Review 1950.
-    """
-    truth = np.eye(y_proba.shape[1])[y_true]
-    return float(((y_proba - truth) ** 2).sum(axis=1).mean())
+    return float(np.mean([expected_calibration_error(draw.astype(int), predictions) for draw in wrong]))
 
 
 def fit_calibration(y_true: np.ndarray, y_proba: np.ndarray, *, per_class: bool = True) -> Calibration:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ferlib.evaluation.markdown import DESCRIBE_VIEWS, markdown_table, per_class_table, robustness_rows
+from ferlib.evaluation.markdown import DESCRIBE_VIEWS, per_class_table, robustness_table
 from ferlib.evaluation.metrics import best_epoch
 from ferlib.runs.records import Metrics, RunConfig
 
@@ -17,15 +17,7 @@ cannot measure.
 
 
 def write_model_card(config: RunConfig, metrics: Mapping[str, Metrics], history: Sequence[Mapping[str, float]]) -> str:
-    """Return a run's model card as Markdown.
-
-    Parameters
-    ----------
-    config : RunConfig
-    metrics : mapping
-        Split names to metrics.
-    history : sequence of mapping
-        One row per epoch; empty for a model without epochs.
+    """Return a run's model card as Markdown, from its metrics by split and its history with one row per epoch.
 
     References
     ----------
@@ -107,6 +99,6 @@ def _describe_results(config: RunConfig, split: str, metrics: Metrics) -> list[s
         "\n".join(per_class_table(metrics)),
     ]
     if metrics.robustness is not None:
-        table = markdown_table(("transform", "accuracy", "difference"), robustness_rows(metrics.robustness))
-        sections += [f"Transformed {split} images, borders filled with the edge pixels:", "\n".join(table)]
+        table = "\n".join(robustness_table(metrics.robustness))
+        sections += [f"Transformed {split} images, borders filled with the edge pixels:", table]
     return sections

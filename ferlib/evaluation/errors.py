@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -20,7 +19,6 @@ def tabulate_predictions(
     Parameters
     ----------
     names : sequence of str
-        The images' names.
     y_true : ndarray of shape (n,), dtype int
     y_proba : ndarray of shape (n, n_classes)
     class_names : sequence of str
@@ -69,13 +67,13 @@ def measure_image_quality(images: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"brightness": gray.mean(axis=(1, 2)), "contrast": contrast, "sharpness": sharpness})
 
 
-def accuracy_by(correct: np.ndarray, groups: Sequence[Any] | pd.Series) -> pd.DataFrame:
+def accuracy_by(correct: np.ndarray | pd.Series, groups: pd.Series) -> pd.DataFrame:
     """Return the accuracy in each group of images, with its 95 % interval (Wilson).
 
     Parameters
     ----------
     correct : ndarray of shape (n,), dtype bool
-    groups : sequence of length n
+    groups : Series of length n
         The group of each image; images with a missing group are omitted. Categories keep their order.
 
     Returns
@@ -83,10 +81,8 @@ def accuracy_by(correct: np.ndarray, groups: Sequence[Any] | pd.Series) -> pd.Da
     DataFrame
         One row per group that has images: ``n``, ``accuracy``, ``low`` and ``high``.
     """
-    groups = groups if isinstance(groups, pd.Series) else pd.Series(groups)
-    counts = pd.Series(np.asarray(correct, dtype=bool)).groupby(groups.reset_index(drop=True), observed=True)
     rows = {}
-    for group, values in counts:
+    for group, values in pd.Series(np.asarray(correct)).groupby(groups.reset_index(drop=True), observed=True):
         low, high = wilson_interval(int(values.sum()), len(values))
         rows[group] = {"n": len(values), "accuracy": float(values.mean()), "low": low, "high": high}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["n", "accuracy", "low", "high"]).astype({"n": int})
@@ -94,16 +90,14 @@ def accuracy_by(correct: np.ndarray, groups: Sequence[Any] | pd.Series) -> pd.Da
 
 @dataclass(frozen=True, kw_only=True)
 class VoteComparison:
-    """Which of model and label the majority of raters agrees with.
+    """Which of model and label the majority of raters agrees with, over the `n` images that have a majority.
 
     Attributes
     ----------
-    n : int
-        Images with a majority.
     model_accuracy, label_accuracy : float or None
-        Fractions of these for which the prediction and the label agree with the majority; None for no images.
+        Fractions for which the prediction and the label agree with the majority; None for no images.
     errors : int
-        Predictions that differ from the label, among these images.
+        Predictions that differ from the label.
     model, label, neither : int
         The errors for which the majority agrees with the prediction, with the label, or with neither.
     """
@@ -129,12 +123,13 @@ def compare_with_votes(predictions: pd.DataFrame, votes: pd.DataFrame) -> VoteCo
     """
     majority = votes["majority"].fillna("").to_numpy()
     known = majority != ""
-    by_model, by_label = predictions["predicted"].to_numpy() == majority, predictions["true"].to_numpy() == majority
-    errors = known & ~predictions["correct"].to_numpy()
+    majority, table = majority[known], predictions[known]
+    by_model, by_label = (table["predicted"] == majority), (table["true"] == majority)
+    errors = ~table["correct"]
     return VoteComparison(
-        n=int(known.sum()),
-        model_accuracy=float(by_model[known].mean()) if known.any() else None,
-        label_accuracy=float(by_label[known].mean()) if known.any() else None,
+        n=len(table),
+        model_accuracy=float(by_model.mean()) if len(table) else None,
+        label_accuracy=float(by_label.mean()) if len(table) else None,
         errors=int(errors.sum()),
         model=int((errors & by_model).sum()),
         label=int((errors & by_label).sum()),
@@ -177,7 +172,6 @@ def rank_label_issues(y_true: np.ndarray, y_proba: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     y_true : ndarray of shape (n,), dtype int
-        The labels to check.
     y_proba : ndarray of shape (n, n_classes)
         Preferably out-of-fold: a model trained on these images has partly memorized their labels.
 

@@ -1,7 +1,7 @@
 """Explanations of predictions: Grad-CAM for networks, occlusion maps for any model."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -12,16 +12,14 @@ from ferlib.core.console import progress_bar
 if TYPE_CHECKING:
     import keras
 
+_BATCH_SIZE = 64
 
-def grad_cam(
-    model: "keras.Model",
-    images: np.ndarray,
-    classes: np.ndarray,
-    *,
-    layer_name: str | None = None,
-    batch_size: int = 64,
-) -> np.ndarray:
-    """Return which image regions support a class: Grad-CAM.
+#: Distance between neighboring squares that cover an image, in pixels; half of their side.
+_STEP = 6
+
+
+def grad_cam(model: "keras.Model", images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return which image regions support a class: Grad-CAM at the last layer with more than one position.
 
     Parameters
     ----------
@@ -31,9 +29,6 @@ def grad_cam(
         Of the model's size and color.
     classes : ndarray of shape (n,), dtype int
         The class to explain, for each image.
-    layer_name : str, optional
-        The layer whose feature maps are weighted; the last layer with more than one position when None.
-    batch_size : int
 
     Returns
     -------
@@ -45,17 +40,14 @@ def grad_cam(
     R. Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017.
     """
     maps = np.zeros(images.shape[:3], np.float32)
-    if not len(images):
-        return maps
     keras = import_keras()
-    features, head = _split(model, layer_name)
-    gradients_of = _GRADIENTS[keras.backend.backend()]
+    features, head = _split(model)
     one_hot = np.eye(head.output_shape[-1], dtype=np.float32)[classes]
-    for start in range(0, len(images), batch_size):
-        part = slice(start, start + batch_size)
+    for start in range(0, len(images), _BATCH_SIZE):
+        part = slice(start, start + _BATCH_SIZE)
         outputs = features(images[part].astype(np.float32), training=False)
         activations = np.asarray(keras.ops.convert_to_numpy(outputs), np.float32)
-        weights = gradients_of(head, activations, one_hot[part]).mean(axis=(1, 2), keepdims=True)
+        weights = _gradients(head, activations, one_hot[part]).mean(axis=(1, 2), keepdims=True)
         cams = np.maximum((weights * activations).sum(axis=-1), 0)
         for target, cam in zip(maps[part], cams, strict=True):
             large = cv2.resize(cam, images.shape[2:0:-1], interpolation=cv2.INTER_LINEAR)
@@ -63,70 +55,56 @@ def grad_cam(
     return maps
 
 
-def _split(model: "keras.Model", layer_name: str | None) -> tuple["keras.Model", "keras.Model"]:
-    """Return the network up to a layer's output, and from there to the logits."""
+def _split(model: "keras.Model") -> tuple["keras.Model", "keras.Model"]:
+    """Return the network up to its last feature maps, and from there to the logits."""
     keras = import_keras()
-    if layer_name is None:
-        layer = [layer for layer in model.layers if len(layer.output.shape) == 4 and layer.output.shape[1:3] != (1, 1)][
-            -1
-        ]
-    else:
-        layer = model.get_layer(layer_name)
+    shapes = [layer.output.shape for layer in model.layers]
+    maps = [
+        layer for layer, shape in zip(model.layers, shapes, strict=True) if len(shape) == 4 and shape[1:3] != (1, 1)
+    ]
     # The softmax would mix the gradients of all classes.
     last = model.layers[-1]
     logits = keras.layers.Dense(last.units, name="logits", dtype="float32")
     outputs = logits(last.input)
     logits.set_weights(last.get_weights())
-    return keras.Model(model.input, layer.output), keras.Model(layer.output, outputs)
+    return keras.Model(model.input, maps[-1].output), keras.Model(maps[-1].output, outputs)
 
 
-def _tensorflow_gradients(head: "keras.Model", activations: np.ndarray, one_hot: np.ndarray) -> np.ndarray:
-    """Return the gradients (n, h, w, c) of the chosen logits with respect to activations, by TensorFlow."""
-    import tensorflow as tf
+def _gradients(head: "keras.Model", activations: np.ndarray, one_hot: np.ndarray) -> np.ndarray:
+    """Return the gradients (n, h, w, c) of the chosen logits with respect to activations.
 
-    inputs = tf.constant(activations)
-    with tf.GradientTape() as tape:
-        tape.watch(inputs)
-        total = tf.reduce_sum(one_hot * head(inputs, training=False))
-    return tape.gradient(total, inputs).numpy()
-
-
-def _jax_gradients(head: "keras.Model", activations: np.ndarray, one_hot: np.ndarray) -> np.ndarray:
-    """Return the gradients (n, h, w, c) of the chosen logits with respect to activations, by JAX."""
-    import jax
-
-    return np.asarray(jax.grad(lambda inputs: (one_hot * head(inputs, training=False)).sum())(activations))
-
-
-def _torch_gradients(head: "keras.Model", activations: np.ndarray, one_hot: np.ndarray) -> np.ndarray:
-    """Return the gradients (n, h, w, c) of the chosen logits with respect to activations, by PyTorch."""
-    import torch
-
+    Keras has no gradient function of its own, so each backend's is used.
+    """
     keras = import_keras()
-    inputs = keras.ops.convert_to_tensor(activations).requires_grad_()
-    total = (keras.ops.convert_to_tensor(one_hot) * head(inputs, training=False)).sum()
-    (gradients,) = torch.autograd.grad(total, inputs)
-    return gradients.cpu().numpy()
 
+    def total(inputs: Any) -> Any:
+        return keras.ops.sum(one_hot * head(inputs, training=False))
 
-# Keras has no gradient function of its own.
-_GRADIENTS: dict[str, Callable[["keras.Model", np.ndarray, np.ndarray], np.ndarray]] = {
-    "tensorflow": _tensorflow_gradients,
-    "jax": _jax_gradients,
-    "torch": _torch_gradients,
-}
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return np.asarray(jax.grad(total)(activations))
+    inputs = keras.ops.convert_to_tensor(activations)
+    if keras.backend.backend() == "torch":
+        import torch
+
+        (gradients,) = torch.autograd.grad(total(inputs.requires_grad_()), inputs)
+    else:
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            chosen = total(inputs)
+        gradients = tape.gradient(chosen, inputs)
+    return np.asarray(keras.ops.convert_to_numpy(gradients))
 
 
 def occlusion_maps(
-    predict_proba: Callable[[np.ndarray], np.ndarray],
-    images: np.ndarray,
-    classes: np.ndarray,
-    *,
-    patch: int = 12,
-    step: int = 6,
-    progress: bool = True,
+    predict_proba: Callable[[np.ndarray], np.ndarray], images: np.ndarray, classes: np.ndarray
 ) -> np.ndarray:
     """Return how much of a class's probability is lost when a region is covered; works for any model.
+
+    The covering squares have a side of 12 pixels and the image's mean gray or color; they move by 6 pixels.
 
     Parameters
     ----------
@@ -134,12 +112,6 @@ def occlusion_maps(
         Images to probabilities (n, n_classes).
     images : ndarray of shape (n, H, W, C), dtype uint8
     classes : ndarray of shape (n,), dtype int
-    patch : int
-        Side of the covering square in pixels; it has the image's mean gray or color.
-    step : int
-        Distance between neighboring squares in pixels.
-    progress : bool
-        Show a progress bar.
 
     Returns
     -------
@@ -156,9 +128,9 @@ def occlusion_maps(
     means = images.mean(axis=(1, 2), keepdims=True).astype(np.uint8)
     lost, covered = np.zeros((n, height, width), np.float32), np.zeros((height, width), np.float32)
     # Squares extend beyond the border, so that every pixel is covered about equally often.
-    corners = [(y, x) for y in range(step - patch, height, step) for x in range(step - patch, width, step)]
-    for y, x in progress_bar(corners, desc="occlude", unit="position", disable=not progress):
-        ys, xs = slice(max(0, y), y + patch), slice(max(0, x), x + patch)
+    corners = [(y, x) for y in range(-_STEP, height, _STEP) for x in range(-_STEP, width, _STEP)]
+    for y, x in progress_bar(corners, desc="occlude", unit="position"):
+        ys, xs = slice(max(0, y), y + 2 * _STEP), slice(max(0, x), x + 2 * _STEP)
         changed = images.copy()
         changed[:, ys, xs] = means
         loss = original - predict_proba(changed)[rows, classes]

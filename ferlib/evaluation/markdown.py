@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 
-from ferlib.evaluation.metrics import tabulate_per_class
 from ferlib.runs.records import Metrics, TestTimeAugmentation
 
 #: What each test-time augmentation averages, to follow a number of images.
@@ -43,16 +42,21 @@ def headline_rows(metrics: Metrics) -> list[tuple[str, str, str]]:
 def per_class_table(metrics: Metrics) -> list[str]:
     """Return precision, recall, F1 and number of images by class as lines of Markdown."""
     rows = [
-        (str(name), f"{row.precision:.3f}", f"{row.recall:.3f}", f"{row.f1:.3f}", f"{row.support:,.0f}")
-        for name, row in tabulate_per_class(metrics).iterrows()
+        (name, f"{values.precision:.3f}", f"{values.recall:.3f}", f"{values.f1:.3f}", f"{values.support:,}")
+        for name, values in metrics.per_class.items()
     ]
     return markdown_table(("emotion", "precision", "recall", "F1", "images"), rows)
 
 
 def robustness_rows(accuracies: dict[str, float]) -> list[tuple[str, str, str]]:
-    """Return the name, accuracy and difference from the unchanged images of each transform."""
-    unchanged = accuracies["upright"]
+    """Return the name, accuracy and difference from the original images, which come first, of each transform."""
+    (original, unchanged), *_ = accuracies.items()
     return [
-        (name, f"{value:.2%}", "" if name == "upright" else f"{100 * (value - unchanged):+.2f} points")
+        (name, f"{value:.2%}", "" if name == original else f"{100 * (value - unchanged):+.2f} points")
         for name, value in accuracies.items()
     ]
+
+
+def robustness_table(accuracies: dict[str, float]) -> list[str]:
+    """Return `robustness_rows` as lines of Markdown."""
+    return markdown_table(("transform", "accuracy", "difference"), robustness_rows(accuracies))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ferlib.core.errors import DataError
-from ferlib.evaluation.calibration import brier_score, expected_calibration_error
+from ferlib.evaluation.calibration import expected_calibration_error
 from ferlib.evaluation.intervals import bootstrap_macro_f1, wilson_interval
 from ferlib.runs.records import ClassMetrics, Metrics
 
@@ -53,7 +53,7 @@ def evaluate_predictions(y_true: np.ndarray, y_proba: np.ndarray, class_names: S
         top2_accuracy=float((np.argsort(-y_proba, axis=1)[:, :2] == y_true[:, np.newaxis]).any(axis=1).mean()),
         log_loss=float(-np.log(np.maximum(y_proba[np.arange(n), y_true], 1e-15)).mean()),
         ece=expected_calibration_error(y_true, y_proba),
-        brier=brier_score(y_true, y_proba),
+        brier=float(((y_proba - np.eye(n_classes)[y_true]) ** 2).sum(axis=1).mean()),
         intervals={
             "accuracy": wilson_interval(int((y_pred == y_true).sum()), n),
             "macro_f1": bootstrap_macro_f1(matrix),
@@ -80,13 +80,12 @@ def selection_gain(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
     Parameters
     ----------
     history : sequence of mapping
-        Rows as in `ferlib.runs.folder.Run.history`.
+        One row per epoch.
 
     Returns
     -------
     dict
-        ``highest``, the best epoch's validation accuracy; ``typical``, the median over the last quarter of the epochs;
-        ``gain``, their difference; fractions.
+        ``highest``; ``typical``, the median over the last quarter of the epochs; ``gain``, their difference.
     """
     accuracies = np.array([row["val_accuracy"] for row in history])
     typical = float(np.median(accuracies[-max(1, len(accuracies) // 4) :]))
@@ -94,7 +93,7 @@ def selection_gain(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def tabulate_results(results: Mapping[str, Metrics]) -> pd.DataFrame:
-    """Return the headline metrics of several models, one row per model.
+    """Return the headline metrics of several models.
 
     Parameters
     ----------
@@ -104,27 +103,15 @@ def tabulate_results(results: Mapping[str, Metrics]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``n``; ``accuracy`` with its 95 % interval ``low`` and ``high``; ``balanced_accuracy``; ``macro_f1`` with
-        ``macro_f1_low`` and ``macro_f1_high``; ``weighted_f1``; ``top2_accuracy``; ``log_loss``; ``ece``; ``brier``.
+        One row per model; the columns are fields of `Metrics`, and the limits of the 95 % intervals of accuracy
+        (``low``, ``high``) and macro-F1 (``macro_f1_low``, ``macro_f1_high``).
     """
     rows = {}
     for name, metrics in results.items():
-        (low, high), (f1_low, f1_high) = metrics.intervals["accuracy"], metrics.intervals["macro_f1"]
-        rows[name] = {
-            "n": metrics.n,
-            "accuracy": metrics.accuracy,
-            "low": low,
-            "high": high,
-            "balanced_accuracy": metrics.balanced_accuracy,
-            "macro_f1": metrics.macro_f1,
-            "macro_f1_low": f1_low,
-            "macro_f1_high": f1_high,
-            "weighted_f1": metrics.weighted_f1,
-            "top2_accuracy": metrics.top2_accuracy,
-            "log_loss": metrics.log_loss,
-            "ece": metrics.ece,
-            "brier": metrics.brier,
-        }
+        rows[name] = {field: value for field, value in vars(metrics).items() if isinstance(value, int | float)}
+        del rows[name]["schema_version"]
+        rows[name]["low"], rows[name]["high"] = metrics.intervals["accuracy"]
+        rows[name]["macro_f1_low"], rows[name]["macro_f1_high"] = metrics.intervals["macro_f1"]
     return pd.DataFrame.from_dict(rows, orient="index").astype({"n": int})
 
 

@@ -13,17 +13,7 @@ from ferlib.core.images import resize
 
 @dataclass(frozen=True, kw_only=True)
 class Transform:
-    """A geometric change of an image about its center.
-
-    Attributes
-    ----------
-    right, down : float
-        Shift in pixels.
-    scale : float
-        Factor of size.
-    degrees : float
-        Counterclockwise rotation.
-    """
+    """A geometric change of an image about its center: shift in pixels, size factor, counterclockwise rotation."""
 
     right: float = 0
     down: float = 0
@@ -43,7 +33,7 @@ TRANSFORMS = {
     "rotate 12° right": Transform(degrees=-12),
 }
 
-#: The corruptions that `corrupt_images` applies, each with five strengths.
+#: Names of corruptions to five strengths; `corrupt_images` explains them.
 CORRUPTIONS: dict[str, tuple[float, ...]] = {
     "small face": (0.75, 0.5, 0.33, 0.25, 0.17),
     "blur": (0.5, 1.0, 1.5, 2.0, 3.0),
@@ -57,18 +47,7 @@ CORRUPTIONS: dict[str, tuple[float, ...]] = {
 
 
 def transform_images(images: np.ndarray, transform: Transform) -> np.ndarray:
-    """Return images shifted, scaled and rotated.
-
-    Parameters
-    ----------
-    images : ndarray of shape (n, H, W, C), dtype uint8
-    transform : Transform
-
-    Returns
-    -------
-    ndarray of shape (n, H, W, C), dtype uint8
-        Uncovered pixels repeat the image's edge.
-    """
+    """Return images (n, H, W, C), uint8, shifted, scaled and rotated; uncovered pixels repeat the image's edge."""
     height, width = images.shape[1:3]
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), transform.degrees, transform.scale)
     matrix[:, 2] += np.array([transform.right, transform.down])
@@ -168,24 +147,15 @@ def measure_corruptions(
 def measure_robustness(
     predict_proba: Callable[[np.ndarray], np.ndarray], images: np.ndarray, y_true: np.ndarray
 ) -> dict[str, float]:
-    """Return the accuracy on the original images and after each of `TRANSFORMS`.
+    """Return the accuracy on the ``"original"`` images and, by name, after each of `TRANSFORMS`.
 
     Parameters
     ----------
-    predict_proba : callable
-        Images to probabilities (n, n_classes).
-    images : ndarray of shape (n, H, W, C), dtype uint8
-    y_true : ndarray of shape (n,), dtype int
-
-    Returns
-    -------
-    dict
-        ``"upright"``, the original images, and the names of the transforms, to fractions.
+    predict_proba, images, y_true
+        As for `measure_corruptions`.
     """
-    return {"upright": _accuracy(predict_proba, images, y_true)} | {
-        name: _accuracy(predict_proba, transform_images(images, transform), y_true)
-        for name, transform in TRANSFORMS.items()
-    }
+    cases = {"original": Transform()} | TRANSFORMS
+    return {name: _accuracy(predict_proba, transform_images(images, case), y_true) for name, case in cases.items()}
 
 
 def _accuracy(predict_proba: Callable[[np.ndarray], np.ndarray], images: np.ndarray, y_true: np.ndarray) -> float:

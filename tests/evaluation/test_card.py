@@ -65,7 +65,7 @@ def test_card_describes_distillation_votes_and_robustness(metrics):
         votes="f00d",
         calibration=Calibration(scales=(0.5, 0.5), biases=(0, 0)),
     )
-    measured = replace(metrics, robustness={"upright": 0.75, "scale 0.85": 0.5})
+    measured = replace(metrics, robustness={"original": 0.75, "scale 0.85": 0.5})
     card = write_model_card(config, {"test": measured}, HISTORY)
     assert "targets are the labels (75%) and the probabilities of a trained ensemble" in card
     assert "FER+ votes" in card

@@ -41,7 +41,7 @@ def network():
 def test_grad_cam_finds_the_decisive_region(network):
     images, corners = spots()
     before = network.get_weights()
-    maps = grad_cam(network, images, np.ones(8, int), batch_size=3)
+    maps = grad_cam(network, images, np.ones(8, int))
     assert maps.shape == (8, 48, 48)
     for cam, (y, x) in zip(maps, corners, strict=True):
         inside = cam[y : y + 12, x : x + 12].mean()
@@ -59,7 +59,7 @@ def test_grad_cam_finds_the_decisive_region(network):
 def test_occlusion_maps_find_the_decisive_region(network):
     images, corners = spots()
     predict = lambda images: np.asarray(network.predict_on_batch(images.astype(np.float32)))  # noqa: E731
-    maps = occlusion_maps(predict, images, np.ones(8, int), progress=False)
+    maps = occlusion_maps(predict, images, np.ones(8, int))
     for lost, (y, x) in zip(maps, corners, strict=True):
         assert lost[y : y + 12, x : x + 12].mean() > 5 * np.abs(np.delete(lost, np.s_[y - 4 : y + 16], axis=0)).mean()
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score, log_loss, top_k_accuracy_score
+from sklearn.metrics import brier_score_loss, f1_score, log_loss, top_k_accuracy_score
 
 from ferlib.core.emotions import EMOTIONS
 from ferlib.core.errors import DataError
@@ -43,6 +43,7 @@ def test_metrics_match_scikit_learn():
     assert metrics.weighted_f1 == pytest.approx(f1_score(y_true, y_proba.argmax(axis=1), average="weighted"))
     assert metrics.top2_accuracy == pytest.approx(top_k_accuracy_score(y_true, y_proba, k=2))
     assert metrics.log_loss == pytest.approx(log_loss(y_true, y_proba))
+    assert metrics.brier == pytest.approx(brier_score_loss(y_true, y_proba, labels=range(7), scale_by_half=False))
     for name in ("accuracy", "macro_f1"):
         low, high = metrics.intervals[name]
         assert low < getattr(metrics, name) < high

@@ -64,7 +64,7 @@ def test_robustness_of_model_that_uses_one_pixel():
         return np.stack([~bright, bright], axis=1).astype(float)
 
     accuracies = measure_robustness(uses_the_center, images, labels)
-    assert accuracies["upright"] == 1
+    assert accuracies["original"] == 1
     assert accuracies["shift 4 px left"] == 0.5
     assert accuracies["scale 1.15"] == 1
     assert ("shift 4 px left", "50.00%", "-50.00 points") in robustness_rows(accuracies)
