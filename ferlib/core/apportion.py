@@ -7,14 +7,7 @@ from collections.abc import Sequence
 def apportion(total: int, weights: Sequence[float], *, minimum: int = 0) -> list[int]:
     """Return whole numbers that sum to `total`, in proportion to `weights`, by the method of largest remainders.
 
-    Parameters
-    ----------
-    total : int
-        At least ``minimum * len(weights)``.
-    weights : sequence of float
-        Not negative; not all zero unless nothing is left to divide.
-    minimum : int
-        Each part gets so many first; the rest is divided in proportion.
+    Each part gets `minimum` first, and the rest is divided; `total` is at least ``minimum * len(weights)``.
 
     Examples
     --------

@@ -50,29 +50,14 @@ def run(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
 
 
 def set_verbosity(*, verbose: bool = False, quiet: bool = False) -> None:
-    """Write the package's log messages to standard error and set their level.
-
-    Parameters
-    ----------
-    verbose : bool
-        Include debugging messages.
-    quiet : bool
-        Omit all but warnings and errors, and progress bars.
-    """
+    """Write the package's log messages to standard error: all, those from INFO, or only warnings and errors."""
     if not logger.handlers:
         logger.addHandler(_ConsoleHandler())
     logger.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
 
 
 def write_line(text: str, *, error: bool = False) -> None:
-    """Write a line without breaking a progress bar.
-
-    Parameters
-    ----------
-    text : str
-    error : bool
-        Write to standard error, for notes and failures; results go to standard output.
-    """
+    """Write a line to standard output, or for notes and failures to standard error, without breaking a progress bar."""
     stream = sys.stderr if error else sys.stdout
     if sys.stderr.isatty():
         from tqdm import tqdm
@@ -102,14 +87,7 @@ def _leave_at_once(status: int) -> NoReturn:
 
 
 def progress_bar(iterable: Iterable | None = None, **options: Any) -> "tqdm":
-    """Return a tqdm progress bar; it is hidden by ``--quiet``.
-
-    Parameters
-    ----------
-    iterable : iterable, optional
-    **options
-        Arguments of tqdm, such as ``desc``, ``total``, ``unit`` and ``disable``.
-    """
+    """Return a tqdm progress bar with tqdm's `options`, such as ``desc`` and ``total``; ``--quiet`` hides it."""
     if logger.level >= logging.WARNING:
         options["disable"] = True
     # A notebook stores every update, and a log file shows each on a line.

@@ -10,15 +10,7 @@ from ferlib.core.records import Record
 
 @dataclass(frozen=True)
 class SplitInfo(Record):
-    """The options of the `split_dataset` call that made a split.
-
-    Attributes
-    ----------
-    scheme : str
-        ``"official"``, or percentages such as ``"90/10"`` or ``"70/15/15"``.
-    val_fraction : float
-    seed : int
-    """
+    """The options of the `split_dataset` call that made a split; `scheme` is ``"official"`` or such as ``"90/10"``."""
 
     scheme: str = "official"
     val_fraction: float = 0.1

@@ -38,7 +38,7 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
     name : str
         Identifies the image in an error.
     max_pixels : int
-        The largest allowed number of pixels (width times height).
+        Larger images are refused.
 
     Returns
     -------
@@ -68,9 +68,8 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
         raise
     except Image.DecompressionBombError:
         # Pillow's own limit, about 179 million pixels, cannot be exceeded.
-        raise ImageError(
-            f"{name}: the image is over the limit of {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels."
-        ) from None
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise ImageError(f"{name}: the image is over the limit of {limit:,} pixels.") from None
     except MemoryError:
         raise ImageError(f"{name}: the image does not fit into memory.") from None
     # Pillow's decoders raise many kinds of error on damaged files (OSError, SyntaxError, ValueError, struct.error).
@@ -80,13 +79,7 @@ def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXE
 
 
 def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Read an image file as `decode_image` does.
-
-    Raises
-    ------
-    ImageError
-        The file is missing or unreadable, or its content cannot be decoded.
-    """
+    """Read an image file; see `decode_image`, whose `ImageError` is also raised if the file cannot be read."""
     path = Path(path)
     try:
         data = path.read_bytes()
@@ -194,17 +187,7 @@ def _to_uint8(image: Image.Image) -> np.ndarray:
 
 
 def to_gray(images: np.ndarray) -> np.ndarray:
-    """Convert images to gray with the luma weights of ITU-R BT.601 (0.299, 0.587, 0.114).
-
-    Parameters
-    ----------
-    images : ndarray of shape (..., H, W, C), dtype uint8
-        One image or a batch; C is 1 or 3 (RGB).
-
-    Returns
-    -------
-    ndarray of shape (..., H, W, 1), dtype uint8
-    """
+    """Convert gray or RGB images (..., H, W, C), uint8, to gray (..., H, W, 1) by the luma weights of ITU-R BT.601."""
     if images.shape[-1] == 1:
         return images
     height, width = images.shape[-3:-1]
@@ -219,21 +202,11 @@ def to_rgb(images: np.ndarray) -> np.ndarray:
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize one image: by area averaging if it shrinks, which avoids aliasing, else linearly.
-
-    Parameters
-    ----------
-    image : ndarray of shape (H, W, C), dtype uint8
-    size : tuple of int
-        The new (height, width) in pixels.
-
-    Returns
-    -------
-    ndarray of shape (*size, C), dtype uint8
-    """
+    """Resize an image (H, W, C), uint8, to a (height, width): by area averaging if it shrinks, else linearly."""
     height, width = size
     if image.shape[:2] == (height, width):
         return image
+    # Area averaging avoids aliasing.
     shrinks = height < image.shape[0] or width < image.shape[1]
     resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     return resized.reshape(height, width, image.shape[2])

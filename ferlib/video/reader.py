@@ -20,7 +20,9 @@ from ferlib.core.images import MAX_PIXELS
 #: Suffixes that are read as videos in a folder, in addition to animated GIF and WebP images.
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
 
+# Pillow reads these; the formats are named because it would otherwise try all it knows, and EPS starts Ghostscript.
 _ANIMATION_SUFFIXES = frozenset({".gif", ".webp"})
+_ANIMATION_FORMATS = ("GIF", "WEBP")
 
 # Frames per second of cameras, and of videos that state no plausible rate.
 _DEFAULT_RATE = 25.0
@@ -48,13 +50,13 @@ class Frame:
     image: np.ndarray = field(repr=False)
 
 
+@dataclass
 class Video:
     """An open video or camera, whose frames can be iterated over once; made by `open_video` and `open_camera`.
 
     Attributes
     ----------
     name : str
-        For messages.
     size : tuple of int
         (height, width) in pixels, as the file states it; the sides may be swapped if the video is rotated.
     rate : float
@@ -67,20 +69,17 @@ class Video:
         After the last frame: whether the file had clearly fewer frames than it states.
     """
 
-    def __init__(
-        self, name: str, frames: Iterator[Frame], *, size: tuple[int, int], rate: float, n_frames: int | None
-    ) -> None:
-        self.name = name
-        self.size = size
-        self.rate = rate
-        self.n_frames = n_frames
-        self.n_read = 0
-        self.truncated = False
-        self._frames = frames
+    name: str
+    frames: Iterator[Frame] = field(repr=False)
+    size: tuple[int, int]
+    rate: float
+    n_frames: int | None
+    n_read: int = 0
+    truncated: bool = False
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames."""
-        for frame in self._frames:
+        for frame in self.frames:
             self.n_read += 1
             yield frame
         self.truncated = self.n_frames is not None and self.n_read < _COMPLETE * self.n_frames
@@ -94,7 +93,7 @@ def is_video(path: str | Path) -> bool:
     if suffix not in _ANIMATION_SUFFIXES:
         return False
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_ANIMATION_FORMATS) as image:
             return getattr(image, "n_frames", 1) > 1
     # Pillow raises many kinds of errors for damaged files; reading the file as an image reports them.
     except Exception:
@@ -130,7 +129,7 @@ def open_video(path: str | Path) -> Iterator[Video]:
         rate = rate if 0.1 <= rate <= 1000 else _DEFAULT_RATE
         count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         frames = _read_frames(capture, str(path), _timestamps(capture, rate).__next__)
-        yield Video(str(path), frames, size=_size(capture), rate=rate, n_frames=count if count > 0 else None)
+        yield Video(str(path), frames, _size(capture), rate, count if count > 0 else None)
 
 
 @contextlib.contextmanager
@@ -147,7 +146,7 @@ def open_camera(source: int | str) -> Iterator[Video]:
         if capture is None:
             raise VideoError(f"{name} cannot be opened; is it connected, and not used by another program?")
         frames = _read_frames(capture, name, time.monotonic)
-        yield Video(name, frames, size=_size(capture), rate=_DEFAULT_RATE, n_frames=None)
+        yield Video(name, frames, _size(capture), _DEFAULT_RATE, None)
 
 
 @contextlib.contextmanager
@@ -199,7 +198,7 @@ def _timestamps(capture: cv2.VideoCapture, rate: float) -> Iterator[float]:
 def _open_animation(path: Path) -> Video:
     """Return an animated GIF or WebP file as a video."""
     try:
-        image = Image.open(path)
+        image = Image.open(path, formats=_ANIMATION_FORMATS)
         n_frames = getattr(image, "n_frames", 1)
     # Pillow's decoders raise many kinds of errors for damaged files.
     except Exception as error:
@@ -208,9 +207,7 @@ def _open_animation(path: Path) -> Video:
         raise VideoError(f"{path}: {image.width} x {image.height} pixels is over the limit of {MAX_PIXELS:,}.")
     first = image.info.get("duration", 0) / 1000
     frames = _read_animation(image, path)
-    return Video(
-        str(path), frames, size=(image.height, image.width), rate=1 / first if first else 10.0, n_frames=n_frames
-    )
+    return Video(str(path), frames, (image.height, image.width), 1 / first if first else 10.0, n_frames)
 
 
 def _read_animation(image: Image.Image, path: Path) -> Iterator[Frame]:

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from ferlib.core.errors import VideoError
-from ferlib.video import VideoWriter, open_camera, open_video
+from ferlib.video import VideoWriter, is_video, open_camera, open_video
 
 
 def gray_video(path, levels, *, rate=25.0, size=(48, 64)):
@@ -120,6 +120,15 @@ def test_files_that_are_not_videos_are_named(tmp_path, capfd, name, content, sen
     with pytest.raises(VideoError, match=rf"{name}.*{sentence}"):
         read(tmp_path / name)
     assert capfd.readouterr().err == ""
+
+
+def test_other_formats_are_not_read_as_animations(tmp_path):
+    # Pillow would start Ghostscript for PostScript.
+    path = tmp_path / "drawing.gif"
+    Image.new("RGB", (4, 4)).save(path, "EPS")
+    assert not is_video(path)
+    with pytest.raises(VideoError, match=r"not a readable animation \(UnidentifiedImageError\)"):
+        read(path)
 
 
 def test_a_truncated_mp4_is_an_error(tmp_path, capfd):
