@@ -14,26 +14,21 @@ from ferlib.core.images import MAX_PIXELS
 from ferlib.core.options import OptionParser, check_options, option
 from ferlib.faces import MIN_CONFIDENCE, MIN_FACE_SIZE, DetectorName
 from ferlib.inference import (
-    DEFAULT_CROP_MARGIN,
-    DEFAULT_SMOOTHING,
     CountsSink,
     CsvSink,
     EmotionRecognizer,
-    InputFile,
     JsonlSink,
-    Sink,
     TrackSummary,
     annotate,
-    display_path,
-    find_inputs,
-    image_record,
-    output_paths,
     predict_images,
     predict_video,
-    read_finished,
     write_image,
 )
-from ferlib.inference.results import Record
+from ferlib.inference.inputs import InputFile, find_inputs, output_paths
+from ferlib.inference.recognizer import DEFAULT_CROP_MARGIN
+from ferlib.inference.results import Record, display_path, image_record
+from ferlib.inference.sinks import Sink, read_finished
+from ferlib.inference.stream import DEFAULT_SMOOTHING
 from ferlib.runs.classifier import Classifier, load_classifier
 from ferlib.video import VIDEO_CODECS, Video, VideoWriter, open_camera, open_video
 from ferlib.video.window import Window, has_display
@@ -179,9 +174,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             _run_camera(options.webcam, job)
         if n_done:
             logger.info("%s of %s files are already done", f"{n_done:,}", f"{len(inputs):,}")
-        advance: Callable[[], object] = _no_progress
-        if len(inputs) > 1:
-            advance = stack.enter_context(progress_bar(total=len(inputs), initial=n_done, unit="file")).update
+        bar = progress_bar(total=len(inputs), initial=n_done, unit="file") if len(inputs) > 1 else None
+        advance = stack.enter_context(bar).update if bar is not None else lambda: None
         for is_video, group in itertools.groupby(remaining, key=lambda item: item.is_video):
             paths = [item.path for item in group]
             if not is_video:
@@ -236,10 +230,6 @@ class _Job:
         logger.error("error: %s", message)
         self.write({"file": display_path(path), "error": str(message)})
         self.n_failed += 1
-
-
-def _no_progress() -> None:
-    """Stand for the update of a progress bar where there is none."""
 
 
 def _plan_outputs(options: PredictOptions, inputs: Sequence[InputFile]) -> dict[Path, Path]:

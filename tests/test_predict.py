@@ -17,10 +17,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from ferlib.core.boxes import iou
 from ferlib.core.emotions import EMOTIONS
 from ferlib.core.errors import ArtifactError, FerlibError, OptionError
 from ferlib.core.images import read_image, resize
-from ferlib.faces import iou
 from ferlib.predict import main
 from ferlib.video import VideoWriter, open_video
 

@@ -12,6 +12,12 @@ from ferlib.core.errors import FerlibError
 from ferlib.core.images import to_gray
 from ferlib.faces.base import MIN_FACE_SIZE, Face, clip_box, merge_detections, rescale
 
+# Number of overlapping windows that must agree on a face. More gives fewer faces and fewer false positives.
+_MIN_NEIGHBORS = 3
+
+# Larger images are reduced to this many pixels on the longer side: false positives grow with the number of windows.
+_MAX_SIDE = 1000
+
 
 class HaarDetector:
     """Viola and Jones's cascade of Haar features, as trained by OpenCV: upright frontal faces only.
@@ -20,11 +26,6 @@ class HaarDetector:
     ----------
     min_face_size : int
         Size of the smallest face in pixels; the cascade itself finds none below 20.
-    min_neighbors : int
-        Number of overlapping windows that must agree on a face. More gives fewer faces and fewer false positives.
-    max_side : int
-        Larger images are reduced to this many pixels on the longer side, because the number of false positives grows
-        with the number of windows.
 
     Notes
     -----
@@ -36,10 +37,8 @@ class HaarDetector:
     P. Viola, M. Jones. Rapid Object Detection using a Boosted Cascade of Simple Features. CVPR, 2001.
     """
 
-    def __init__(self, *, min_face_size: int = MIN_FACE_SIZE, min_neighbors: int = 3, max_side: int = 1000) -> None:
+    def __init__(self, *, min_face_size: int = MIN_FACE_SIZE) -> None:
         self.min_face_size = min_face_size
-        self.min_neighbors = min_neighbors
-        self.max_side = max_side
         # OpenCV's cascade keeps the image that it searches.
         self._lock = threading.Lock()
 
@@ -51,12 +50,12 @@ class HaarDetector:
         FerlibError
             The installed OpenCV has no cascade classifier.
         """
-        scale = min(1.0, self.max_side / max(image.shape[:2]))
+        scale = min(1.0, _MAX_SIDE / max(image.shape[:2]))
         small = to_gray(rescale(image, scale))[..., 0]
         side = max(1, round(self.min_face_size * scale))
         with self._lock:
             boxes, counts = self._cascade.detectMultiScale2(
-                small, scaleFactor=1.1, minNeighbors=self.min_neighbors, minSize=(side, side)
+                small, scaleFactor=1.1, minNeighbors=_MIN_NEIGHBORS, minSize=(side, side)
             )
         return merge_detections(
             [

@@ -34,6 +34,9 @@ _MIN_SIDE = 24
 # Smaller images are enlarged first, because a face that fills a tiny image has no pyramid level.
 _ENLARGED_SIDE = 48
 
+# Larger images are reduced to this many pixels on the longer side, which raises the size of the smallest face.
+_MAX_SIDE = 1600
+
 # A face that was in the previous frame is kept at this probability, so that turned or occluded faces are not lost.
 _REDETECT_THRESHOLD = 0.5
 
@@ -42,21 +45,11 @@ _LANDMARKS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 
 @dataclass(frozen=True)
 class Candidates:
-    """Face candidates, as arrays with one row per candidate.
+    """Face candidates, as float64 arrays with one row per candidate."""
 
-    Attributes
-    ----------
-    corners : ndarray of shape (n, 4), dtype float64
-        x0, y0, x1, y1 in pixels.
-    scores : ndarray of shape (n,), dtype float64
-        Probability of a face.
-    landmarks : ndarray of shape (n, 5, 2), dtype float64, or None
-        x, y of the left eye, right eye, nose, left and right corner of the mouth; None before the last network.
-    """
-
-    corners: np.ndarray
-    scores: np.ndarray
-    landmarks: np.ndarray | None = None
+    corners: np.ndarray  # (n, 4): x0, y0, x1, y1 in pixels
+    scores: np.ndarray  # (n,): probability of a face
+    landmarks: np.ndarray | None = None  # (n, 5, 2): x, y in the order of _LANDMARKS; None before the last network
 
     def __len__(self) -> int:
         """Return the number of candidates."""
@@ -94,8 +87,6 @@ class MtcnnDetector:
         Faces whose longer side is shorter than this, in pixels of the image, are discarded.
     min_confidence : float
         Faces with a lower probability are discarded, 0 to 1.
-    max_side : int
-        Larger images are reduced to this many pixels on the longer side, which raises the size of the smallest face.
     n_threads : int
         Threads of ONNX Runtime; 0 lets it choose.
 
@@ -115,19 +106,17 @@ class MtcnnDetector:
         *,
         min_face_size: int = MIN_FACE_SIZE,
         min_confidence: float = MIN_CONFIDENCE,
-        max_side: int = 1600,
         n_threads: int = 0,
     ) -> None:
         self.min_face_size = min_face_size
         self.min_confidence = min_confidence
-        self.max_side = max_side
         self.n_threads = n_threads
 
     def detect(self, image: np.ndarray) -> list[Face]:
         """Find faces and their landmarks; see `Detector.detect`."""
         height, width = image.shape[:2]
         scale = max(_PYRAMID_FACE / self.min_face_size, _ENLARGED_SIDE / min(height, width))
-        scale = min(scale, self.max_side / max(height, width))
+        scale = min(scale, _MAX_SIDE / max(height, width))
         resized = to_rgb(rescale(image, scale))
         if min(resized.shape[:2]) < _MIN_SIDE:
             return []
@@ -160,10 +149,7 @@ class MtcnnDetector:
     def detect_candidates(self, image: np.ndarray) -> Candidates:
         """Run the three networks on an RGB image (H, W, 3) in which the smallest face has 20 pixels.
 
-        Returns
-        -------
-        Candidates
-            With landmarks, highest score first, without rounding or clipping.
+        The candidates have landmarks, and are ordered by score; boxes are neither rounded nor clipped.
         """
         pixels = _normalize(image)
         proposed = self._propose(pixels)

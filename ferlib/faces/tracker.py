@@ -8,8 +8,10 @@ import numpy as np
 from ferlib.core.boxes import iou
 from ferlib.faces.base import Detector, Face, RedetectingDetector
 
-# A face of this confidence starts a track at once; others must first be seen in `min_hits` frames.
-_HIGH_CONFIDENCE = 0.98
+# Seconds between detections on the entire frame, and after which a lost face is forgotten and would get a new ID.
+_DETECT_INTERVAL, _MAX_AGE = 0.5, 2.0
+# A face of this confidence starts a track at once; others must first be seen in so many frames.
+_HIGH_CONFIDENCE, _MIN_HITS = 0.98, 3
 # Smallest IoU of a track's boxes in consecutive frames.
 _MATCH_IOU = 0.2
 # Two tracks whose boxes have a higher IoU are of one face.
@@ -22,14 +24,7 @@ _LOST_FACTOR = 5
 
 @dataclass(frozen=True)
 class TrackedFace:
-    """A face in one frame and its track.
-
-    Attributes
-    ----------
-    track_id : int
-        From 1, in the order of appearance; the same in all frames.
-    face : Face
-    """
+    """A face in one frame and its track's ID, from 1 in the order of appearance."""
 
     track_id: int
     face: Face
@@ -55,18 +50,8 @@ class FaceTracker:
     """Assign track IDs to the faces of a video, and run the detector on entire frames only as often as needed.
 
     A `RedetectingDetector` such as MTCNN updates the known faces in each frame, at a small part of a detection's cost.
-    It searches the entire frame for new faces every `detect_interval` seconds, and more often after a face was lost.
-    Other detectors search every frame.
-
-    Parameters
-    ----------
-    detector : Detector
-    detect_interval : float
-        Seconds between detections on the entire frame; 0 searches every frame.
-    max_age : float
-        Seconds after which a lost face is forgotten. If it returns later, it gets a new ID.
-    min_hits : int
-        Number of frames in which a face of low confidence must be seen before it gets an ID.
+    It searches the entire frame for new faces twice per second, and more often after a face was lost. Other detectors
+    search every frame.
 
     Notes
     -----
@@ -78,13 +63,8 @@ class FaceTracker:
     A. Bewley, Z. Ge, L. Ott, F. Ramos, B. Upcroft. Simple Online and Realtime Tracking. ICIP, 2016.
     """
 
-    def __init__(
-        self, detector: Detector, *, detect_interval: float = 0.5, max_age: float = 2.0, min_hits: int = 3
-    ) -> None:
+    def __init__(self, detector: Detector) -> None:
         self.detector = detector
-        self.detect_interval = detect_interval
-        self.max_age = max_age
-        self.min_hits = min_hits
         self._tracks: list[_Track] = []
         self._last_detection = -math.inf
         self._n_ids = 0
@@ -105,12 +85,12 @@ class FaceTracker:
         """
         if time < self._last_detection:
             self._tracks, self._last_detection = [], -math.inf
-        self._tracks = [track for track in self._tracks if time - track.last_seen <= self.max_age]
+        self._tracks = [track for track in self._tracks if time - track.last_seen <= _MAX_AGE]
         if isinstance(self.detector, RedetectingDetector):
             self._redetect(self.detector, image, time)
             # Lost faces are looked for soon, but not in every frame.
             lost = any(not track.visible for track in self._tracks)
-            interval = self.detect_interval / (_LOST_FACTOR if lost else 1)
+            interval = _DETECT_INTERVAL / (_LOST_FACTOR if lost else 1)
             if time - self._last_detection >= interval:
                 self._detect(image, time)
         else:
@@ -172,7 +152,7 @@ class FaceTracker:
         for track in self._tracks:
             if not track.visible:
                 continue
-            sure = track.face.confidence >= _HIGH_CONFIDENCE or track.hits >= self.min_hits
+            sure = track.face.confidence >= _HIGH_CONFIDENCE or track.hits >= _MIN_HITS
             if track.track_id is None and sure:
                 self._n_ids += 1
                 track.track_id = self._n_ids

@@ -49,16 +49,13 @@ class ImageResult:
 
     Attributes
     ----------
-    path : Path
-        The file, as it was given.
+    path : Path, as it was given
     image_size : tuple of int
         (height, width) in pixels, upright.
     faces : tuple of FaceEmotion
         From left to right; empty if there are none.
-    frame : int or None
-        Index of the frame in its video, from 0.
-    time : float or None
-        Seconds since the video's first frame.
+    frame, time : int and float, or None
+        Index of the frame in its video, from 0, and seconds since the first frame.
     """
 
     path: Path
@@ -74,20 +71,11 @@ def display_path(path: str | Path) -> str:
 
 
 def image_record(result: ImageResult, **origin: str) -> Record:
-    """Return the record of an image or a frame.
+    """Return the record of an image or a frame, with `origin`, such as the names of the detector and the model.
 
-    Parameters
-    ----------
-    result : ImageResult
-    **origin
-        Further values, such as the names of the detector and the model.
-
-    Returns
-    -------
-    dict
-        JSON values: ``file``; of a frame ``frame`` and ``time`` (seconds); ``width`` and ``height`` (pixels);
-        ``faces``, each with ``track_id`` (in a video), ``box``, ``confidence``, ``landmarks``, ``emotion``,
-        ``probability`` and ``probabilities``.
+    JSON values: ``file``; of a frame ``frame`` and ``time`` (seconds); ``width`` and ``height`` (pixels); ``faces``,
+    each with ``track_id`` (in a video), ``box``, ``confidence``, ``landmarks``, ``emotion``, ``probability`` and
+    ``probabilities``.
     """
     height, width = result.image_size
     position = {} if result.frame is None else {"frame": result.frame, "time": round(result.time or 0.0, 3)}
@@ -136,14 +124,7 @@ def face_rows(record: Record) -> list[Record]:
 
 
 def to_frame(results: Iterable[ImageResult], class_names: Sequence[str] = EMOTIONS) -> "pd.DataFrame":
-    """Return a data frame with one row per face and the columns of `face_rows`.
-
-    Parameters
-    ----------
-    results : iterable of ImageResult
-    class_names : sequence of str
-        The classifier's, for the columns if there are no faces.
-    """
+    """Return a data frame with one row per face and the columns of `face_rows`; `class_names` are the classifier's."""
     import pandas as pd
 
     rows = [row for result in results for row in face_rows(image_record(result))]

@@ -17,14 +17,7 @@ from ferlib.inference.results import UNCERTAIN, Record, face_columns, face_rows
 class _TextSink:
     """A text file that grows as ``PATH.part``, and gets its name at the end, also after an error or Ctrl+C.
 
-    Parameters
-    ----------
-    path : path
-
-    Raises
-    ------
-    FerlibError
-        The file cannot be written.
+    A file that cannot be written is a `FerlibError`.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -54,13 +47,7 @@ class _TextSink:
 
 
 class CsvSink(_TextSink):
-    """Write one row per face, with the columns of `ferlib.inference.face_rows`.
-
-    Parameters
-    ----------
-    path : path
-    class_names : sequence of str
-    """
+    """Write one row per face, with the columns of `ferlib.inference.results.face_rows`."""
 
     def __init__(self, path: str | Path, class_names: Sequence[str]) -> None:
         super().__init__(path)
@@ -91,13 +78,7 @@ class JsonlSink(_TextSink):
 
 
 class CountsSink:
-    """Count the faces of each emotion; in a video, each frame counts.
-
-    Parameters
-    ----------
-    path : path or None
-        A CSV with the columns emotion and count, written at the end; None to count only.
-    """
+    """Count the faces of each emotion, in a video in each frame; a CSV of emotion and count is written at the end."""
 
     def __init__(self, path: str | Path | None = None) -> None:
         self.path = None if path is None else Path(path)
@@ -124,7 +105,7 @@ class CountsSink:
             write_text(self.path, "emotion,count\n" + rows)
 
 
-#: A context manager whose ``write`` takes a record; see `ferlib.inference.image_record`.
+#: A context manager whose ``write`` takes a record; see `ferlib.inference.results.image_record`.
 Sink = CsvSink | JsonlSink | CountsSink
 
 

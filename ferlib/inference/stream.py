@@ -20,7 +20,6 @@ def predict_video(
     recognizer: EmotionRecognizer,
     *,
     path: str | Path,
-    tracker: FaceTracker | None = None,
     smoothing: float = DEFAULT_SMOOTHING,
 ) -> Iterator[tuple[Frame, ImageResult]]:
     """Yield each frame of a video or camera with the emotions of its faces, in constant memory.
@@ -32,8 +31,6 @@ def predict_video(
     recognizer : EmotionRecognizer
     path : path
         Stored in the results.
-    tracker : FaceTracker, optional
-        A new one with the recognizer's detector by default.
     smoothing : float
         Time constant in seconds of the exponential mean of each track's probabilities; 0 for no smoothing.
 
@@ -43,29 +40,21 @@ def predict_video(
     result : ImageResult
         With ``frame``, ``time`` and the ``track_id`` of each face.
     """
-    tracker = tracker or FaceTracker(recognizer.detector)
+    tracker = FaceTracker(recognizer.detector)
     smoother = Smoother(smoothing)
     for frame in frames:
         tracked = tracker.update(frame.image, frame.time)
         y_proba = recognizer.predict_faces(frame.image, [item.face for item in tracked])
-        faces = tuple(
-            replace(
-                recognizer.describe(item.face, smoother.update(item.track_id, row, frame.time)), track_id=item.track_id
-            )
-            for item, row in zip(tracked, y_proba, strict=True)
-        )
+        faces = []
+        for item, row in zip(tracked, y_proba, strict=True):
+            found = recognizer.describe(item.face, smoother.update(item.track_id, row, frame.time))
+            faces.append(replace(found, track_id=item.track_id))
         height, width = frame.image.shape[:2]
-        yield frame, ImageResult(Path(path), (height, width), faces, frame=frame.index, time=frame.time)
+        yield frame, ImageResult(Path(path), (height, width), tuple(faces), frame=frame.index, time=frame.time)
 
 
 class Smoother:
-    """Exponential means of each track's probabilities over time, independent of the frame rate.
-
-    Parameters
-    ----------
-    seconds : float
-        The time constant; 0 for no smoothing.
-    """
+    """Exponential means of each track's probabilities over time with a time constant, independent of the frame rate."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds

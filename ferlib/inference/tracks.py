@@ -15,16 +15,7 @@ _LISTED = 0.1
 
 
 class Track:
-    """One track of a video.
-
-    Attributes
-    ----------
-    track_id : int
-    first, last : float
-        Times of the first and the last frame with the face, in seconds.
-    n_frames : int
-        Number of frames with the face.
-    """
+    """One track of a video: its ID, its first and last time in seconds, and its number of frames."""
 
     def __init__(self, track_id: int, time: float, n_classes: int) -> None:
         self.track_id = track_id
@@ -64,12 +55,7 @@ class Track:
 
 
 class TrackSummary:
-    """The tracks of a video; iterate over it for each `Track` in the order of the IDs.
-
-    Parameters
-    ----------
-    class_names : tuple of str
-    """
+    """The tracks of a video; iterate over it for each `Track` in the order of the IDs."""
 
     def __init__(self, class_names: tuple[str, ...]) -> None:
         self.class_names = class_names

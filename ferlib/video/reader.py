@@ -37,12 +37,9 @@ class Frame:
 
     Attributes
     ----------
-    index : int
-        From 0.
-    time : float
-        Seconds since the first frame.
-    image : ndarray of shape (H, W, 3), dtype uint8
-        RGB, upright.
+    index : int, from 0
+    time : float, seconds since the first frame
+    image : ndarray of shape (H, W, 3), dtype uint8, RGB, upright
     """
 
     index: int
@@ -102,13 +99,7 @@ def is_video(path: str | Path) -> bool:
 
 @contextlib.contextmanager
 def open_video(path: str | Path) -> Iterator[Video]:
-    """Open a video file; frames are rotated as the file's metadata states.
-
-    Raises
-    ------
-    VideoError
-        The file is missing, unreadable or not a video.
-    """
+    """Open a video file; frames are rotated as the file's metadata states. What is not a video is a `VideoError`."""
     path = Path(path)
     try:
         with path.open("rb") as file:
@@ -134,13 +125,7 @@ def open_video(path: str | Path) -> Iterator[Video]:
 
 @contextlib.contextmanager
 def open_camera(source: int | str) -> Iterator[Video]:
-    """Open a camera by its number, or by a device or address that OpenCV accepts.
-
-    Raises
-    ------
-    VideoError
-        The camera is missing or does not respond.
-    """
+    """Open a camera by its number, or by a device or address that OpenCV accepts; a missing one is a `VideoError`."""
     name = f"camera {source}"
     with _capture(source, cv2.CAP_ANY) as capture:
         if capture is None:

@@ -26,12 +26,7 @@ def has_display() -> bool:
 
 
 class Window:
-    """A window that shows frames; a context manager.
-
-    Parameters
-    ----------
-    title : str
-    """
+    """A window that shows frames; a context manager."""
 
     def __init__(self, title: str) -> None:
         self.title = title

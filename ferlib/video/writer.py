@@ -20,15 +20,9 @@ VIDEO_CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", 
 class VideoWriter:
     """Write frames to a video file with a constant frame rate; frames are repeated or dropped to keep time.
 
-    A context manager. The file appears at the end and has no sound. After an error or Ctrl+C it holds the frames
-    written until then; without frames there is no file.
-
-    Parameters
-    ----------
-    path : path
-        Ends in one of `VIDEO_CODECS`.
-    rate : float
-        Frames per second.
+    A context manager. The path ends in one of `VIDEO_CODECS`, and the rate is in frames per second. The file appears at
+    the end and has no sound. After an error or Ctrl+C it holds the frames written until then; without frames there is
+    no file.
     """
 
     def __init__(self, path: str | Path, *, rate: float) -> None:
@@ -44,14 +38,7 @@ class VideoWriter:
         return self
 
     def write(self, image: np.ndarray, time: float) -> None:
-        """Add a frame.
-
-        Parameters
-        ----------
-        image : ndarray of shape (H, W, 3), dtype uint8
-            RGB. Frames of another size than the first are resized.
-        time : float
-            Seconds since the first frame.
+        """Add an RGB frame (H, W, 3), uint8, resized to the first one's size, at a time in seconds since that one.
 
         Raises
         ------

@@ -47,22 +47,22 @@ def test_moving_faces_keep_their_ids():
         assert found == {1: scene.boxes[1], 2: scene.boxes[0]}
 
 
-def test_a_lost_face_keeps_its_id_until_max_age():
+def test_a_lost_face_keeps_its_id_for_two_seconds():
     scene = Scene((10, 10, 40, 40))
-    tracker = FaceTracker(scene, max_age=1.0)
+    tracker = FaceTracker(scene)
     assert list(boxes(tracker.update(FRAME, 0))) == [1]
     scene.boxes = []
     assert tracker.update(FRAME, 0.5) == []
     scene.boxes = [(25, 10, 44, 40), (200, 10, 40, 40)]
     assert boxes(tracker.update(FRAME, 0.9)) == {1: (25, 10, 44, 40), 2: (200, 10, 40, 40)}
     scene.boxes = []
-    for time in (1.0, 1.5, 2.5):
+    for time in (1.0, 2.0, 3.0):
         tracker.update(FRAME, time)
     scene.boxes = [(25, 10, 44, 40)]
-    assert list(boxes(tracker.update(FRAME, 2.6))) == [3]
+    assert list(boxes(tracker.update(FRAME, 3.1))) == [3]
 
 
-def test_faces_of_low_confidence_need_min_hits():
+def test_faces_of_low_confidence_must_be_seen_three_times():
     scene = Scene((10, 10, 40, 40), confidence=0.92)
     tracker = FaceTracker(scene)
     assert [len(tracker.update(FRAME, frame / 25)) for frame in range(4)] == [0, 0, 1, 1]
@@ -75,7 +75,7 @@ def test_faces_of_low_confidence_need_min_hits():
 
 def test_entire_frames_are_searched_at_the_detect_interval():
     scene = RedetectingScene((10, 10, 40, 40))
-    tracker = FaceTracker(scene, detect_interval=0.5)
+    tracker = FaceTracker(scene)
     for frame in range(101):
         scene.boxes = [(10 + frame, 10, 40, 40)]
         assert boxes(tracker.update(FRAME, frame / 50)) == {1: scene.boxes[0]}
@@ -88,7 +88,7 @@ def test_entire_frames_are_searched_at_the_detect_interval():
 
 def test_new_faces_are_found_by_the_next_detection():
     scene = RedetectingScene((10, 10, 40, 40))
-    tracker = FaceTracker(scene, detect_interval=0.5)
+    tracker = FaceTracker(scene)
     tracker.update(FRAME, 0)
     scene.boxes.append((200, 10, 40, 40))
     assert list(boxes(tracker.update(FRAME, 0.1))) == [1]

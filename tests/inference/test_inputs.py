@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from ferlib.core.errors import FerlibError
-from ferlib.inference import STANDARD_INPUT, InputFile, find_inputs, output_paths
+from ferlib.inference.inputs import STANDARD_INPUT, InputFile, find_inputs, output_paths
 
 
 @pytest.fixture

@@ -10,17 +10,9 @@ import pytest
 from ferlib.core.emotions import EMOTIONS
 from ferlib.core.errors import FerlibError
 from ferlib.faces import Face
-from ferlib.inference import (
-    UNCERTAIN,
-    CountsSink,
-    CsvSink,
-    FaceEmotion,
-    ImageResult,
-    JsonlSink,
-    display_path,
-    image_record,
-    read_finished,
-)
+from ferlib.inference import UNCERTAIN, CountsSink, CsvSink, FaceEmotion, ImageResult, JsonlSink
+from ferlib.inference.results import display_path, image_record
+from ferlib.inference.sinks import read_finished
 
 
 def found(x, emotion, landmarks=None, track_id=None):
