@@ -26,8 +26,8 @@ unset PYTHONHOME PYTHONPATH
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "error: $*"; exit 1; }
 
-# The environment depends on this folder (scripts contain its path), the lock, the package's metadata and this script.
-wanted_stamp() { printf '%s\n' "$root"; cksum Pipfile.lock pyproject.toml tools/environment.sh; }
+# The environment depends on this folder (scripts contain its path), the lock and this script.
+wanted_stamp() { printf '%s\n' "$root"; cksum Pipfile.lock tools/environment.sh; }
 
 # Print the names of the installed OpenCV builds on one line.
 opencv_builds() {
