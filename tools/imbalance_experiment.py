@@ -28,7 +28,7 @@ TABLE = Path(__file__).parents[1] / "reports" / "resampling.csv"
 # Small models, because the strategies are compared and many trainings are needed.
 MODELS: dict[str, dict[str, Any]] = {
     "compact_cnn": {"widths": (16, 32, 64)},
-    "bovw": {"n_words": 500, "mirror": False, "classifier": "logistic", "C": 1.0},
+    "bovw": {"n_words": 500, "flip_invariant": False, "classifier": "logistic", "C": 1.0},
 }
 
 
@@ -93,7 +93,7 @@ def same_steps(epochs: int, sizes: np.ndarray, strategy: str) -> int:
 
 
 def collect_results(folder: str | os.PathLike[str]) -> pd.DataFrame:
-    """Return the table of finished trainings; see `ferlib.training.imbalance.read_imbalance`."""
+    """Return the table of finished trainings, with the columns of `ferlib.training.imbalance`."""
     rows = []
     for path in sorted(Path(folder).glob(f"*/{CONFIG}")):
         config, metrics = Run(path.parent).config, Run(path.parent).metrics.get("test")

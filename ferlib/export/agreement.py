@@ -6,9 +6,6 @@ import numpy as np
 
 from ferlib.core.errors import FerlibError
 
-#: Largest allowed difference of a probability in a format of full precision.
-TOLERANCE = 1e-4
-
 
 def random_images(n: int, shape: tuple[int, ...]) -> np.ndarray:
     """Return uniform noise to compare networks on, uint8 of shape (n, *shape)."""
@@ -24,16 +21,8 @@ def run_onnx(path: Path, images: np.ndarray) -> np.ndarray:
     return np.asarray(session.run(None, {session.get_inputs()[0].name: images.astype(np.float32)})[0])
 
 
-def require_agreement(
-    found: np.ndarray, expected: np.ndarray, format_name: str, *, tolerance: float = TOLERANCE
-) -> None:
-    """Raise unless all probabilities (n, n_classes) differ by less than a tolerance.
-
-    Raises
-    ------
-    FerlibError
-        A probability differs by `tolerance` or more, or is NaN.
-    """
+def require_agreement(found: np.ndarray, expected: np.ndarray, format_name: str, *, tolerance: float = 1e-4) -> None:
+    """Raise FerlibError unless all probabilities (n, n_classes) differ by less than a tolerance."""
     difference = float(np.abs(found - expected).max())
     if not difference < tolerance:
         raise FerlibError(

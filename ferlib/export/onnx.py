@@ -75,11 +75,6 @@ def write_onnx(model: keras.Model, output: Path, images: np.ndarray, expected: n
     """Write a network as ONNX, unless its probabilities for `images` differ from those expected.
 
     The model is on Keras's TensorFlow backend, `images` are uint8 (n, H, W, C), `expected` float32 (n, n_classes).
-
-    Raises
-    ------
-    FerlibError
-        A probability differs by 1e-4 or more.
     """
     # Keras exports only a model that was called once.
     model.predict_on_batch(images.astype(np.float32))

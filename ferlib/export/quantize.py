@@ -22,14 +22,8 @@ if TYPE_CHECKING:
 def write_float16(run: Run, output: Path) -> None:
     """Write a run's ONNX network with weights stored as float16, at half the size.
 
-    Weights are converted to float32 when the network is loaded, so the arithmetic stays the same.
-
-    Raises
-    ------
-    ArtifactError
-        The run has no ONNX network.
-    FerlibError
-        A probability differs by 0.01 or more.
+    Weights are converted to float32 when the network is loaded, so the arithmetic stays the same. A probability that
+    differs by 0.01 or more is an error.
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -44,14 +38,7 @@ def write_int8_weights(run: Run, output: Path) -> None:
     """Write a run's ONNX network with weights stored as int8, at a quarter of the size.
 
     Each output channel has its own scale; see `int8_scale`. Weights are converted to float32 when the network is
-    loaded, so the arithmetic stays the same.
-
-    Raises
-    ------
-    ArtifactError
-        The run has no ONNX network.
-    FerlibError
-        A probability differs by 0.05 or more.
+    loaded, so the arithmetic stays the same. A probability that differs by 0.05 or more is an error.
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -90,15 +77,7 @@ def write_int8(run: Run, output: Path, images: np.ndarray) -> None:
     The loss of accuracy is not checked; measure it. Weights use 7 of their 8 bits, because processors without VNNI
     instructions add products in 16 bits, which overflow otherwise.
 
-    Parameters
-    ----------
-    images : ndarray of shape (n, H, W, C), dtype uint8
-        A few hundred training images, from which the ranges of the activations are measured.
-
-    Raises
-    ------
-    ArtifactError
-        The run has no ONNX network.
+    The ranges of the activations are measured on `images`, a few hundred training images, uint8 (n, H, W, C).
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
@@ -139,12 +118,7 @@ def write_int8(run: Run, output: Path, images: np.ndarray) -> None:
 
 
 def _write_encoded(
-    run: Run,
-    output: Path,
-    encode_weight: Callable[[str, np.ndarray, int], "Encoding"],
-    format_name: str,
-    *,
-    tolerance: float,
+    run: Run, output: Path, encode_weight: Callable[..., "Encoding"], format_name: str, *, tolerance: float
 ) -> None:
     """Write a run's ONNX network with its large weights encoded, and nodes that decode them.
 
@@ -175,7 +149,6 @@ def _write_encoded(
 
 
 def _onnx_model(run: Run) -> Path:
-    """Return the file of a run's ONNX network."""
     path = run.path / ONNX_MODEL
     if not path.exists():
         raise ArtifactError(f"{run.path} has no ONNX network ({ONNX_MODEL}).")

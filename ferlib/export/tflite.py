@@ -19,13 +19,6 @@ def write_tflite(run: Run, output: Path) -> None:
     """Write a run's network as TensorFlow Lite, and check that it gives the same probabilities.
 
     Its input is float32 of shape (1, H, W, C), 0 to 255. Its output is the probabilities of one view, not calibrated.
-
-    Raises
-    ------
-    ArtifactError
-        The run has no Keras network.
-    FerlibError
-        TensorFlow is not installed, or a probability differs by 1e-4 or more.
     """
     model = load_keras_model(run)
     try:

@@ -12,14 +12,8 @@ if TYPE_CHECKING:
 class Blocks:
     """Keras layers with a common dtype, L2 penalty and seed; images are (n, H, W, C).
 
-    Parameters
-    ----------
-    seed : int
-        Seed of all initial weights and of dropout.
-    dtype : str
-        Keras dtype policy.
-    l2 : float
-        L2 penalty of all kernels but the last.
+    The seed determines all initial weights and dropout, `dtype` is a Keras dtype policy, and `l2` is the penalty of all
+    kernels but the last.
     """
 
     def __init__(self, seed: int, dtype: str, l2: float = 0.0) -> None:

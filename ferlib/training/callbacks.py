@@ -26,9 +26,7 @@ class RunRecorder(keras.callbacks.Callback):
     """Write the history, the best weights and a checkpoint after each epoch, and stop early.
 
     The best epoch, patience and plateaus are derived from the history, so a resumed training makes the same decisions
-    as an uninterrupted one.
-
-    The history grows in place; `on_epoch` is called with it after each epoch.
+    as an uninterrupted one. The history grows in place; `on_epoch` is called with it after each epoch.
     """
 
     def __init__(
@@ -114,20 +112,19 @@ class RunRecorder(keras.callbacks.Callback):
             self.model.optimizer.learning_rate = rate
 
     def _write(self, line: str) -> None:
-        """Write a line above the progress bar."""
         if not self._bar.disable:
             self._bar.write(line, file=sys.stderr)
 
 
-def count_plateaus(history: History, patience: int = _PLATEAU_PATIENCE) -> int:
-    """Return how often `patience` consecutive epochs brought no lower validation loss."""
+def count_plateaus(history: History) -> int:
+    """Return how often several consecutive epochs brought no lower validation loss."""
     lowest, waited, plateaus = np.inf, 0, 0
     for row in history:
         if row["val_loss"] < lowest:
             lowest, waited = row["val_loss"], 0
         else:
             waited += 1
-        if waited == patience:
+        if waited == _PLATEAU_PATIENCE:
             waited, plateaus = 0, plateaus + 1
     return plateaus
 

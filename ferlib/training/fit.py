@@ -55,24 +55,16 @@ def train_model(
         `ferlib.training.recipes.default_options` of the model when None.
     model_options : mapping, optional
         Arguments of the model's builder.
-    resume : bool
-        Continue the training in `run_dir` if there is one. A finished run is returned unchanged.
-    overwrite : bool
-        Replace the run in `run_dir`.
+    resume, overwrite : bool
+        Continue or replace the training in `run_dir` if there is one. A finished run is resumed unchanged.
     robustness : bool
         Also measure the test accuracy on shifted, scaled and rotated images, which takes nine times as long.
-    tensorboard : bool
-        Write TensorBoard logs of a network.
-    export : bool
-        Export a network to ONNX, the format that prediction prefers.
+    tensorboard, export : bool
+        Write TensorBoard logs of a network; export it to ONNX, the format that prediction prefers.
     data : path, optional
         Where the dataset was loaded from, to be recorded in ``run.toml``.
     on_epoch : callable, optional
         Called with the history after each epoch of a network; `ferlib.plots.LiveCurves` plots it.
-
-    Returns
-    -------
-    Run
 
     Raises
     ------

@@ -1,15 +1,11 @@
-"""Read and summarize the experiment on strategies against class imbalance.
+"""Summarize the experiment on strategies against class imbalance.
 
 ``tools/imbalance_experiment.py`` trains and records it.
 """
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 
-from ferlib.core.errors import DataError
 from ferlib.preprocessing import STRATEGIES
 
 #: The strategies that are compared: class weights in the loss, and the ways to resample.
@@ -18,40 +14,13 @@ IMBALANCE_STRATEGIES = ("none", "class_weight", *(name for name in STRATEGIES if
 #: The measures that `summarize_imbalance` averages.
 MEASURES = ("accuracy", "macro_f1", "recall", "precision")
 
-#: The columns of the experiment's table.
+#: The columns of the experiment's table, one row per training. ``rarest`` is the class with the fewest training images,
+#: whose recall and precision are measured; accuracy and macro-F1 are those of all classes; all on test.
 COLUMNS = ("model", "strategy", "seed", "epochs", "rarest", *MEASURES)
 
 
-def read_imbalance(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Return the experiment's table.
-
-    Returns
-    -------
-    DataFrame
-        One row per training: ``model``, ``strategy``, ``seed``, ``epochs``, ``rarest`` (the class with the fewest
-        training images), ``accuracy`` and ``macro_f1`` on test, and that class's ``recall`` and ``precision``. Empty
-        if the file does not exist.
-
-    Raises
-    ------
-    DataError
-        The file is not such a table.
-    """
-    if not Path(path).exists():
-        return pd.DataFrame(columns=list(COLUMNS))
-    try:
-        return pd.read_csv(path)[list(COLUMNS)]
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path} is not a table of the imbalance experiment ({error}).") from None
-
-
 def summarize_imbalance(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean effect of each strategy over the seeds.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        From `read_imbalance`.
+    """Return the mean effect of each strategy over the seeds, from a table with `COLUMNS`.
 
     Returns
     -------

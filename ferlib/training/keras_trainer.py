@@ -56,15 +56,7 @@ class KerasTrainer:
         return str(keras.backend.backend())
 
     def fit(self, dataset: ImageDataset, run: Run, *, resume: bool) -> FitResult:
-        """Train the network and write it; see `Trainer.fit`.
-
-        Raises
-        ------
-        FerlibError
-            The loss became infinite or NaN, or the network cannot take cropped images.
-        ArtifactError
-            The weights of ``init_from`` do not fit.
-        """
+        """Train the network and write it; see `Trainer.fit`."""
         options, class_names = self.options, dataset.class_names
         images, labels = training_images(self.spec, dataset, options)
         val = dataset.split("val")
@@ -136,11 +128,6 @@ def build_for_training(spec: ModelSpec, options: TrainingOptions, model_options:
     """Return the untrained network, without a fixed image size if training crops the images.
 
     `model_options` include ``n_classes``, ``image_size`` and ``channels``.
-
-    Raises
-    ------
-    OptionError
-        The network needs a fixed image size.
     """
     size = tuple(model_options["image_size"])
     cropped = options.augmentation is not None and options.augmentation.output_size(*size) != size
@@ -159,10 +146,7 @@ def build_for_training(spec: ModelSpec, options: TrainingOptions, model_options:
 
 
 def name_outputs(network: keras.Model, n_classes: int, options: TrainingOptions) -> keras.Model:
-    """Return the network with its output named ``label``, and an auxiliary output ``votes`` if there are votes.
-
-    The auxiliary output is a dense layer on the features of the network's last layer.
-    """
+    """Return the network with the output ``label``, and with votes a dense layer ``votes`` on the same features."""
     outputs = {"label": network.output}
     if options.votes is not None:
         votes = keras.layers.Dense(
@@ -204,12 +188,7 @@ def make_optimizer(options: TrainingOptions, steps: int, peak_rate: float) -> ke
     averaging = {"use_ema": bool(options.ema), "ema_momentum": options.ema}
     if options.optimizer == "adam":
         return keras.optimizers.Adam(rate, **averaging)
-    if options.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(
-            rate, momentum=0.9, nesterov=True, weight_decay=options.weight_decay, **averaging
-        )
-    else:
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=options.weight_decay, **averaging)
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=options.weight_decay, **averaging)
     # Decay of normalization parameters and biases does not regularize.
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     return optimizer

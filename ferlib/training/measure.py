@@ -14,23 +14,10 @@ from ferlib.runs.records import Metrics, RunConfig
 
 
 def measure_run(run: Run, config: RunConfig, dataset: ImageDataset, *, robustness: bool = False) -> dict[str, Metrics]:
-    """Calibrate a model on val, measure it on val and test, and write configuration, metrics and model card.
+    """Calibrate a trained model on val, measure it on val and test, and write configuration, metrics and model card.
 
-    Parameters
-    ----------
-    run : Run
-        With a trained model.
-    config : RunConfig
-        The run's configuration, to which the calibration is added.
-    dataset : ImageDataset
-        Split as for the training; splits that it lacks are not measured.
-    robustness : bool
-        Also measure the test accuracy on shifted, scaled and rotated images.
-
-    Returns
-    -------
-    dict
-        Split names to metrics.
+    The calibration is added to `config`. The dataset is split as for the training; splits that it lacks are not
+    measured. With `robustness`, test accuracy is also measured on shifted, scaled and rotated images.
     """
     classifier = load_classifier(run, calibrated=False)
     parts = {name: dataset.split(name) for name in ("val", "test") if name in dataset.splits}

@@ -2,7 +2,7 @@
 
 # ruff: noqa: RUF009 (`partial` hides from ruff that these are calls of `option`)
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ from ferlib.core.errors import OptionError
 from ferlib.core.options import check_options, option
 from ferlib.preprocessing import Augmentation, Strategy
 
-Optimizer = Literal["adamw", "adam", "sgd"]
+Optimizer = Literal["adamw", "adam"]
 Schedule = Literal["cosine", "plateau", "constant"]
 ClassWeight = Literal["none", "balanced"]
 Precision = Literal["auto", "float32", "mixed_bfloat16"]
@@ -24,58 +24,20 @@ _targets = partial(option, group="training targets")
 class TrainingOptions:
     """Options of one training.
 
-    Parameters
-    ----------
-    epochs : int
-        Maximum number of passes over the train split. Models without epochs ignore it.
-    batch_size : int
-        Images per optimizer step.
-    optimizer : {"adamw", "adam", "sgd"}
-        ``"sgd"`` uses Nesterov momentum of 0.9.
-    learning_rate : float
-        Peak learning rate.
-    schedule : {"cosine", "plateau", "constant"}
-        ``"cosine"`` is a linear warm-up, then a cosine decay to zero. ``"plateau"`` halves the rate after three epochs
-        without a lower validation loss.
-    warmup_epochs : float
-        Length of the cosine schedule's warm-up, in epochs.
-    weight_decay : float
-        Decoupled weight decay of convolution and dense kernels, relative to the learning rate. ``"adam"`` ignores it.
-    label_smoothing : float
-        Share of each label's weight that is spread over all classes.
-    mixup, cutmix : float
-        Parameter of the beta distribution; 0 turns the method off. With both, each batch uses one at random.
-    ema : float
-        Momentum of the exponential moving average of the weights, which is validated and kept; 0 turns it off.
-    patience : int
-        Training stops after this many epochs without a higher validation accuracy.
-    resample : str
-        Resampling of the train split, one of `ferlib.preprocessing.STRATEGIES`.
-    class_weight : {"none", "balanced"}
-        ``"balanced"`` weights the loss by the inverse frequency of each class.
-    augmentation : Augmentation or None
-        Random changes of the training images.
-    init_from : str or None
-        A finished run of the same network, whose weights replace the random initial ones (fine-tuning).
-    frozen_epochs : int
-        Number of first epochs in which the layer ``backbone`` is not trained; for ``transfer``. The learning rate then
-        restarts at a tenth.
-    teacher : str or None
-        A finished run whose probabilities for the training images are blended with the labels (distillation). Images
-        that it was trained on get its out-of-fold probabilities where the run has them.
-    distillation_weight : float
-        Share of the teacher's probabilities in the targets.
-    distillation_temperature : float
-        Softmax temperature of the teacher; above 1 its probabilities are softer.
-    votes : str or None
-        CSV file of raters' votes (FER+), which an auxiliary output learns (multi-task learning). The output is removed
-        after training.
-    aux_loss_weight : float
-        Weight of the auxiliary output's loss.
-    precision : {"auto", "float32", "mixed_bfloat16"}
-        ``"auto"`` is mixed bfloat16 on processors with bfloat16 instructions.
-    seed : int
-        Seeds initial weights, image order, augmentation, dropout and resampling.
+    The help texts of the fields describe them. Some need more words:
+
+    - ``optimizer``: ``"adam"`` ignores the weight decay.
+    - ``schedule``: ``"cosine"`` is a linear warm-up, then a cosine decay to zero; ``"plateau"`` halves the rate after
+      three epochs without a lower validation loss.
+    - ``ema``: momentum of the exponential moving average of the weights, which is validated and kept.
+    - ``patience``: training stops after this many epochs without a higher validation accuracy.
+    - ``class_weight``: ``"balanced"`` weights the loss by the inverse frequency of each class.
+    - ``precision``: ``"auto"`` is mixed bfloat16 on processors with bfloat16 instructions.
+    - ``frozen_epochs``: the layer ``backbone`` of ``transfer`` is not trained; the learning rate then restarts at a
+      tenth.
+    - ``teacher``: its probabilities for the training images are blended with the labels. Images that it was trained on
+      get its out-of-fold probabilities where the run has them.
+    - ``votes``: raters' votes, which an auxiliary output learns (multi-task learning); it is removed after training.
 
     Raises
     ------
@@ -87,9 +49,8 @@ class TrainingOptions:
     I. Loshchilov, F. Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017 (cosine schedule), and
     "Decoupled Weight Decay Regularization", ICLR 2019 (AdamW). C. Szegedy, V. Vanhoucke, S. Ioffe, J. Shlens,
     Z. Wojna, "Rethinking the Inception Architecture for Computer Vision", CVPR 2016 (label smoothing). H. Zhang,
-    M. Cisse, Y. Dauphin, D. Lopez-Paz, "mixup: Beyond Empirical Risk Minimization", ICLR 2018. S. Yun et al.,
-    "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features", ICCV 2019. B. Polyak,
-    A. Juditsky, "Acceleration of Stochastic Approximation by Averaging", SIAM J. Control Optim. 1992 (averaged
+    M. Cisse, Y. Dauphin, D. Lopez-Paz, "mixup: Beyond Empirical Risk Minimization", ICLR 2018. B. Polyak, A. Juditsky,
+    "Acceleration of Stochastic Approximation by Averaging", SIAM J. Control Optim. 1992 (averaged
     weights). G. Hinton, O. Vinyals, J. Dean, "Distilling the Knowledge in a Neural Network", 2015. R. Caruana,
     "Multitask Learning", Machine Learning 1997. E. Barsoum et al., "Training Deep Networks for Facial Expression
     Recognition with Crowd-Sourced Label Distribution", ICMI 2016 (FER+).
@@ -104,7 +65,6 @@ class TrainingOptions:
     weight_decay: float = _training(0.05, help="decoupled weight decay of the kernels", minimum=0)
     label_smoothing: float = _training(0.1, help="share of the label spread over all classes", minimum=0, below=1)
     mixup: float = _training(0.0, help="mixup: parameter of the beta distribution, 0 for none", minimum=0)
-    cutmix: float = _training(0.0, help="cutmix: parameter of the beta distribution, 0 for none", minimum=0)
     ema: float = _training(0.0, help="momentum of the averaged weights, 0 for none", minimum=0, below=1)
     patience: int = _training(15, help="epochs without improvement before stopping", minimum=1)
     resample: Strategy = _training("none", help="resampling of the train split")
@@ -141,6 +101,7 @@ class TrainingOptions:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "TrainingOptions":
-        """Return the options that `to_config` wrote."""
+        """Return the options that `to_config` wrote; options that no longer exist are ignored."""
+        values = {field.name: config[field.name] for field in fields(cls) if field.name in config}
         augmentation = config.get("augmentation")
-        return cls(**{**config, "augmentation": Augmentation(**augmentation) if augmentation else None})
+        return cls(**{**values, "augmentation": Augmentation(**augmentation) if augmentation else None})

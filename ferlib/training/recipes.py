@@ -20,7 +20,6 @@ RECIPES: dict[str, dict[str, Any]] = {
         **_ADAM,
         "epochs": 100,
         "schedule": "plateau",
-        "patience": 15,
         "class_weight": "balanced",
         "augmentation": _GEOMETRIC,
     },
@@ -31,16 +30,5 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 def default_options(model: str) -> TrainingOptions:
-    """Return the training options of a model.
-
-    Parameters
-    ----------
-    model : str
-        A name of `ferlib.models.list_models`.
-
-    Raises
-    ------
-    FerlibError
-        There is no model of that name.
-    """
+    """Return the training options of a model by its name."""
     return TrainingOptions(**RECIPES.get(get_model(model).name, {}))

@@ -105,7 +105,6 @@ def _refer_to(run_dir: str | None) -> RunReference | None:
 
 
 def _hash_votes(path: str) -> str:
-    """Return the SHA-256 of a file of votes."""
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except OSError as error:
@@ -132,7 +131,6 @@ def _identity(config: RunConfig) -> dict[str, Any]:
 
 
 def _difference(old: Any, new: Any) -> str:
-    """Describe where two values differ."""
     if isinstance(old, dict) and isinstance(new, dict):
         keys = [key for key in new if old.get(key) != new[key]]
         return ", ".join(f"{key} was {old.get(key)!r}, now {new[key]!r}" for key in keys[:3])

@@ -14,6 +14,7 @@ from ferlib.evaluation import best_epoch
 from ferlib.models import get_model
 from ferlib.runs.folder import CONFIG, Run, pretrained_run_dir
 from ferlib.runs.records import RunConfig
+from ferlib.training.options import TrainingOptions
 from ferlib.training.recipes import default_options
 
 _COLUMNS = (
@@ -25,34 +26,19 @@ _COUNTS = ("parameters", "epochs", "best epoch")
 
 
 def find_runs(folder: str | os.PathLike[str], class_names: Sequence[str]) -> list[Run]:
-    """Return the finished runs in a folder that were trained on some classes, then the pretrained model if it fits.
-
-    Parameters
-    ----------
-    folder : path
-        Contains run folders; may be missing.
-    class_names : sequence of str
-    """
+    """Return the finished runs in a folder that were trained on some classes, then the pretrained model if it fits."""
     runs = [Run(path.parent) for path in sorted(Path(folder).glob(f"*/{CONFIG}"))]
-    configs = {run: run.config for run in [*runs, Run(pretrained_run_dir())]}
-    return [
-        run
-        for run, config in configs.items()
-        if config.status == "finished" and config.class_names == tuple(class_names)
-    ]
+    wanted = ("finished", tuple(class_names))
+    return [run for run in [*runs, Run(pretrained_run_dir())] if (run.config.status, run.config.class_names) == wanted]
 
 
 def tabulate_runs(runs: Sequence[str | os.PathLike[str]]) -> pd.DataFrame:
-    """Return a table of runs: model, options, training time, size and accuracy.
+    """Return a table of runs, one row each, indexed by folder name: model, options, training time, size and accuracy.
 
-    Returns
-    -------
-    DataFrame
-        One row per run, indexed by folder name. ``options`` are those that differ from the model's defaults.
-        ``parameters`` is the number of weights, ``MB`` the size of the files that prediction loads (10^6 bytes).
-        ``seconds`` is the training time, ``s/epoch`` the median of the epochs. ``val accuracy`` and the following
-        columns are fractions, measured with the test-time augmentation in ``views``; ``low`` and ``high`` limit the
-        accuracy's 95 % interval. Values that a run has not recorded are NaN.
+    ``options`` are those that differ from the model's defaults. ``parameters`` is the number of weights, ``MB`` the
+    size of the files that prediction loads (10^6 bytes). ``seconds`` is the training time, ``s/epoch`` the median of
+    the epochs. Accuracies are fractions, measured with the test-time augmentation in ``views``; ``low`` and ``high``
+    limit their 95 % intervals. Values that a run has not recorded are NaN.
     """
     table = pd.DataFrame.from_dict({Run(run).name: _describe(Run(run)) for run in runs}, orient="index")
     # pandas gives columns without values the type object.
@@ -61,12 +47,7 @@ def tabulate_runs(runs: Sequence[str | os.PathLike[str]]) -> pd.DataFrame:
 
 
 def read_experiments(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Return the table of experiments that ``ferlib runs --output-csv`` writes, indexed by the names of the runs.
-
-    Returns
-    -------
-    DataFrame
-        As from `tabulate_runs`; empty if the file does not exist.
+    """Return the table of runs that ``ferlib runs --output-csv`` writes; empty if the file does not exist.
 
     Raises
     ------
@@ -87,7 +68,9 @@ def describe_options(config: RunConfig) -> str:
     """Return a run's options that differ from its model's defaults, such as ``epochs=12 augmentation.crop=0.8``."""
     spec = get_model(config.model)
     # The members of an ensemble of finished runs record their own training options.
-    training = {} if config.model_options.get("members") else dict(config.training)
+    training = {} if config.model_options.get("members") else config.training
+    # Options that no longer exist are not listed.
+    training = {name: value for name, value in training.items() if name in TrainingOptions.__dataclass_fields__}
     if training.get("teacher"):
         training["teacher"] = config.teacher.model if config.teacher else "yes"
     recorded = _flatten({**training, **config.model_options})
@@ -97,7 +80,6 @@ def describe_options(config: RunConfig) -> str:
 
 
 def _describe(run: Run) -> dict[str, Any]:
-    """Return a run's row of the table."""
     config, history, metrics = run.config, run.history, run.metrics
     seconds = [epoch["seconds"] for epoch in history]
     row: dict[str, Any] = {

@@ -16,21 +16,9 @@ from ferlib.training.out_of_fold import predict_out_of_fold
 def blend_with_teacher(
     images: np.ndarray, one_hot: np.ndarray, class_names: tuple[str, ...], options: TrainingOptions, cache: Path
 ) -> np.ndarray:
-    """Return the labels, blended with a teacher's probabilities if there is a teacher.
+    """Return the labels, float32 (n, n_classes), blended with a teacher's probabilities if there is a teacher.
 
-    Parameters
-    ----------
-    images : ndarray of shape (n, H, W, C), dtype uint8
-    one_hot : ndarray of shape (n, n_classes), dtype float32
-        The labels.
-    options : TrainingOptions
-        Its ``teacher``, ``distillation_weight`` and ``distillation_temperature``.
-    cache : Path
-        File that keeps the teacher's probabilities for a resumed training.
-
-    Returns
-    -------
-    ndarray of shape (n, n_classes), dtype float32
+    `images` are uint8 (n, H, W, C). The file `cache` keeps the teacher's probabilities for a resumed training.
 
     Raises
     ------
@@ -58,19 +46,9 @@ def blend_with_teacher(
 
 
 def vote_targets(path: str | Path, names: np.ndarray, class_names: tuple[str, ...]) -> np.ndarray:
-    """Return the distribution of raters' votes over the classes.
+    """Return the distribution of raters' votes over the classes, float32 (n, n_classes), for images by their names.
 
-    Parameters
-    ----------
-    path : path
-        As for `ferlib.data.votes.read_votes`.
-    names : ndarray of shape (n,), dtype str
-        The images' names.
-
-    Returns
-    -------
-    ndarray of shape (n, n_classes), dtype float32
-        Rows sum to 1. Rows are zero for images without votes, or with fewer than half of their votes for the classes.
+    Rows sum to 1. They are zero for images without votes, or with fewer than half of their votes for the classes.
 
     Raises
     ------

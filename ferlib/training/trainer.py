@@ -24,17 +24,7 @@ class FitResult:
 
 
 class Trainer(Protocol):
-    """Fits one model of a family.
-
-    Attributes
-    ----------
-    test_time_augmentation : {"none", "flip", "ten_crop"}
-        How prediction averages views of an image.
-    backend : str or None
-        The Keras backend.
-    n_members : int or None
-        The number of members of an ensemble.
-    """
+    """Fits one model of a family; its attributes are those of `ferlib.runs.records.RunConfig`."""
 
     test_time_augmentation: TestTimeAugmentation
 
@@ -52,12 +42,7 @@ class Trainer(Protocol):
 
 
 def training_images(spec: ModelSpec, dataset: ImageDataset, options: TrainingOptions) -> tuple[np.ndarray, np.ndarray]:
-    """Return the resampled train split in the model's format.
-
-    Returns
-    -------
-    images : ndarray of shape (n, H, W, C), dtype uint8
-    labels : ndarray of shape (n,), dtype int64
+    """Return the resampled train split in the model's format: images uint8 (n, H, W, C) and labels int64 (n,).
 
     Raises
     ------

@@ -12,7 +12,7 @@ from ferlib.models import get_model
 from ferlib.preprocessing import Augmentation
 from ferlib.runs.classifier import load_classifier
 from ferlib.training import TrainingOptions
-from ferlib.training.batches import TrainingBatches, blend_batch
+from ferlib.training.batches import TrainingBatches, mix_batch
 from ferlib.training.trainer import training_images
 
 # Images of one gray level each, equal to their number.
@@ -93,34 +93,10 @@ def test_training_and_prediction_preprocess_identically(echo, drawn_faces, shape
 
 
 def test_mixup_blends_images_and_targets_alike():
-    mixed, targets = blend_batch(FLAT, LABELS, np.random.default_rng(0), mixup=1.0, cutmix=0)
+    mixed, targets = mix_batch(FLAT, LABELS, np.random.default_rng(0), 1.0)
     np.testing.assert_allclose(mixed[:, 0, 0, 0], targets["label"] @ np.arange(8), rtol=1e-5)
     np.testing.assert_allclose(targets["label"].sum(axis=1), 1, rtol=1e-5)
     assert (targets["label"] > 0).sum() > 8
-
-
-def test_cutmix_weights_targets_by_area():
-    areas = set()
-    for seed in range(20):
-        mixed, targets = blend_batch(FLAT, LABELS, np.random.default_rng(seed), mixup=0, cutmix=1.0)
-        np.testing.assert_allclose(mixed.mean(axis=(1, 2, 3)), targets["label"] @ np.arange(8), rtol=1e-4)
-        changed = np.argwhere(mixed[..., 0] != FLAT[..., 0])
-        if len(changed):
-            one = changed[changed[:, 0] == changed[0, 0], 1:]
-            height, width = np.ptp(one, axis=0) + 1
-            assert len(one) == height * width
-            areas.add(len(one))
-    assert len(areas) > 5
-
-
-def test_mixup_and_cutmix_alternate_at_random(drawn_faces):
-    labels = {"label": np.eye(7, dtype=np.float32)[drawn_faces.labels[:64]]}
-    options = TrainingOptions(batch_size=8, augmentation=None, mixup=1.0, cutmix=1.0)
-    batches = TrainingBatches(drawn_faces.images[:64], labels, np.ones(64, np.float32), options)
-    # Only mixup gives the images of a batch different shares.
-    shares = [np.unique(batches[i][1]["label"].max(axis=1).round(4)) for i in range(8)]
-    assert {len(share) > 2 for share in shares} == {True, False}
-    np.testing.assert_array_equal(batches[3][0], batches[3][0])
 
 
 @pytest.mark.parametrize("mixup", [0.0, 1.0])

@@ -62,7 +62,7 @@ def test_other_backends_train_too(backend, faces, tmp_path):
     run_dir = tmp_path / "run"
     command = ["-m", "ferlib.train", "--model", "compact_cnn", "--model-option", "widths=[8,16]", "--data", str(faces)]
     done = subprocess.run(
-        [sys.executable, *command, "--run-dir", str(run_dir), "--epochs", "2", "--ema", "0.9", "--cutmix", "1"],
+        [sys.executable, *command, "--run-dir", str(run_dir), "--epochs", "2", "--ema", "0.9", "--mixup", "1"],
         env=os.environ | {"KERAS_BACKEND": backend},
         capture_output=True,
         text=True,

@@ -3,8 +3,7 @@
 import pandas as pd
 import pytest
 
-from ferlib.core.errors import DataError
-from ferlib.training.imbalance import COLUMNS, read_imbalance, summarize_imbalance
+from ferlib.training.imbalance import COLUMNS, summarize_imbalance
 
 
 def rows(*records):
@@ -26,13 +25,3 @@ def test_means_have_intervals_over_the_seeds():
     assert row["± accuracy"] == pytest.approx(4.3027 * 0.02 / 3**0.5, rel=1e-4)
     assert pd.isna(table.iloc[0]["± accuracy"])
     assert summarize_imbalance(rows()).empty
-
-
-def test_the_table_is_read_as_it_was_written(tmp_path):
-    expected = rows(("smote", 1, 0.6, 0.2))
-    expected.to_csv(tmp_path / "table.csv", index=False)
-    pd.testing.assert_frame_equal(read_imbalance(tmp_path / "table.csv"), expected)
-    assert read_imbalance(tmp_path / "none.csv").empty
-    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(DataError, match=r"other\.csv is not a table of the imbalance experiment"):
-        read_imbalance(tmp_path / "other.csv")
