@@ -20,18 +20,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Import the command that the first argument names and call it with the others; return its exit status.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        The arguments; those of the process when None.
-
-    Raises
-    ------
-    OptionError
-        There is no command of that name.
-    """
+    """Import the command that the first argument names and call it with the others; return its exit status."""
     name, *arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in ("-h", "--help"):
         sys.stdout.write(_help())

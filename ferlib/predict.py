@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ferlib.core.console import EXIT_FAILED, EXIT_OK, logger, progress_bar, run, write_line
-from ferlib.core.errors import FerlibError, OptionError
+from ferlib.core.errors import FerlibError, OptionError, VideoError
 from ferlib.core.files import check_outputs
 from ferlib.core.images import MAX_PIXELS
 from ferlib.core.options import OptionParser, check_options, option
@@ -152,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = build_parser().parse(argv).build(PredictOptions)
     inputs, empty = find_inputs(options.inputs, skip=options.output_dir or options.output_image)
     targets = _plan_outputs(options, inputs)
-    job = _Job(options, load_classifier(options.run, n_threads=options.threads or 0), show=_can_show(options))
+    job = _Job(options, load_classifier(options.run, n_threads=options.threads or 0), targets)
     earlier = read_finished(options.output_json) if options.resume and options.output_json else []
     done = {record["file"] for record in earlier}
     remaining = [item for item in inputs if display_path(item.path) not in done]
@@ -174,16 +174,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             _run_camera(options.webcam, job)
         if n_done:
             logger.info("%s of %s files are already done", f"{n_done:,}", f"{len(inputs):,}")
-        bar = progress_bar(total=len(inputs), initial=n_done, unit="file") if len(inputs) > 1 else None
-        advance = stack.enter_context(bar).update if bar is not None else lambda: None
+        if len(inputs) > 1:
+            job.advance = stack.enter_context(progress_bar(total=len(inputs), initial=n_done, unit="file")).update
         for is_video, group in itertools.groupby(remaining, key=lambda item: item.is_video):
             paths = [item.path for item in group]
-            if not is_video:
-                _run_images(paths, targets, job, advance)
-                continue
-            for path in paths:
-                _run_video_file(path, targets.get(path), job)
-                advance()
+            if is_video:
+                for path in paths:
+                    _run_video_file(path, job)
+            else:
+                _run_images(paths, job)
     if job.n_images > 1:
         counts = ", ".join(f"{emotion} {n:,}" for emotion, n in job.counts.counts.items() if n)
         n_faces = sum(job.counts.counts.values())
@@ -192,12 +191,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Job:
-    """What all inputs share: the options, the classifier, the outputs of records, and counts."""
+    """What all inputs share: the options, the classifier, the outputs, progress and counts."""
 
-    def __init__(self, options: PredictOptions, classifier: Classifier, *, show: bool) -> None:
+    def __init__(self, options: PredictOptions, classifier: Classifier, targets: Mapping[Path, Path]) -> None:
         self.options = options
         self.classifier = classifier
-        self.show = show
+        self.targets = targets
+        self.show = _can_show(options)
+        self.advance: Callable[[], object] = lambda: None
         self.origin = {"detector": options.detector, "model": classifier.name}
         self.counts = CountsSink(options.output_counts)
         self.sinks: list[Sink] = [self.counts]
@@ -260,20 +261,20 @@ def _can_show(options: PredictOptions) -> bool:
     return wanted
 
 
-def _run_images(paths: Sequence[Path], targets: Mapping[Path, Path], job: _Job, advance: Callable[[], object]) -> None:
-    """Process images; call `advance` after each."""
+def _run_images(paths: Sequence[Path], job: _Job) -> None:
+    """Process images."""
 
     def fail(path: Path, error: FerlibError) -> None:
         job.fail(path, error)
-        advance()
+        job.advance()
 
     recognizer, options = job.recognizer(MIN_FACE_SIZE), job.options
     for image, result in predict_images(
         paths, recognizer, batch_size=options.batch_size, max_pixels=options.max_pixels, on_error=fail
     ):
-        if result.path in targets:
+        if result.path in job.targets:
             try:
-                write_image(targets[result.path], annotate(image, result.faces))
+                write_image(job.targets[result.path], annotate(image, result.faces))
             except FerlibError as error:
                 fail(result.path, error)
                 continue
@@ -285,19 +286,19 @@ def _run_images(paths: Sequence[Path], targets: Mapping[Path, Path], job: _Job, 
             write_line(f"{name}: face {number}, box {box}, {found.emotion}, probability {found.probability:.3f}")
         if not result.faces:
             write_line(f"{name}: no face found.")
-        advance()
+        job.advance()
 
 
-def _run_video_file(path: Path, target: Path | None, job: _Job) -> None:
+def _run_video_file(path: Path, job: _Job) -> None:
     """Process a video file."""
     try:
         with open_video(path) as video:
-            _run_video(video, path, target, job)
+            _run_video(video, path, job.targets.get(path), job)
+        if video.truncated:
+            raise VideoError(f"{path}: the video ends after frame {video.n_read:,} of about {video.n_frames:,}.")
     except FerlibError as error:
         job.fail(path, error)
-        return
-    if video.truncated:
-        job.fail(path, f"{path}: the video ends after frame {video.n_read:,} of about {video.n_frames:,}.")
+    job.advance()
 
 
 def _run_camera(source: str, job: _Job) -> None:

@@ -27,20 +27,16 @@ class DataInfo(Record):
         The dataset's name, such as ``"FER2013"``.
     layout : str
         How the source is organized: ``"csv"``, ``"folders"`` or ``"expw"``.
-    path : str
-        File name of the source, without its folder.
-    sha256 : str
-        Checksum of the source.
+    path, sha256 : str
+        File name of the source, without its folder, and its checksum.
     synthetic : bool
         Whether the images are drawn faces.
-    notes : tuple of str
-        Sentences about choices made when the dataset was loaded and split.
+    notes, split_notes : tuple of str
+        Sentences about choices made when the dataset was loaded and split, and those of them about the split.
     sample_size : int, optional
         Number of images if the dataset is a sample of the source.
     split : SplitInfo, optional
         How `split_dataset` split the dataset; None for the split of the source.
-    split_notes : tuple of str
-        Those of `notes` that belong to `split`.
     """
 
     title: str

@@ -37,15 +37,7 @@ _NAMES = {spelling: name for name, others in _ALIASES.items() for spelling in (n
 def parse_emotion(label: str | int) -> str:
     """Return the emotion of a dataset's spelling or code.
 
-    Parameters
-    ----------
-    label : str or int
-        A name in any case (``"Happiness"``), a code 0 to 6, or a code as text (``"3"``).
-
-    Raises
-    ------
-    DataError
-        The label is not one of the seven emotions.
+    A label is a name in any case, a code 0 to 6, or a code as text; any other is a `DataError`.
 
     Examples
     --------
@@ -68,10 +60,7 @@ def is_emotion(label: str) -> bool:
 def parse_emotions(labels: str | Sequence[str] | None) -> tuple[str, ...]:
     """Return a subset of the emotions in the order of their codes.
 
-    Parameters
-    ----------
-    labels : str, sequence of str or None
-        Names, or one string of names separated by commas. None and an empty string mean all seven.
+    Labels may be one string, separated by commas. None and an empty string mean all seven.
 
     Raises
     ------

@@ -1,17 +1,4 @@
-"""Exceptions raised by ferlib; each message is one sentence that says what to do.
-
-::
-
-    FerlibError
-    ├── OptionError        a wrong value of an option, or a wrong combination
-    ├── ImageError         a file that cannot be read as an image
-    ├── VideoError         a video or camera that cannot be read, or a video that cannot be written
-    ├── DataError          a dataset that is missing, incomplete or in an unknown layout
-    │   └── ArchiveError   a damaged or unsafe archive
-    ├── DownloadError      a download that failed
-    │   └── CredentialsError   missing credentials, or terms that were not accepted
-    └── ArtifactError      a run folder that is missing, incomplete or unreadable
-"""
+"""Exceptions raised by ferlib; each message is one sentence that says what to do."""
 
 
 class FerlibError(Exception):

@@ -95,24 +95,14 @@ ImageLike = np.ndarray | Image.Image | str | Path | bytes | BinaryIO
 
 
 def as_image(image: ImageLike) -> np.ndarray:
-    """Return an array, a Pillow image, a path, bytes or a binary file as an image.
-
-    Parameters
-    ----------
-    image : ndarray of shape (H, W), (H, W, 1) or (H, W, 3), dtype uint8; Pillow image; path; bytes; or binary file
-        Bytes and files contain an encoded image, such as a JPEG.
-
-    Returns
-    -------
-    ndarray of shape (H, W, 1) or (H, W, 3), dtype uint8
-        Gray, or RGB, 0 to 255.
+    """Return an array (H, W), (H, W, 1) or (H, W, 3), a Pillow image, or an encoded image as `decode_image` does.
 
     Raises
     ------
     ImageError
         A file or bytes cannot be read as an image.
     ValueError
-        An array has another shape or dtype, or no pixels.
+        An array has another shape, another dtype than uint8, or no pixels.
     """
     if isinstance(image, str | Path):
         return read_image(image)
@@ -226,12 +216,7 @@ def crop(image: np.ndarray, box: tuple[float, float, float, float], *, margin: f
     Returns
     -------
     ndarray of shape (h, w, C)
-        A view; at least one pixel in each direction.
-
-    Raises
-    ------
-    ValueError
-        The box is completely outside the image.
+        A view; at least one pixel in each direction. A box that is completely outside the image is a ValueError.
     """
     x, y, width, height = box
     left, right = x - margin * width, x + (1 + margin) * width
@@ -248,8 +233,8 @@ def fit_to_model(images: np.ndarray, *, image_size: tuple[int, int], channels: i
 
     Parameters
     ----------
-    images : ndarray of shape (n, H, W, C), dtype uint8
-        Gray or RGB, 0 to 255.
+    images : ndarray of shape (n, H, W, 1) or (n, H, W, 3), dtype uint8
+        Gray or RGB, 0 to 255. Another shape or dtype is a ValueError.
     image_size : tuple of int
         The model's (height, width) in pixels.
     channels : int
@@ -258,11 +243,6 @@ def fit_to_model(images: np.ndarray, *, image_size: tuple[int, int], channels: i
     Returns
     -------
     ndarray of shape (n, *image_size, channels), dtype uint8
-
-    Raises
-    ------
-    ValueError
-        `images` has another shape or dtype.
     """
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or images.dtype != np.uint8:
         raise ValueError(

@@ -31,27 +31,13 @@ _LIMITS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
 
 @dataclasses.dataclass(frozen=True)
 class OptionSpec:
-    """An option declared by `ferlib.core.options.option`.
-
-    Attributes
-    ----------
-    name : str
-    metadata : mapping
-        The arguments of `option`.
-    default : object
-        MISSING if the option is required.
-    kind : type
-        The type of one value: the annotation without None, and the item type of a tuple.
-    optional : bool
-        Whether None is valid.
-    is_tuple : bool
-    """
+    """An option declared by `ferlib.core.options.option`."""
 
     name: str
-    metadata: types.MappingProxyType[Any, Any]
-    default: Any
-    kind: Any
-    optional: bool
+    metadata: types.MappingProxyType[Any, Any]  # the arguments of `option`
+    default: Any  # MISSING if the option is required
+    kind: Any  # the type of one value: the annotation without None, and the item type of a tuple
+    optional: bool  # whether None is valid
     is_tuple: bool
 
     @classmethod
@@ -169,7 +155,6 @@ class OptionSpec:
         return value
 
     def _means_none(self, value: Any) -> bool:
-        """Return whether a value is the word for None."""
         return self.optional and value == NONE and NONE not in self.choices
 
     def check(self, value: Any, name: str, shown: str | None = None) -> None:

@@ -107,9 +107,8 @@ class OptionParser:
         The command's name, as in ``ferlib NAME``.
     classes : sequence of type
         Frozen dataclasses; their field names are distinct.
-    description : str
-    examples : str
-        Shown after the options.
+    description, examples : str
+        Shown before and after the options.
     """
 
     def __init__(self, command: str, classes: Sequence[type], *, description: str, examples: str) -> None:
@@ -173,13 +172,7 @@ class OptionParser:
 
 @dataclasses.dataclass(frozen=True)
 class ParsedOptions:
-    """The options given on a command line and in its configuration file.
-
-    Attributes
-    ----------
-    given : dict
-        Field names to values; options that were not given are missing.
-    """
+    """The options given on a command line and in its configuration file, by field name."""
 
     given: dict[str, Any]
 

@@ -48,7 +48,7 @@ def annotate(image: np.ndarray, faces: Sequence[FaceEmotion]) -> np.ndarray:
     """
     canvas = Image.fromarray(np.array(to_rgb(image)))
     draw = ImageDraw.Draw(canvas)
-    width = _line_width(canvas.size)
+    width = max(1, round(min(canvas.size) / 180))
     boxes = [_rectangle(found) for found in faces]
     for found, box in zip(faces, boxes, strict=True):
         _draw_box(draw, box, _COLORS[found.emotion], width)
@@ -65,14 +65,7 @@ def annotate(image: np.ndarray, faces: Sequence[FaceEmotion]) -> np.ndarray:
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:
-    """Write an image atomically, in the format of the path's suffix.
-
-    Parameters
-    ----------
-    path : str or Path
-        Ends in one of `WRITABLE_SUFFIXES`.
-    image : ndarray of shape (H, W, 3), dtype uint8
-        RGB.
+    """Write an RGB image (H, W, 3), uint8, atomically in the format of the path's suffix, one of `WRITABLE_SUFFIXES`.
 
     Raises
     ------
@@ -87,11 +80,6 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
             Image.fromarray(image).save(temporary, **options)
         except ValueError as error:
             raise FerlibError(f"{path} cannot be written ({error}).") from error
-
-
-def _line_width(size: tuple[int, int]) -> int:
-    """Return the boxes' line width for an image of (width, height)."""
-    return max(1, round(min(size) / 180))
 
 
 def _rectangle(found: FaceEmotion) -> _Rectangle:

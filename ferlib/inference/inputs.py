@@ -19,13 +19,7 @@ STANDARD_INPUT = Path("-")
 class InputFile:
     """An image or video to read.
 
-    Attributes
-    ----------
-    path : Path
-        As it was given; `STANDARD_INPUT` for an image on standard input.
-    name : Path
-        Path relative to the folder in which it was found; the file name if it was given itself.
-    is_video : bool
+    `name` is the path relative to the folder in which the file was found; the file name if it was given itself.
     """
 
     path: Path
@@ -115,7 +109,7 @@ def output_paths(inputs: Sequence[InputFile], output: Path, *, is_folder: bool =
         return {}
     is_folder = is_folder or output.is_dir() or not output.suffix
     if len(inputs) == 1 and not is_folder:
-        formats, _ = _formats(is_video=inputs[0].is_video)
+        formats = VIDEO_CODECS.keys() if inputs[0].is_video else WRITABLE_SUFFIXES
         if output.suffix.lower() not in formats:
             raise FerlibError(
                 f"{output}: {'videos' if inputs[0].is_video else 'images'} cannot be written as '{output.suffix}'; "
@@ -133,15 +127,12 @@ def output_paths(inputs: Sequence[InputFile], output: Path, *, is_folder: bool =
     return targets
 
 
-def _formats(*, is_video: bool) -> tuple[frozenset[str], str]:
-    """Return the suffixes that can be written, and the default one."""
-    return (frozenset(VIDEO_CODECS), ".mp4") if is_video else (WRITABLE_SUFFIXES, ".png")
-
-
 def _free_path(path: Path, taken: set[str], *, is_video: bool) -> Path:
     """Return a path with a suffix that can be written and a name that is not taken, ignoring case."""
-    formats, default = _formats(is_video=is_video)
-    suffix = path.suffix if path.suffix.lower() in formats else default
+    if path.suffix.lower() in (VIDEO_CODECS if is_video else WRITABLE_SUFFIXES):
+        suffix = path.suffix
+    else:
+        suffix = ".mp4" if is_video else ".png"
     free, number = path.with_suffix(suffix), 1
     while str(free).lower() in taken:
         number += 1

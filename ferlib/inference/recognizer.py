@@ -73,18 +73,13 @@ class EmotionRecognizer:
         self.min_probability = min_probability
 
     def recognize(self, image: ImageLike) -> tuple[FaceEmotion, ...]:
-        """Return the faces of an image with their emotions.
+        """Return the faces of an image with their emotions, from left to right; empty if no face is found.
 
         Parameters
         ----------
         image : path, bytes, binary file, Pillow image, or ndarray of shape (H, W), (H, W, 1) or (H, W, 3), dtype uint8
             Arrays are gray or RGB, upright, 0 to 255. Bytes and files hold an encoded image such as a JPEG; see
             `ferlib.core.images.decode_image`.
-
-        Returns
-        -------
-        tuple of FaceEmotion
-            From left to right; empty if no face is found.
 
         Raises
         ------
@@ -107,17 +102,7 @@ class EmotionRecognizer:
         return [tuple(self.describe(face, next(rows)) for face in found) for found in faces]
 
     def predict_faces(self, image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
-        """Return the probabilities of known faces.
-
-        Parameters
-        ----------
-        image : ndarray of shape (H, W, 1) or (H, W, 3), dtype uint8
-        faces : sequence of Face
-
-        Returns
-        -------
-        ndarray of shape (n_faces, n_classes), dtype float32
-        """
+        """Return the probabilities (n_faces, n_classes), float32, of known faces of an image (H, W, C), uint8."""
         return self._predict([self._crop(image, face) for face in faces])
 
     def describe(self, face: Face, probabilities: np.ndarray) -> FaceEmotion:
