@@ -6,18 +6,13 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
+from ferlib.core.emotions import EMOTIONS
 from ferlib.core.errors import DataError
 
 #: FER+'s columns for the emotions of FER2013, mapped to our names.
-FERPLUS_EMOTIONS = {
-    "anger": "angry",
-    "disgust": "disgust",
-    "fear": "fear",
-    "happiness": "happy",
-    "sadness": "sad",
-    "surprise": "surprise",
-    "neutral": "neutral",
-}
+FERPLUS_EMOTIONS = dict(
+    zip(("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral"), EMOTIONS, strict=True)
+)
 
 #: The other columns: contempt, unknown, and "NF" for no face.
 FERPLUS_OTHERS = ("contempt", "unknown", "NF")
@@ -25,8 +20,8 @@ FERPLUS_OTHERS = ("contempt", "unknown", "NF")
 
 def find_votes(path: str | Path | None = None) -> Path | None:
     """Return the file of FER+ votes: `path`, or the one in the environment variable ``FERPLUS_VOTES``, or None."""
-    chosen = path or os.environ.get("FERPLUS_VOTES") or None
-    return None if chosen is None else Path(chosen)
+    chosen = path or os.environ.get("FERPLUS_VOTES")
+    return Path(chosen) if chosen else None
 
 
 def read_votes(path: str | Path, names: np.ndarray) -> pd.DataFrame:
@@ -58,39 +53,24 @@ def read_votes(path: str | Path, names: np.ndarray) -> pd.DataFrame:
     E. Barsoum, C. Zhang, C. Canton Ferrer, Z. Zhang, "Training Deep Networks for Facial Expression Recognition with
     Crowd-Sourced Label Distribution", ICMI 2016.
     """
-    wanted = [*FERPLUS_EMOTIONS, *FERPLUS_OTHERS]
+    stems = pd.Series([PurePosixPath(name).stem for name in names], dtype=str)
     try:
         table = pd.read_csv(path, dtype={"file_stem": str})
-        keys, table = _row_keys(table), table[wanted].astype(float)
+        if "file_stem" not in table:
+            # FER+'s own table: an image that was left out has a row without a name.
+            table["file_stem"] = np.where(table["Image name"].notna(), np.arange(len(table), dtype=float), np.nan)
+            stems = pd.to_numeric(stems.str.extract(r"_(\d+)$", expand=False))
+        # Rows may be repeated, with the same votes.
+        table = table.dropna(subset="file_stem").drop_duplicates("file_stem").set_index("file_stem")
+        table = table[[*FERPLUS_EMOTIONS, *FERPLUS_OTHERS]].astype(float)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file of FER+ votes.") from None
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} is not a table of FER+ votes ({error}).") from None
-    table.index = keys
-    # Rows may be repeated, with the same votes.
-    table = table[keys.notna() & ~keys.duplicated()]
-    stems = pd.Index([PurePosixPath(name).stem for name in names])
-    if not pd.api.types.is_string_dtype(keys.dtype):
-        stems = pd.Index(pd.to_numeric(stems.str.extract(r"_(\d+)$", expand=False)))
     votes = table.rename(columns=FERPLUS_EMOTIONS).reindex(stems).reset_index(drop=True)
     if len(votes) and votes.isna().all(axis=None):
         raise DataError(f"{path} has no votes for these images, which have names such as {names[0]}.")
-    answers = list(votes.columns)
-    counts = votes.to_numpy()
-    total, top = counts.sum(axis=1), counts.max(axis=1)
-    clear = (counts == top[:, np.newaxis]).sum(axis=1) == 1
-    known = ~np.isnan(total)
-    best = np.where(known, np.nan_to_num(counts).argmax(axis=1), 0)
-    votes["n"] = total
-    votes["majority"] = np.where(known & clear & (top > 0), np.array(answers)[best], "")
-    votes["agreement"] = np.where(total > 0, top / np.where(total > 0, total, 1), np.nan)
-    return votes
-
-
-def _row_keys(table: pd.DataFrame) -> pd.Index:
-    """Return the keys of the rows: file stems, or row numbers (NaN for one without votes); KeyError for neither."""
-    if "file_stem" in table:
-        return pd.Index(table["file_stem"])
-    # FER+'s own table: an image that was left out has a row without a name.
-    numbers = np.arange(len(table), dtype=float)
-    return pd.Index(np.where(table["Image name"].notna(), numbers, np.nan))
+    total, top = votes.sum(axis=1, skipna=False), votes.max(axis=1, skipna=False)
+    is_clear = (top > 0) & (votes.eq(top, axis=0).sum(axis=1) == 1)
+    majority = votes.fillna(0).idxmax(axis=1).where(is_clear, "")
+    return votes.assign(n=total, majority=majority, agreement=top / total.where(total > 0))
