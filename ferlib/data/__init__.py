@@ -1,20 +1,15 @@
 """Datasets: load any layout, split without leaks, audit, record counts, and cache."""
 
 from ferlib.core.data_info import DataInfo, SplitInfo
-from ferlib.data.audit import BLANK_CONTRAST, Audit, audit_dataset
+from ferlib.data.audit import audit_dataset
 from ferlib.data.cache import prepare_dataset
-from ferlib.data.dataset import SPLITS, ImageDataset, pixel_ids
-from ferlib.data.layouts.fer2013 import FER2013_COUNTS, FER2013_USAGES
+from ferlib.data.dataset import SPLITS, ImageDataset
 from ferlib.data.load import load_images
 from ferlib.data.manifest import build_manifest, compare_with_fer2013
 from ferlib.data.splits import split_dataset
 
 __all__ = [
-    "BLANK_CONTRAST",
-    "FER2013_COUNTS",
-    "FER2013_USAGES",
     "SPLITS",
-    "Audit",
     "DataInfo",
     "ImageDataset",
     "SplitInfo",
@@ -22,7 +17,6 @@ __all__ = [
     "build_manifest",
     "compare_with_fer2013",
     "load_images",
-    "pixel_ids",
     "prepare_dataset",
     "split_dataset",
 ]

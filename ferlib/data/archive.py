@@ -16,9 +16,6 @@ from typing import IO, Literal, Self
 from ferlib.core.console import progress_bar
 from ferlib.core.errors import ArchiveError, DataError
 
-Kind = Literal["zip", "folder", "file"]
-
-
 # The largest dataset that is read, in files and uncompressed bytes, as a protection against decompression bombs.
 # The full ExpW has about 92,000 faces; ``fer2013.csv`` has 0.3 GB.
 _MAX_FILES, _MAX_FILE_BYTES, _MAX_TOTAL_BYTES = 500_000, 1 << 30, 32 << 30
@@ -46,25 +43,19 @@ class _File:
 class FileTree:
     """The files of a zip, a folder or a single file, made by `open_tree` and used in a ``with`` block.
 
-    Nothing is unpacked to disk.
-
-    Attributes
-    ----------
-    path : Path
-        The zip, folder or file.
-    kind : {"zip", "folder", "file"}
-    names : tuple of str
-        The files' relative names with forward slashes, sorted, without hidden files and files of operating systems.
+    Nothing is unpacked to disk. `names` are the files' relative names with forward slashes, sorted, without hidden
+    files and files of operating systems.
     """
 
     def __init__(
-        self, path: Path, kind: Kind, files: dict[str, _File], *, archive: zipfile.ZipFile | None = None
+        self,
+        path: Path,
+        kind: Literal["zip", "folder", "file"],
+        files: dict[str, _File],
+        archive: zipfile.ZipFile | None = None,
     ) -> None:
-        self.path = path
-        self.kind = kind
-        self.names = tuple(sorted(files))
-        self._files = files
-        self._archive = archive
+        self.path, self.kind, self.names = path, kind, tuple(sorted(files))
+        self._files, self._archive = files, archive
 
     def __enter__(self) -> Self:
         """Return the tree."""
@@ -78,9 +69,8 @@ class FileTree:
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
         """Yield a file as a binary stream; raise ArchiveError if it is damaged, also while it is read."""
-        file = self._find(name)
         try:
-            stream = file.open()
+            stream = self._files[name].open()
         except _OPEN_ERRORS as error:
             raise self._damage(name, error) from error
         try:
@@ -101,7 +91,7 @@ class FileTree:
 
     def size(self, name: str) -> int:
         """Return the uncompressed size of a file in bytes."""
-        return self._find(name).size
+        return self._files[name].size
 
     def sha256(self) -> str:
         """Return the checksum of the file's bytes, or for a folder of its sorted names, sizes and contents."""
@@ -123,23 +113,12 @@ class FileTree:
     def _damage(self, name: str, error: Exception) -> ArchiveError:
         return ArchiveError(f"{self.path}: '{name}' is damaged or cannot be read ({error or 'it is truncated'}).")
 
-    def _find(self, name: str) -> _File:
-        if name not in self._files:
-            raise DataError(f"{self.path} has no file '{name}'.")
-        return self._files[name]
-
 
 def open_tree(path: str | Path) -> FileTree:
-    """Open a zip (recognized by its first bytes), a folder, or a single CSV or NPZ file.
+    """Open a zip (recognized by its first bytes), a folder, or a single CSV or NPZ file; raise DataError for others.
 
-    Archives inside an archive are treated as ordinary files.
-
-    Raises
-    ------
-    ArchiveError
-        The archive is damaged, encrypted or over a limit, or contains a link, a device or a name twice.
-    DataError
-        The path is missing, unreadable, empty, or not a zip, a folder, a CSV or an NPZ file.
+    An archive that is damaged, encrypted or over a limit, or contains a link, a device or a name twice, is an
+    ArchiveError.
 
     Examples
     --------
@@ -206,7 +185,7 @@ def _open_zip(path: Path) -> FileTree:
     except DataError:
         archive.close()
         raise
-    return FileTree(path, "zip", files, archive=archive)
+    return FileTree(path, "zip", files, archive)
 
 
 def _check_entry(path: Path, entry: zipfile.ZipInfo) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ferlib.core.errors import DataError
-from ferlib.data import load_images, pixel_ids
-from ferlib.data.dataset import read_saved
+from ferlib.data import load_images
+from ferlib.data.dataset import pixel_ids, read_saved
 
 
 def test_counts_have_all_classes_and_the_present_splits(make_dataset):

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from ferlib.core.emotions import EMOTIONS
 from ferlib.core.errors import DataError
-from ferlib.data import FER2013_COUNTS, build_manifest, compare_with_fer2013, load_images
+from ferlib.data import build_manifest, compare_with_fer2013, load_images
+from ferlib.data.layouts.fer2013 import FER2013_COUNTS
 
 MAX_MEGABYTES, MAX_SECONDS = 500, 15  # CPU seconds; about 5 on an idle machine
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ferlib.core.emotions import EMOTIONS
-from ferlib.data import FER2013_COUNTS, DataInfo, ImageDataset, build_manifest, compare_with_fer2013
-from ferlib.data.layouts.fer2013 import is_fer2013
+from ferlib.data import DataInfo, ImageDataset, build_manifest, compare_with_fer2013
+from ferlib.data.layouts.fer2013 import FER2013_COUNTS, is_fer2013
 
 
 def make_fer2013(counts, *, source_splits=True, splits=None):
