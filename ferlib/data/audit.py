@@ -22,10 +22,8 @@ class Audit:
         Groups of two or more images with identical pixels.
     within : dict of str to tuple of ndarray
         For each split, the groups of two or more identical images inside it.
-    across : tuple of ndarray
-        The groups of `identical` with members in more than one split.
-    conflicting : tuple of ndarray
-        The groups of `identical` whose members have different labels.
+    across, conflicting : tuple of ndarray
+        The groups of `identical` with members in more than one split, or with different labels.
     blank : ndarray of shape (k,)
         Images with a standard deviation below `BLANK_CONTRAST`.
     """

@@ -29,20 +29,8 @@ def prepare_dataset(
 ) -> ImageDataset:
     """Load and split a dataset, or return what an earlier call with the same options cached.
 
-    Parameters
-    ----------
-    source : str or Path
-    data_dir : str or Path
-        The arrays are cached in its folder ``processed``.
-    split_scheme, val_fraction, seed
-        See `split_dataset`; the seed is that of `load_images`, too.
-    **loading
-        Other options of `load_images`.
-
-    Raises
-    ------
-    DataError
-        See `load_images` and `split_dataset`.
+    The arrays are cached in the folder ``processed`` of `data_dir`. See `split_dataset` for its options, and
+    `load_images` for the others and for errors. The seed is that of both.
     """
     source = Path(source).expanduser()
     key = json.dumps(

@@ -72,16 +72,8 @@ def fetch_dataset(dataset: str = DEFAULT_DATASET, *, data_dir: str | Path, force
     """Download a dataset from Kaggle and return the path of its zip.
 
     During the download the file is named ``….zip.partial``. It gets its name once it is complete and every file in it
-    could be read. An unfinished download of an earlier call is resumed if the server allows it.
-
-    Parameters
-    ----------
-    dataset : str
-        ``owner/name`` as in the dataset's address.
-    data_dir : str or Path
-        The zip goes into its folder ``raw``.
-    force : bool
-        Download even if the zip exists already.
+    could be read. An unfinished download of an earlier call is resumed if the server allows it. An existing zip is
+    kept unless `force` is set.
 
     Raises
     ------

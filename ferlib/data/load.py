@@ -43,10 +43,8 @@ def load_images(
         1 for gray, 3 for RGB. By default gray if every image is gray; ExpW is RGB.
     crop_margin : float
         What to add on each side of ExpW's boxes, as a fraction of the box. Other layouts have no boxes.
-    sample_size : int, optional
-        Load only this many images, stratified by split and class.
-    seed : int
-        Seed of the random sample.
+    sample_size, seed : int
+        Load only this many images, chosen at random and stratified by split and class.
 
     Raises
     ------

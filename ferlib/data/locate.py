@@ -37,25 +37,12 @@ def locate_data(
 ) -> Path:
     """Return the path of the data to work on, after downloading or drawing them if necessary.
 
-    The first of these that exists: `data`; the path in the environment variable ``FER2013_ARCHIVE``; what ``ferlib
-    download`` put last into ``data_dir/raw``; FER2013 from Kaggle, if there are credentials; drawn faces, which are
-    written to ``data_dir/raw/synthetic.zip``.
+    The first of these that exists: `data`, if it is not empty; the path in the environment variable
+    ``FER2013_ARCHIVE``; what ``ferlib download`` put last into ``data_dir/raw``; FER2013 from Kaggle, if there are
+    credentials and `allow_download` is set; drawn faces, which are written to ``data_dir/raw/synthetic.zip``.
 
-    Parameters
-    ----------
-    data : str, Path or None
-        A zip, a folder, a CSV or an NPZ file; None or an empty string leaves the choice to the order above.
-    data_dir : str, Path or None
-        `default_data_dir` by default.
-    allow_download : bool
-        Whether to download from Kaggle.
-
-    Raises
-    ------
-    DataError
-        `data`, or the path in ``FER2013_ARCHIVE``, does not exist.
-    DownloadError
-        There are Kaggle credentials, but the download failed.
+    Raises DataError if a given path does not exist, and DownloadError if there are Kaggle credentials, but the download
+    fails.
     """
     if named := _existing(data, ARCHIVE_VARIABLE):
         return named
@@ -69,10 +56,7 @@ def locate_data(
 
 
 def locate_expw(data: str | Path | None = None) -> Path | None:
-    """Return the path of ExpW: `data`, or the path in the environment variable ``EXPW_ARCHIVE``, or None.
-
-    Raises DataError if the path does not exist.
-    """
+    """Return the path of ExpW: `data`, or the path in ``EXPW_ARCHIVE``, or None; raise DataError if it is missing."""
     return _existing(data, EXPW_VARIABLE)
 
 

@@ -10,8 +10,6 @@ from ferlib.core.emotions import EMOTIONS
 from ferlib.data.dataset import SPLITS, ImageDataset
 from ferlib.data.layouts.fer2013 import FER2013_COUNTS, FER2013_USAGES
 
-_Counts = dict[str, int]
-
 
 def build_manifest(dataset: ImageDataset) -> dict[str, Any]:
     """Return the counts, sizes and checksums of a dataset, as JSON can represent them.
@@ -70,19 +68,19 @@ def compare_with_fer2013(manifest: dict[str, Any]) -> list[str]:
     return train_differences + test_differences
 
 
-def _count(dataset: ImageDataset, column: np.ndarray) -> dict[str, _Counts]:
+def _count(dataset: ImageDataset, column: np.ndarray) -> dict[str, dict[str, int]]:
     """Return the images per class for each value of `column` (n,), except ""."""
     values = [value for value in (*SPLITS, *FER2013_USAGES) if value in column]
     counts = {value: np.bincount(dataset.labels[column == value], minlength=dataset.n_classes) for value in values}
     return {value: dict(zip(dataset.class_names, row.tolist(), strict=True)) for value, row in counts.items()}
 
 
-def _published(usages: Iterable[str], classes: Iterable[str]) -> _Counts:
+def _published(usages: Iterable[str], classes: Iterable[str]) -> dict[str, int]:
     """Return FER2013's published counts of some classes, summed over some usages."""
     return {name: sum(FER2013_COUNTS[usage][EMOTIONS.index(name)] for usage in usages) for name in classes}
 
 
-def _differences(split: str, found: _Counts, published: _Counts) -> list[str]:
+def _differences(split: str, found: dict[str, int], published: dict[str, int]) -> list[str]:
     """Return a sentence for each class of a split whose count is not the published one."""
     return [
         f"{split} has {found[name]:,} images of {name}; FER2013 was published with {published[name]:,}."

@@ -21,13 +21,8 @@ def add_archive(source: str | Path, *, data_dir: str | Path, force: bool = False
     """Copy a dataset into ``data_dir/raw`` as one file, after reading all of it; return its path and contents.
 
     A zip or CSV is copied unchanged; the images, tables and lists of a folder are packed into a zip. The file is named
-    after the dataset if it is a known one (``fer2013.zip``), otherwise after the source.
-
-    Raises
-    ------
-    DataError
-        The source is not a dataset or is damaged, or ``raw`` has another dataset of the same file name and `force` is
-        not set.
+    after the dataset if it is a known one (``fer2013.zip``), otherwise after the source. Raises DataError if the source
+    is not a dataset or is damaged, or if ``raw`` has another dataset of the same file name and `force` is not set.
     """
     with open_tree(source) as tree:
         if tree.path.suffix.lower() == ".npz":

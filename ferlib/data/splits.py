@@ -16,11 +16,12 @@ from ferlib.data.dataset import SPLITS, ImageDataset, pixel_ids, rows_by_id
 def split_dataset(
     dataset: ImageDataset, scheme: str = "official", *, val_fraction: float = 0.1, seed: int = 0
 ) -> ImageDataset:
-    """Split a dataset into train, val and test.
+    """Split a dataset into train, val and test; return the same images in the same order.
 
     The split is stratified by class. Images with identical pixels, and images of one group (faces of one photo), stay
     in the same split. A class may therefore miss its exact share by the size of such a group. A class too small for
-    its shares goes to train first, and a note says which splits lack it.
+    its shares goes to train first, and a note says which splits lack it. The official test split is left as published:
+    a training image that is also in test stays in train, and a note counts such images.
 
     Parameters
     ----------
@@ -34,20 +35,10 @@ def split_dataset(
     seed : int
         The same seed gives the same split.
 
-    Returns
-    -------
-    ImageDataset
-        The same images in the same order, with new `splits` and `info`.
-
     Raises
     ------
     DataError
         The scheme or the fraction is invalid, or the official split was replaced by an earlier call.
-
-    Notes
-    -----
-    The official test split is left as published: a training image that is also in test stays in train, and a note
-    counts such images.
     """
     if not 0 <= val_fraction < 1:
         raise DataError(f"val_fraction must be from 0 to below 1, got {val_fraction}.")

@@ -29,7 +29,7 @@ def resample_images(
     """Balance the classes of training images.
 
     Resample only the training split. Resampling before splitting would put copies and blends of one image into
-    several splits, and validation scores would be too high.
+    several splits, and validation scores would be too high. The given images come first, unless some are dropped.
 
     Parameters
     ----------
@@ -46,11 +46,6 @@ def resample_images(
         - ``"smote_features"`` is SMOTE with neighbors in principal components instead of pixels.
     random_state : int
 
-    Returns
-    -------
-    images, labels : ndarray
-        As given, but of length m; the given images first, unless some were dropped.
-
     Raises
     ------
     FerlibError
@@ -65,9 +60,7 @@ def resample_images(
     References
     ----------
     N. Chawla, K. Bowyer, L. Hall, W. Kegelmeyer, "SMOTE: Synthetic Minority Over-sampling Technique", JAIR 2002.
-
     H. Han, W. Wang, B. Mao, "Borderline-SMOTE: A New Over-Sampling Method in Imbalanced Data Sets Learning", ICIC 2005.
-
     H. He, Y. Bai, E. Garcia, S. Li, "ADASYN: Adaptive Synthetic Sampling Approach for Imbalanced Learning", IJCNN 2008.
     """
     if strategy not in STRATEGIES:

@@ -35,19 +35,8 @@ def draw_faces(labels: np.ndarray, *, image_size: tuple[int, int] = (48, 48), se
 
     Each face shows the facial action units that are usual for its emotion, from weak to strong. Image `i` depends only
     on its label, on `i` and on the seed, which is not negative: another label draws the same person with another
-    emotion.
-
-    Parameters
-    ----------
-    labels : ndarray of shape (n,), dtype int
-        Codes 0 to 6 into ``EMOTIONS``.
-    image_size : tuple of int
-        Height and width in pixels, at least 8 each.
-    seed : int
-
-    Returns
-    -------
-    ndarray of shape (n, *image_size, 1), dtype uint8
+    emotion. The labels (n,) are codes 0 to 6 into ``EMOTIONS``; height and width are at least 8 pixels. The images are
+    gray, uint8 of shape (n, height, width, 1).
 
     Examples
     --------
@@ -81,9 +70,7 @@ def write_synthetic(path: str | Path, *, train_size: int = 2800, test_size: int 
     images = draw_faces(labels, seed=seed)
     faults = _add_faults(images[:train_size], labels[:train_size], rng)
     splits = ["train"] * train_size + ["test"] * test_size
-    names = [
-        f"{split}/{EMOTIONS[code]}/{i:05d}.png" for i, (split, code) in enumerate(zip(splits, labels, strict=True))
-    ]
+    names = [f"{splits[i]}/{EMOTIONS[code]}/{i:05d}.png" for i, code in enumerate(labels)]
     lines = [f"  {what}: {len(which)}\n    {' '.join(names[i] for i in which)}" for what, which in faults.items()]
     note = _NOTE.format(train=train_size, test=test_size, seed=seed, faults="\n".join(lines))
     files = {name: cv2.imencode(".png", image)[1].tobytes() for name, image in zip(names, images, strict=True)}

@@ -51,12 +51,8 @@ def matches(tree: FileTree) -> bool:
 def index_images(tree: FileTree, *, crop_margin: float, skip_unknown: bool) -> ImageIndex:  # noqa: ARG001
     """Index the faces of ExpW (``image/origin/*.jpg`` and ``label/label.lst``), ordered by photo.
 
-    The faces are RGB, clipped at the edge of the photo. All are train, and the faces of a photo are one group.
-
-    Raises
-    ------
-    DataError
-        A line cannot be parsed (the message names it), or photos are missing.
+    The faces are RGB, clipped at the edge of the photo. All are train, and the faces of a photo are one group. Raises
+    DataError if a line cannot be parsed (the message names it), or photos are missing.
     """
     faces, files = _read_faces(tree)
 
@@ -90,17 +86,8 @@ def index_images(tree: FileTree, *, crop_margin: float, skip_unknown: bool) -> I
 def read_labeled_photos(path: str | Path, *, sample_size: int | None = None, seed: int = 0) -> Iterator[LabeledPhoto]:
     """Yield ExpW's photos one at a time, uncropped, with their labeled faces.
 
-    Parameters
-    ----------
-    path : path
-    sample_size : int, optional
-        Number of randomly chosen photos; all by default.
-    seed : int
-
-    Raises
-    ------
-    DataError
-        There is no label file, a line of it cannot be parsed, or photos are missing or cannot be read.
+    They are a random `sample_size` of the photos, all by default, in the order of their names. Raises DataError if
+    there is no label file, a line of it cannot be parsed, or photos are missing; ImageError if one cannot be read.
     """
     with open_tree(path) as tree:
         if not matches(tree):
@@ -115,7 +102,6 @@ def read_labeled_photos(path: str | Path, *, sample_size: int | None = None, see
 
 
 def _find_label_file(tree: FileTree) -> str | None:
-    """Return the name of the label file, or None."""
     return next((name for name in tree.names if posixpath.basename(name) == _LABEL_FILE), None)
 
 

@@ -39,12 +39,8 @@ def index_images(tree: FileTree, *, crop_margin: float, skip_unknown: bool) -> I
     """Index ``fer2013.csv``, ``icml_face_data.csv`` or another CSV with columns emotion, pixels and optionally Usage.
 
     Column names may have spaces around them and any case. The images are gray, of 48 x 48 pixels. Without a Usage
-    column all are train.
-
-    Raises
-    ------
-    DataError
-        A column is missing, the file is truncated, or a line cannot be parsed (the message names it).
+    column all are train. Raises DataError if a column is missing, the file is truncated, or a line cannot be parsed
+    (the message names it).
     """
     name = _find_csv(tree) or ""
     header = _read_header(tree, name)

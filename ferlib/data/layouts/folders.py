@@ -58,12 +58,8 @@ def index_images(tree: FileTree, *, crop_margin: float, skip_unknown: bool) -> I
     A class folder is named by any spelling of an emotion or by its FER2013 code. The nearest folder above it with the
     name of a split gives the split. Without a test split, validation is used as test; without any split, all images
     are train. Images elsewhere are left out, with a note. If an archive has the same files twice under different
-    folders, one of each is used.
-
-    Raises
-    ------
-    DataError
-        A folder next to class folders is not an emotion and `skip_unknown` is not set.
+    folders, one of each is used. Raises DataError if a folder next to class folders is not an emotion, unless
+    `skip_unknown` is set.
     """
     notes: list[str] = []
     files = _keep_classes(tree, _find_images(tree), notes, skip_unknown=skip_unknown)
