@@ -20,7 +20,6 @@ from ferlib.data.locate import locate_data
 from ferlib.evaluation import evaluate_predictions, measure_robustness, tabulate_per_class, tabulate_results
 from ferlib.evaluation.intervals import compare_all
 from ferlib.evaluation.markdown import DESCRIBE_VIEWS, headline_rows, robustness_rows
-from ferlib.evaluation.report import write_report
 from ferlib.evaluation.robustness import measure_corruptions
 from ferlib.runs.classifier import Classifier, load_classifier
 from ferlib.runs.data import load_run_data
@@ -67,37 +66,57 @@ class EvaluateOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What was measured on one split of a dataset; `compared` has the metrics of all models if there are several."""
+    """What was measured on one split of a dataset.
 
-    model: str
-    run: str
-    test_time_augmentation: TestTimeAugmentation
-    data: str
+    Attributes
+    ----------
+    classifier : Classifier
+        The model that `metrics` and `corruptions` describe.
+    part : ImageDataset
+        The images of `split`.
+    probabilities : dict
+        Names of all compared runs to probabilities (n, n_classes); the classifier's are the first.
+    results : dict
+        The same names to metrics, without robustness.
+    """
+
+    classifier: Classifier
+    part: ImageDataset
     split: str
-    synthetic: bool
+    probabilities: dict[str, np.ndarray]
+    results: dict[str, Metrics]
     metrics: Metrics
-    corruptions: pd.DataFrame | None
-    compared: dict[str, Metrics]
-    tests: pd.DataFrame | None
+    corruptions: pd.DataFrame | None = None
+    tests: pd.DataFrame | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON can hold it."""
-        names = ("model", "run", "test_time_augmentation", "data", "split")
-        record = self.metrics.to_json() | {name: getattr(self, name) for name in names}
+        record = self.metrics.to_json() | {
+            "model": self.classifier.name,
+            "run": self.classifier.run.name,
+            "test_time_augmentation": self.classifier.config.test_time_augmentation,
+            "data": self.part.info.path,
+            "split": self.split,
+        }
         if self.corruptions is not None:
             record["corruptions"] = self.corruptions.replace({np.nan: None}).to_dict("records")
         if self.tests is not None:
             record["compare"] = {
-                "models": {name: metrics.to_json() for name, metrics in self.compared.items()},
+                "models": {name: metrics.to_json() for name, metrics in self.results.items()},
                 "tests": self.tests.to_dict("records"),
             }
         return record
 
+    @property
+    def title(self) -> str:
+        """Model and data."""
+        return f"{self.classifier.name} on {self.part.info.path}"
+
     def describe(self) -> str:
         """Return one line: model, data, split, number of images and test-time augmentation."""
-        synthetic = " (SYNTHETIC faces)" if self.synthetic else ""
-        views = DESCRIBE_VIEWS[self.test_time_augmentation]
-        return f"{self.model} on {self.data}, split {self.split}{synthetic}, n {self.metrics.n:,}{views}"
+        synthetic = " (SYNTHETIC faces)" if self.part.info.synthetic else ""
+        views = DESCRIBE_VIEWS[self.classifier.config.test_time_augmentation]
+        return f"{self.title}, split {self.split}{synthetic}, n {self.metrics.n:,}{views}"
 
 
 def build_parser() -> OptionParser:
@@ -115,14 +134,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = options.output_report and options.output_report / "report.md"
     check_outputs([output for output in (options.output_json, report) if output], [path])
     part = load_run_data(path, classifiers[0].config, options.split).split(options.split)
-    probabilities = _predict(classifiers, part.images)
-    evaluation = _evaluate(options, classifiers[0], part, probabilities)
+    evaluation = _evaluate(options, classifiers, part)
     # Files first: the reader of the tables may close the pipe, as `| head` does.
     if options.output_json:
         write_json(options.output_json, evaluation.to_json())
         logger.info("wrote %s", options.output_json)
     if options.output_report:
-        _write_report(options.output_report, evaluation, classifiers[0], part, next(iter(probabilities.values())))
+        _write_report(options.output_report, evaluation)
     sys.stdout.write("\n".join(_tables(evaluation)))
     return EXIT_OK
 
@@ -137,62 +155,47 @@ def _load_classifiers(options: EvaluateOptions) -> list[Classifier]:
     return [first, *others]
 
 
-def _predict(classifiers: Sequence[Classifier], images: np.ndarray) -> dict[str, np.ndarray]:
-    """Return run names, or paths where names are equal, to probabilities (n, n_classes)."""
-    probabilities: dict[str, np.ndarray] = {}
-    for classifier in classifiers:
-        name = classifier.run.name if classifier.run.name not in probabilities else str(classifier.run.path)
-        probabilities[name] = classifier.predict_proba(images, progress=True)
-    return probabilities
-
-
-def _evaluate(
-    options: EvaluateOptions, classifier: Classifier, part: ImageDataset, probabilities: dict[str, np.ndarray]
-) -> Evaluation:
-    """Return the metrics of the first probabilities, and comparisons with the others."""
+def _evaluate(options: EvaluateOptions, classifiers: Sequence[Classifier], part: ImageDataset) -> Evaluation:
+    """Return the metrics of all classifiers, and the rest of the measurements for the first."""
+    classifier, probabilities = classifiers[0], {}
+    for each in classifiers:
+        name = each.run.name if each.run.name not in probabilities else str(each.run.path)
+        probabilities[name] = each.predict_proba(part.images, progress=True)
     results = {name: evaluate_predictions(part.labels, p, part.class_names) for name, p in probabilities.items()}
-    metrics = next(iter(results.values()))
-    predict = partial(classifier.predict_proba, progress=True)
+    metrics, corruptions, tests = next(iter(results.values())), None, None
     if options.robustness:
+        predict = partial(classifier.predict_proba, progress=True)
         metrics = replace(metrics, robustness=measure_robustness(predict, part.images, part.labels))
-    corruptions = tests = None
     if options.corruptions:
         corruptions = measure_corruptions(classifier.predict_proba, part.images, part.labels)
     if options.compare:
         tests = compare_all(part.labels, {name: p.argmax(axis=1) for name, p in probabilities.items()})
     return Evaluation(
-        model=classifier.name,
-        run=classifier.run.name,
-        test_time_augmentation=classifier.config.test_time_augmentation,
-        data=part.info.path,
+        classifier=classifier,
+        part=part,
         split=options.split,
-        synthetic=part.info.synthetic,
+        probabilities=probabilities,
+        results=results,
         metrics=metrics,
         corruptions=corruptions,
-        compared=results if options.compare else {},
         tests=tests,
     )
 
 
-def _write_report(
-    folder: Path, evaluation: Evaluation, classifier: Classifier, part: ImageDataset, y_proba: np.ndarray
-) -> None:
+def _write_report(folder: Path, evaluation: Evaluation) -> None:
     """Write the report and its figures."""
     # Matplotlib takes a second to import.
-    from ferlib.plots import save_report_figures
+    from ferlib.plots import write_report
 
-    title = f"{evaluation.model} on {evaluation.data}"
-    figures = save_report_figures(
-        folder,
-        title=title,
-        y_true=part.labels,
-        y_proba=y_proba,
-        metrics=evaluation.metrics,
-        history=classifier.run.history,
-        corruptions=evaluation.corruptions,
-    )
     path = write_report(
-        folder, title=title, introduction=evaluation.describe(), metrics=evaluation.metrics, figures=figures
+        folder,
+        title=evaluation.title,
+        introduction=evaluation.describe(),
+        y_true=evaluation.part.labels,
+        y_proba=next(iter(evaluation.probabilities.values())),
+        metrics=evaluation.metrics,
+        history=evaluation.classifier.run.history,
+        corruptions=evaluation.corruptions,
     )
     logger.info("wrote %s", path)
 
@@ -210,8 +213,9 @@ def _tables(evaluation: Evaluation) -> list[str]:
         table = evaluation.corruptions.pivot_table(index="corruption", columns="level", values="accuracy")
         tables.append("accuracy by strength; 0 is the original image\n" + _format(table))
     if evaluation.tests is not None:
-        results = tabulate_results(evaluation.compared)[["accuracy", "low", "high", "macro_f1", "ece"]]
-        tables += [_format(results.sort_values("accuracy", ascending=False)), *_describe_tests(evaluation.tests)]
+        results = tabulate_results(evaluation.results)[["accuracy", "low", "high", "macro_f1", "ece"]]
+        tables.append(_format(results.sort_values("accuracy", ascending=False)))
+        tables += [_describe_test(test) for _, test in evaluation.tests.iterrows()]
     return tables
 
 
@@ -225,14 +229,13 @@ def _format(table: pd.DataFrame) -> str:
     return table.to_string(float_format="{:.3f}".format) + "\n"
 
 
-def _describe_tests(tests: pd.DataFrame) -> list[str]:
-    """Return one line per paired test."""
-    return [
-        f"{test['better']} against {test['worse']}: {100 * test['accuracy_difference']:+.2f} points "
-        f"(95 %: {100 * test['accuracy_low']:+.2f} to {100 * test['accuracy_high']:+.2f}), "
-        f"McNemar p = {test['p_value']:.3g}\n"
-        for _, test in tests.iterrows()
-    ]
+def _describe_test(test: pd.Series) -> str:
+    """Return one line about a paired test."""
+    difference, low, high = (100 * test[f"accuracy_{name}"] for name in ("difference", "low", "high"))
+    return (
+        f"{test['better']} against {test['worse']}: {difference:+.2f} points "
+        f"(95 %: {low:+.2f} to {high:+.2f}), McNemar p = {test['p_value']:.3g}\n"
+    )
 
 
 if __name__ == "__main__":

@@ -11,33 +11,22 @@ N_BINS = 15
 
 
 def tabulate_reliability(y_true: np.ndarray, y_proba: np.ndarray) -> pd.DataFrame:
-    """Return the accuracy in 15 bins of confidence; a confidence on an edge belongs to the lower bin.
+    """Return the accuracy in 15 bins of confidence, which is the largest probability.
 
     Parameters
     ----------
     y_true : ndarray of shape (n,), dtype int
     y_proba : ndarray of shape (n, n_classes)
-        The confidence of a prediction is its largest probability.
 
     Returns
     -------
     DataFrame
-        One row per bin: ``low``, ``high``, ``n``, and the means ``confidence`` and ``accuracy`` (NaN in an empty bin).
+        One row per bin: ``n``, and the means ``confidence`` and ``accuracy`` (NaN in an empty bin).
     """
     confidence, correct = y_proba.max(axis=1).astype(float), y_proba.argmax(axis=1) == y_true
-    edges = np.linspace(0, 1, N_BINS + 1)
-    bins = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, N_BINS - 1)
-    counts = np.bincount(bins, minlength=N_BINS)
-    with np.errstate(invalid="ignore"):
-        return pd.DataFrame(
-            {
-                "low": edges[:-1],
-                "high": edges[1:],
-                "n": counts,
-                "confidence": np.bincount(bins, weights=confidence, minlength=N_BINS) / counts,
-                "accuracy": np.bincount(bins, weights=correct, minlength=N_BINS) / counts,
-            }
-        )
+    bins = _bin(confidence)
+    means = pd.DataFrame({"confidence": confidence, "accuracy": correct}).groupby(bins).mean()
+    return means.reindex(range(N_BINS)).assign(n=np.bincount(bins, minlength=N_BINS))
 
 
 def expected_calibration_error(y_true: np.ndarray, y_proba: np.ndarray) -> float:
@@ -47,9 +36,7 @@ def expected_calibration_error(y_true: np.ndarray, y_proba: np.ndarray) -> float
     ----------
     C. Guo, G. Pleiss, Y. Sun, K. Weinberger, "On Calibration of Modern Neural Networks", ICML 2017.
     """
-    table = tabulate_reliability(y_true, y_proba)
-    gaps = (table["confidence"] - table["accuracy"]).abs().fillna(0)
-    return float((gaps * table["n"]).sum() / len(y_true))
+    return _calibration_error(y_proba.max(axis=1).astype(float), y_proba.argmax(axis=1) == y_true)
 
 
 def chance_calibration_error(y_proba: np.ndarray, *, n_draws: int = 100) -> float:
@@ -57,17 +44,21 @@ def chance_calibration_error(y_proba: np.ndarray, *, n_draws: int = 100) -> floa
 
     With finitely many predictions no bin's accuracy equals its confidence exactly. This is the mean error over
     `n_draws` random draws of which predictions are correct.
-
-    Parameters
-    ----------
-    y_proba : ndarray of shape (n, n_classes)
-    n_draws : int
     """
-    confidence, rng = y_proba.max(axis=1), np.random.default_rng(0)
-    # Predictions of class 0, each correct with a probability equal to its confidence.
-    predictions = np.column_stack([confidence, np.zeros((len(confidence), y_proba.shape[1] - 1))])
-    wrong = rng.random((n_draws, len(confidence))) >= confidence
-    return float(np.mean([expected_calibration_error(draw.astype(int), predictions) for draw in wrong]))
+    confidence = y_proba.max(axis=1).astype(float)
+    draws = np.random.default_rng(0).random((n_draws, len(confidence))) < confidence
+    return float(np.mean([_calibration_error(confidence, correct) for correct in draws]))
+
+
+def _calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
+    # A bin's difference between the means times its count is the sum of the differences.
+    differences = np.bincount(_bin(confidence), weights=confidence - correct)
+    return float(np.abs(differences).sum() / len(confidence))
+
+
+def _bin(confidence: np.ndarray) -> np.ndarray:
+    """Return the number of each confidence's bin; an edge belongs to the lower bin."""
+    return np.clip(np.ceil(confidence * N_BINS).astype(int) - 1, 0, N_BINS - 1)
 
 
 def fit_calibration(y_true: np.ndarray, y_proba: np.ndarray, *, per_class: bool = True) -> Calibration:
@@ -102,26 +93,21 @@ def fit_calibration(y_true: np.ndarray, y_proba: np.ndarray, *, per_class: bool 
     logits, truth = to_logits(y_proba), np.eye(n_classes)[y_true]
     precision = 1 / 0.25**2 / n
 
+    start = np.concatenate([np.ones(n_classes), np.zeros(n_classes)])
+    # A temperature scales all classes by one number.
+    basis = np.eye(2 * n_classes) if per_class else start[:, np.newaxis]
+    n_free = basis.shape[1]
+
     def penalized_log_loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        scales, biases = np.split(parameters, 2)
+        scales, biases = np.split(basis @ parameters, 2)
         log_proba = log_softmax(scales * logits + biases, axis=1)
         deviations = scales - scales.mean()
         loss = -(truth * log_proba).sum() / n + precision / 2 * (deviations @ deviations + biases @ biases)
         residual = (np.exp(log_proba) - truth) / n
-        return loss, np.concatenate(
-            [(residual * logits).sum(0) + precision * deviations, residual.sum(0) + precision * biases]
-        )
+        gradient = [(residual * logits).sum(axis=0) + precision * deviations, residual.sum(axis=0) + precision * biases]
+        return loss, np.concatenate(gradient) @ basis
 
-    start = np.concatenate([np.ones(n_classes), np.zeros(n_classes)])
-
-    def of_one_scale(scale: np.ndarray) -> tuple[float, float]:
-        loss, gradient = penalized_log_loss(scale * start)
-        return loss, float(gradient @ start)
-
-    if per_class:
-        bounds = [(0.1, 10)] * n_classes + [(None, None)] * n_classes
-        best = minimize(penalized_log_loss, start, jac=True, bounds=bounds).x
-    else:
-        best = minimize(of_one_scale, [1.0], jac=True, bounds=[(0.1, 10)]).x * start
+    bounds = [(0.1, 10)] * n_classes + [(None, None)] * n_classes
+    best = basis @ minimize(penalized_log_loss, start[:n_free], jac=True, bounds=bounds[:n_free]).x
     scales, biases = np.split(best.round(4), 2)
     return Calibration(scales=tuple(scales.tolist()), biases=tuple(biases.tolist()))

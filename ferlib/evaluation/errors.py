@@ -43,11 +43,7 @@ def tabulate_predictions(
 
 
 def measure_image_quality(images: np.ndarray) -> pd.DataFrame:
-    """Return brightness, contrast and sharpness of images.
-
-    Parameters
-    ----------
-    images : ndarray of shape (n, H, W, C), dtype uint8
+    """Return brightness, contrast and sharpness of images (n, H, W, C), uint8.
 
     Returns
     -------
@@ -144,21 +140,21 @@ def label_issue_agreement(suspects: np.ndarray, labels: np.ndarray, majority: np
     ----------
     suspects : ndarray of shape (k,), dtype int
         From `rank_label_issues`.
-    labels : ndarray of shape (n,), dtype str
-    majority : ndarray of shape (n,), dtype str
-        The emotion that most raters chose; images with ``""`` are not counted.
+    labels, majority : ndarray of shape (n,), dtype str
+        The emotions that the dataset and most raters chose; images with the majority ``""`` are not counted.
 
     Returns
     -------
     DataFrame
         Rows ``first 200 suspects``, ``all suspects`` and ``all labels``; columns ``n`` and ``contradicted`` (fraction).
     """
-    parts = {"first 200 suspects": suspects[:200], "all suspects": suspects, "all labels": np.arange(len(labels))}
-    rows = {}
-    for name, chosen in parts.items():
-        voted = chosen[majority[chosen] != ""]
-        share = float((majority[voted] != labels[voted]).mean()) if len(voted) else np.nan
-        rows[name] = {"n": len(voted), "contradicted": share}
+    contradicted = pd.Series(majority != labels, dtype=float).where(majority != "")
+    parts = {
+        "first 200 suspects": contradicted[suspects[:200]],
+        "all suspects": contradicted[suspects],
+        "all labels": contradicted,
+    }
+    rows = {name: {"n": part.count(), "contradicted": part.mean()} for name, part in parts.items()}
     return pd.DataFrame.from_dict(rows, orient="index").astype({"n": int})
 
 
@@ -195,13 +191,9 @@ def rank_label_issues(y_true: np.ndarray, y_proba: np.ndarray) -> np.ndarray:
 
 
 def group_by_agreement(votes: pd.DataFrame) -> pd.Series:
-    """Return how many raters agree on each image, as ordered categories.
+    """Return how many raters agree on each image of `ferlib.data.votes.read_votes`, as ordered categories.
 
-    Parameters
-    ----------
-    votes : DataFrame
-        As from `ferlib.data.votes.read_votes`. Images that FER+ left out, or that at least half of the raters call
-        "no face", are a group of their own.
+    Images that FER+ left out, or that at least half of the raters call "no face", are a group of their own.
     """
     labels = ["half or fewer agree", "to 70 % agree", "to 90 % agree", "over 90 % agree"]
     groups = pd.cut(votes["agreement"], [0, 0.5, 0.7, 0.9, 1], labels=labels)
@@ -213,13 +205,8 @@ def group_by_agreement(votes: pd.DataFrame) -> pd.Series:
 def label_ceiling(votes: pd.DataFrame, class_names: Sequence[str]) -> float:
     """Return the best accuracy that any model could reach if the label were the vote of one random rater.
 
-    This is the mean fraction of votes for each image's most frequent emotion, among the votes for `class_names`.
-
-    Parameters
-    ----------
-    votes : DataFrame
-        As from `ferlib.data.votes.read_votes`.
-    class_names : sequence of str
+    This is the mean fraction of votes, as from `ferlib.data.votes.read_votes`, for each image's most frequent emotion
+    among the votes for `class_names`.
     """
     counts = votes[list(class_names)].dropna().to_numpy()
     counts = counts[counts.sum(axis=1) > 0]

@@ -77,11 +77,6 @@ def selection_gain(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
     Validation accuracy fluctuates from epoch to epoch, and the highest value includes this chance.
 
-    Parameters
-    ----------
-    history : sequence of mapping
-        One row per epoch.
-
     Returns
     -------
     dict
@@ -93,18 +88,10 @@ def selection_gain(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def tabulate_results(results: Mapping[str, Metrics]) -> pd.DataFrame:
-    """Return the headline metrics of several models.
+    """Return the headline metrics of several models, one row per name.
 
-    Parameters
-    ----------
-    results : mapping
-        Model names to metrics.
-
-    Returns
-    -------
-    DataFrame
-        One row per model; the columns are fields of `Metrics`, and the limits of the 95 % intervals of accuracy
-        (``low``, ``high``) and macro-F1 (``macro_f1_low``, ``macro_f1_high``).
+    The columns are fields of `Metrics` and the limits of the 95 % intervals of accuracy (``low``, ``high``) and
+    macro-F1 (``macro_f1_low``, ``macro_f1_high``).
     """
     rows = {}
     for name, metrics in results.items():
@@ -129,11 +116,9 @@ def list_confusions(metrics: Metrics) -> pd.DataFrame:
     DataFrame
         Columns ``true``, ``predicted``, ``count`` and ``share`` (of the true class's images).
     """
-    counts, names = np.array(metrics.confusion_matrix), metrics.class_names
-    rows = [
-        (names[i], names[j], int(counts[i, j]), counts[i, j] / counts[i].sum())
-        for i, j in zip(*np.nonzero(counts), strict=True)
-        if i != j
-    ]
-    table = pd.DataFrame(rows, columns=["true", "predicted", "count", "share"])
-    return table.sort_values("count", ascending=False, ignore_index=True)
+    names = metrics.class_names
+    counts = pd.DataFrame(metrics.confusion_matrix, columns=names).assign(true=names)
+    table = counts.melt("true", var_name="predicted", value_name="count")
+    table["share"] = table["count"] / table.groupby("true")["count"].transform("sum")
+    wrong = table[(table["true"] != table["predicted"]) & (table["count"] > 0)]
+    return wrong.sort_values("count", ascending=False, ignore_index=True, kind="stable")

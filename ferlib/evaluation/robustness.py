@@ -33,16 +33,16 @@ TRANSFORMS = {
     "rotate 12° right": Transform(degrees=-12),
 }
 
-#: Names of corruptions to five strengths; `corrupt_images` explains them.
+#: The corruptions that `corrupt_images` applies, each with five strengths.
 CORRUPTIONS: dict[str, tuple[float, ...]] = {
-    "small face": (0.75, 0.5, 0.33, 0.25, 0.17),
-    "blur": (0.5, 1.0, 1.5, 2.0, 3.0),
-    "noise": (5, 10, 20, 30, 45),
-    "JPEG quality": (50, 30, 20, 10, 5),
-    "rotation": (6, 12, 18, 24, 30),
-    "darker": (0.8, 0.65, 0.5, 0.35, 0.2),
-    "brighter": (1.2, 1.4, 1.6, 1.8, 2.0),
-    "occlusion": (0.15, 0.25, 0.35, 0.45, 0.55),
+    "small face": (0.75, 0.5, 0.33, 0.25, 0.17),  # side of the downscaled image, as a fraction of the original side
+    "blur": (0.5, 1.0, 1.5, 2.0, 3.0),  # standard deviation in pixels
+    "noise": (5, 10, 20, 30, 45),  # standard deviation in gray levels
+    "JPEG quality": (50, 30, 20, 10, 5),  # 1 to 100
+    "rotation": (6, 12, 18, 24, 30),  # degrees counterclockwise
+    "darker": (0.8, 0.65, 0.5, 0.35, 0.2),  # factor of brightness
+    "brighter": (1.2, 1.4, 1.6, 1.8, 2.0),  # factor of brightness
+    "occlusion": (0.15, 0.25, 0.35, 0.45, 0.55),  # side of a gray square, as a fraction of the image's side
 }
 
 
@@ -58,7 +58,7 @@ def transform_images(images: np.ndarray, transform: Transform) -> np.ndarray:
     return np.asarray(changed, np.uint8).reshape(images.shape)
 
 
-def corrupt_images(images: np.ndarray, corruption: str, strength: float, *, seed: int = 0) -> np.ndarray:
+def corrupt_images(images: np.ndarray, corruption: str, strength: float) -> np.ndarray:
     """Return corrupted copies of images.
 
     Parameters
@@ -67,21 +67,7 @@ def corrupt_images(images: np.ndarray, corruption: str, strength: float, *, seed
     corruption : str
         A name in `CORRUPTIONS`.
     strength : float
-        The meaning depends on the corruption:
-
-        - small face: side of the downscaled image, as a fraction of the original side
-        - blur: standard deviation in pixels
-        - noise: standard deviation in gray levels
-        - JPEG quality: 1 to 100
-        - rotation: degrees counterclockwise
-        - darker, brighter: factor of brightness
-        - occlusion: side of a gray square at a random position, as a fraction of the image's side
-    seed : int
-        For noise and occlusion.
-
-    Returns
-    -------
-    ndarray of shape (n, H, W, C), dtype uint8
+        Its meaning is explained there.
 
     References
     ----------
@@ -91,7 +77,7 @@ def corrupt_images(images: np.ndarray, corruption: str, strength: float, *, seed
     if corruption not in CORRUPTIONS:
         raise ValueError(f"corruption must be one of {', '.join(CORRUPTIONS)}, got '{corruption}'")
     height, width = images.shape[1:3]
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     corrupted: np.ndarray | list[np.ndarray]
     if corruption == "small face":
         small = max(1, round(height * strength)), max(1, round(width * strength))

@@ -2,7 +2,7 @@
 
 from ferlib.plots.dataset import plot_brightness, plot_class_counts, plot_faces
 from ferlib.plots.explanations import plot_heatmaps, plot_words
-from ferlib.plots.report import save_report_figures
+from ferlib.plots.report import write_report
 from ferlib.plots.results import (
     plot_confusion_matrix,
     plot_corruptions,
@@ -33,6 +33,6 @@ __all__ = [
     "plot_timeline",
     "plot_words",
     "save_figure",
-    "save_report_figures",
     "use_style",
+    "write_report",
 ]

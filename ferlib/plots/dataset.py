@@ -13,32 +13,26 @@ from ferlib.plots.style import styled
 
 
 @styled
-def plot_class_counts(counts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def plot_class_counts(counts: pd.DataFrame) -> Axes:
     """Draw the number of images per class and split.
 
     Parameters
     ----------
     counts : DataFrame
         Rows are classes, columns are splits, as in `ImageDataset.counts`.
-    ax : Axes, optional
     """
-    ax = ax or plt.subplots(figsize=(7.5, 3.2))[1]
+    ax = plt.subplots(figsize=(7.5, 3.2))[1]
     left = np.zeros(len(counts))
-    shades = np.linspace(1.0, 0.35, counts.shape[1])
     colors = [EMOTION_COLORS[name] for name in counts.index]
-    for split, alpha in zip(counts.columns, shades, strict=True):
-        ax.barh(counts.index, counts[split], left=left, color=colors, alpha=alpha, edgecolor="white", label=split)
+    for split, alpha in zip(counts.columns, np.linspace(1.0, 0.35, counts.shape[1]), strict=True):
+        ax.barh(counts.index, counts[split], left=left, color=colors, alpha=alpha, edgecolor="white")
         left += counts[split].to_numpy()
     for row, total in enumerate(left):
         ax.text(total + left.max() * 0.01, row, f"{total:,.0f} ({total / left.sum():.1%})", va="center", fontsize=9)
-    ax.set(xlabel="images", xlim=(0, left.max() * 1.18), title="Images per emotion: " + _shade_key(counts))
+    shades = ", then ".join(counts.columns) + (", from dark to light" if counts.shape[1] > 1 else "")
+    ax.set(xlabel="images", xlim=(0, left.max() * 1.18), title=f"Images per emotion: {shades}")
     ax.invert_yaxis()
     return ax
-
-
-def _shade_key(counts: pd.DataFrame) -> str:
-    """Return which splits the shades of a bar show, from left to right."""
-    return ", then ".join(counts.columns) + (", from dark to light" if counts.shape[1] > 1 else "")
 
 
 @styled

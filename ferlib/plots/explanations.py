@@ -10,9 +10,7 @@ from ferlib.plots.style import styled
 
 
 @styled
-def plot_words(
-    patches: np.ndarray, maps: np.ndarray, words: Sequence[Sequence[int]], titles: Sequence[str], *, size: float = 0.62
-) -> Figure:
+def plot_words(patches: np.ndarray, maps: np.ndarray, words: Sequence[Sequence[int]], titles: Sequence[str]) -> Figure:
     """Draw groups of visual words: the mean patch of each word above a map of where it occurs.
 
     Parameters
@@ -25,19 +23,14 @@ def plot_words(
         The words of each group; groups have equal sizes.
     titles : sequence of str
         One per group.
-    size : float
-        Side of a patch in inches.
     """
-    per_group = len(words[0])
-    figure, axes = plt.subplots(
-        2, len(words) * per_group, figsize=(size * len(words) * per_group, 2 * size + 0.4), squeeze=False
-    )
-    for group, (numbers, title) in enumerate(zip(words, titles, strict=True)):
-        for position, word in enumerate(numbers):
-            column = group * per_group + position
-            axes[0, column].imshow(patches[word], cmap="gray", vmin=0, vmax=255)
-            axes[1, column].imshow(maps[word], cmap="inferno")
-        axes[0, group * per_group + per_group // 2].set_title(title, fontsize=9, loc="center")
+    per_group, numbers = len(words[0]), np.ravel(words)
+    figure, axes = plt.subplots(2, len(numbers), figsize=(0.62 * len(numbers), 1.64), squeeze=False)
+    for (above, below), word in zip(axes.T, numbers, strict=True):
+        above.imshow(patches[word], cmap="gray", vmin=0, vmax=255)
+        below.imshow(maps[word], cmap="inferno")
+    for ax, title in zip(axes[0, per_group // 2 :: per_group], titles, strict=True):
+        ax.set_title(title, fontsize=9, loc="center")
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
@@ -45,7 +38,7 @@ def plot_words(
 
 
 @styled
-def plot_heatmaps(means: np.ndarray, maps: np.ndarray, titles: Sequence[str], *, size: float = 1.25) -> Figure:
+def plot_heatmaps(means: np.ndarray, maps: np.ndarray, titles: Sequence[str]) -> Figure:
     """Draw heat maps over mean faces.
 
     Parameters
@@ -55,10 +48,8 @@ def plot_heatmaps(means: np.ndarray, maps: np.ndarray, titles: Sequence[str], *,
     maps : ndarray of shape (n, H, W)
         Higher values are warmer.
     titles : sequence of str
-    size : float
-        Side of an image in inches.
     """
-    figure, axes = plt.subplots(1, len(maps), figsize=(size * len(maps), size + 0.35), squeeze=False)
+    figure, axes = plt.subplots(1, len(maps), figsize=(1.25 * len(maps), 1.6), squeeze=False)
     for ax, mean, heat, title in zip(axes.flat, means, maps, titles, strict=True):
         ax.imshow(np.reshape(mean, heat.shape), cmap="gray", vmin=0, vmax=255)
         ax.imshow(heat, cmap="inferno", alpha=0.5)

@@ -20,19 +20,12 @@ _LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 
 
 @styled
-def plot_confusion_matrix(metrics: Metrics, *, title: str = "", ax: Axes | None = None) -> Axes:
-    """Draw a confusion matrix: color shows the fraction of the true class, text the fraction and the count.
-
-    Parameters
-    ----------
-    metrics : Metrics
-    title : str
-    ax : Axes, optional
-    """
+def plot_confusion_matrix(metrics: Metrics, *, title: str = "") -> Axes:
+    """Draw a confusion matrix: color shows the fraction of the true class, text the fraction and the count."""
     counts, names = np.array(metrics.confusion_matrix), metrics.class_names
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     text = np.array([[f"{s:.0%}\n{c}" for s, c in zip(*row, strict=True)] for row in zip(shares, counts, strict=True)])
-    ax = ax or plt.subplots(figsize=(5.2, 5.4))[1]
+    ax = plt.subplots(figsize=(5.2, 5.4))[1]
     sns.heatmap(
         shares, annot=text, fmt="", cmap="cividis", vmin=0, vmax=1, square=True, cbar=False, linewidths=0.5,
         xticklabels=names, yticklabels=names, annot_kws={"fontsize": 8}, ax=ax,
@@ -45,22 +38,15 @@ def plot_confusion_matrix(metrics: Metrics, *, title: str = "", ax: Axes | None 
 
 
 @styled
-def plot_recalls(results: Mapping[str, Metrics], *, ax: Axes | None = None) -> Axes:
-    """Draw the recall of each class for several models.
-
-    Parameters
-    ----------
-    results : mapping
-        Model names to metrics.
-    ax : Axes, optional
-    """
+def plot_recalls(results: Mapping[str, Metrics]) -> Axes:
+    """Draw the recall of each class for several models, from their names and metrics."""
     rows = [
         {"model": model, "emotion": name, "recall": values.recall}
         for model, metrics in results.items()
         for name, values in metrics.per_class.items()
         if values.support
     ]
-    ax = ax or plt.subplots(figsize=(8, 3.2))[1]
+    ax = plt.subplots(figsize=(8, 3.2))[1]
     sns.barplot(pd.DataFrame(rows), x="emotion", y="recall", hue="model", palette="cividis", ax=ax)
     ax.set(ylim=(0, 1), xlabel="", ylabel="recall")
     ax.legend(frameon=False, title="", fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
@@ -81,21 +67,22 @@ def plot_intervals(table: pd.DataFrame, *, label: str = "accuracy", ax: Axes | N
     ax : Axes, optional
     """
     ax = ax or plt.subplots(figsize=(7, 0.7 + 0.34 * len(table)))[1]
-    rows = np.arange(len(table))
-    errors = np.array([table["accuracy"] - table["low"], table["high"] - table["accuracy"]])
-    ax.errorbar(table["accuracy"], rows, xerr=errors, fmt="o", color="#0072B2", capsize=3, markersize=5)
-    for row, accuracy in zip(rows, table["accuracy"], strict=True):
+    _draw_points(ax, table["accuracy"], [table["accuracy"] - table["low"], table["high"] - table["accuracy"]])
+    for row, accuracy in enumerate(table["accuracy"]):
         ax.annotate(f"{accuracy:.1%}", (accuracy, row), (0, 6), textcoords="offset points", ha="center", fontsize=8)
-    names = (
-        [f"{name} ({n:,})" for name, n in zip(table.index, table["n"], strict=True)] if "n" in table else table.index
-    )
-    ax.set_yticks(rows, names, fontsize=9)
+    names = [f"{name} ({row['n']:,.0f})" if "n" in table else name for name, row in table.iterrows()]
+    ax.set_yticks(range(len(table)), names, fontsize=9)
     ax.set(xlabel=label, ylim=(len(table) - 0.4, -0.7))
     # No steps of 2.5 %, because tick labels are rounded to whole numbers.
     ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10]))
+    return ax
+
+
+def _draw_points(ax: Axes, values: pd.Series, errors: pd.Series | Sequence[pd.Series]) -> None:
+    """Draw fractions with errors, one row each, from the top."""
+    ax.errorbar(values, range(len(values)), xerr=errors, fmt="o", color="#0072B2", capsize=3, markersize=5)
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.grid(axis="x", alpha=0.3)
-    return ax
 
 
 @styled
@@ -121,22 +108,18 @@ def plot_imbalance(summary: pd.DataFrame) -> Figure:
     for ax, title in zip(axes[0], titles.values(), strict=True):
         ax.set_title(title, fontsize=10)
     for row, model in zip(axes, models, strict=True):
-        part = summary[summary["model"] == model].reset_index(drop=True)
+        part = summary[summary["model"] == model]
         for ax, name in zip(row, titles, strict=True):
             untreated = part.loc[part["strategy"] == "none", name]
             ax.axvline(untreated.iloc[0] if len(untreated) else np.nan, color="#7F7F7F", linewidth=1, linestyle=":")
-            ax.errorbar(
-                part[name], part.index, xerr=part[f"± {name}"], fmt="o", color="#0072B2", capsize=3, markersize=5
-            )
-            ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-            ax.grid(axis="x", alpha=0.3)
-        row[0].set_yticks(part.index, part["strategy"], fontsize=9)
+            _draw_points(ax, part[name], part[f"± {name}"])
+        row[0].set_yticks(range(len(part)), part["strategy"], fontsize=9)
         row[0].set(ylabel=model, ylim=(len(part) - 0.4, -0.6))
     return figure
 
 
 @styled
-def plot_reliability(tables: Mapping[str, pd.DataFrame], *, ax: Axes | None = None) -> Axes:
+def plot_reliability(tables: Mapping[str, pd.DataFrame]) -> Axes:
     """Draw reliability curves: accuracy against confidence; the diagonal is perfect calibration.
 
     Parameters
@@ -144,17 +127,15 @@ def plot_reliability(tables: Mapping[str, pd.DataFrame], *, ax: Axes | None = No
     tables : mapping
         Legend labels to tables from `ferlib.evaluation.calibration.tabulate_reliability`. Bins with under 1 % of the
         images are not drawn.
-    ax : Axes, optional
     """
-    many = len(tables) > 4
-    ax = ax or plt.subplots(figsize=(7.4 if many else 4.6, 4.2))[1]
+    ax = plt.subplots(figsize=(7.4, 4.2))[1]
     ax.plot([0, 1], [0, 1], color="#7F7F7F", linewidth=1, linestyle=":")
     for (name, table), color, marker in zip(tables.items(), cycle(_LINES), cycle("osD^vP*X"), strict=False):
         filled = table[table["n"] >= max(1, table["n"].sum() / 100)]
         ax.plot(filled["confidence"], filled["accuracy"], color=color, marker=marker, markersize=4, label=name)
     ax.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), aspect="equal", title="Reliability")
     # A long legend would cover the lines.
-    ax.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1) if many else None)
+    ax.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
 

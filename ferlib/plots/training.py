@@ -43,10 +43,6 @@ class LiveCurves:
     """Learning curves in a notebook, updated after each epoch; for ``on_epoch`` of `ferlib.training.train_model`.
 
     Outside of a notebook nothing is drawn.
-
-    Parameters
-    ----------
-    title : str
     """
 
     def __init__(self, title: str = "") -> None:

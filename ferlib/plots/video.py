@@ -24,18 +24,15 @@ def plot_timeline(
     title : str
     """
     rows = max(1, len(tracks))
-    figure, axes = plt.subplots(
-        rows, 1, figsize=(9, 0.9 + 1.25 * rows), sharex=True, squeeze=False, layout="constrained"
-    )
+    figure, axes = plt.subplots(rows, 1, figsize=(9, 0.9 + 1.25 * rows), sharex=True, squeeze=False)
     colors = [EMOTION_COLORS[name] for name in class_names]
     for ax, (name, (times, probabilities)) in zip(axes[:, 0], tracks.items(), strict=False):
         # One extra point gives a single frame a width; tracks break where no face was seen.
         step = np.median(np.diff(times)) if len(times) > 1 else 0.1
         for piece in np.split(np.arange(len(times)), np.flatnonzero(np.diff(times) > max(1.0, 3 * step)) + 1):
             ends = np.append(times[piece], times[piece[-1]] + step)
-            ax.stackplot(
-                ends, np.vstack([probabilities[piece], probabilities[piece[-1]]]).T, colors=colors, step="post"
-            )
+            bands = np.vstack([probabilities[piece], probabilities[piece[-1]]]).T
+            ax.stackplot(ends, bands, colors=colors, step="post")
         ax.set(ylim=(0, 1), yticks=[0, 1], ylabel=name)
     if not tracks:
         axes[0, 0].set(ylim=(0, 1), yticks=[])
