@@ -16,8 +16,6 @@ from ferlib.data.archive import FileTree
 #: The default (height, width) for images of different sizes: FER2013's.
 DEFAULT_SIZE = (48, 48)
 
-_MAX_NAMED_FAILURES = 3
-
 
 @dataclass
 class ImageIndex:
@@ -119,8 +117,8 @@ def read_rows(
             index.notes.append(f"Images of different sizes were resized to {size[0]} x {size[1]} pixels.")
         images.append(image if size is None else resize(image, size))
     if failures:
-        first = " ".join(list(dict.fromkeys(failures))[:_MAX_NAMED_FAILURES])
-        raise DataError(f"{len(failures)} of {len(rows):,} images cannot be read; repair or remove them. {first}")
+        named = " ".join(list(dict.fromkeys(failures))[:3])
+        raise DataError(f"{len(failures)} of {len(rows):,} images cannot be read; repair or remove them. {named}")
     return _stack(images, channels)
 
 

@@ -19,7 +19,6 @@ from ferlib.data.index import ImageIndex, describe_tree
 EXPW_SIZE = (64, 64)
 
 _LABEL_FILE = "label.lst"
-_COLUMNS = 8
 
 
 @dataclass(frozen=True)
@@ -128,8 +127,8 @@ def _parse_labels(tree: FileTree, name: str) -> list[LabeledFace]:
     for line_number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        # Split from the right, because the name of a photo may contain spaces.
-        cells = line.rsplit(maxsplit=_COLUMNS - 1)
+        # Eight columns, split from the right, because the name of a photo may contain spaces.
+        cells = line.rsplit(maxsplit=7)
         try:
             number, top, left, right, bottom = (int(cell) for cell in cells[1:6])
             label = EMOTIONS.index(parse_emotion(cells[7]))
