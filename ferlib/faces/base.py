@@ -18,6 +18,9 @@ MIN_CONFIDENCE = 0.9
 # Two detections are of one face if they share more than this fraction of the smaller box.
 _MAX_OVERLAP = 0.6
 
+# Smallest IoU of a detection with a known box of the same face.
+_MIN_IOU = 0.3
+
 #: Names of points to (x, y) in pixels.
 Landmarks = dict[str, tuple[float, float]]
 
@@ -75,10 +78,10 @@ class RedetectingDetector(Detector, Protocol):
         ...
 
 
-def match_box(faces: Sequence[Face], box: Box, *, min_iou: float = 0.3) -> Face | None:
-    """Return the face whose box has the highest IoU with a known box, or None if none reaches `min_iou`."""
+def match_box(faces: Sequence[Face], box: Box) -> Face | None:
+    """Return the face whose box has the highest IoU with a known box, or None if none reaches 0.3."""
     best = max(faces, key=lambda face: iou(face.box, box), default=None)
-    return best if best is not None and iou(best.box, box) >= min_iou else None
+    return best if best is not None and iou(best.box, box) >= _MIN_IOU else None
 
 
 def rescale(image: np.ndarray, scale: float) -> np.ndarray:

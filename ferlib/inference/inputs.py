@@ -72,17 +72,16 @@ def _input_file(path: Path, name: Path) -> InputFile:
 
 def _search(folder: Path, skip: str | Path | None) -> list[InputFile]:
     """Return the images and videos below a folder, sorted."""
-    skipped = Path(skip).resolve() if skip is not None else None
+    skipped = None if skip is None else Path(skip).resolve()
     inside = skipped is not None and folder.resolve() in skipped.parents
     found = []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in name.parts)
-        if hidden or path.suffix.lower() not in IMAGE_SUFFIXES | VIDEO_SUFFIXES or not path.is_file():
-            continue
-        if inside and skipped in path.resolve().parents:
-            continue
-        found.append(_input_file(path, name))
+        written = inside and skipped in path.resolve().parents
+        readable = path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES and path.is_file()
+        if readable and not hidden and not written:
+            found.append(_input_file(path, name))
     return found
 
 
@@ -90,15 +89,8 @@ def output_paths(inputs: Sequence[InputFile], output: Path, *, is_folder: bool =
     """Return the path of each input's annotated copy, by the input's path.
 
     A single input is written to `output` itself. Several inputs, and a single one if `output` is a folder or has no
-    suffix, are written into the folder `output` with their names and subfolders. Formats that cannot be written become
-    PNG or MP4; names that are taken get a number.
-
-    Parameters
-    ----------
-    inputs : sequence of InputFile
-    output : Path
-    is_folder : bool
-        `output` is a folder in any case.
+    suffix or `is_folder` is true, are written into the folder `output` with their names and subfolders. Formats that
+    cannot be written become PNG or MP4; names that are taken get a number.
 
     Raises
     ------

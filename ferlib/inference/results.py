@@ -26,10 +26,8 @@ class FaceEmotion:
     Attributes
     ----------
     face : Face
-    emotion : str
-        The most probable emotion, or `UNCERTAIN`.
-    probability : float
-        The largest probability, 0 to 1.
+    emotion, probability : str and float
+        The most probable emotion, or `UNCERTAIN`, and the largest probability, 0 to 1.
     probabilities : dict
         Probability of each class by name, in the classifier's order; they sum to 1.
     track_id : int or None
