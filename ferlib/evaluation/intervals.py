@@ -98,7 +98,7 @@ def compare_all(y_true: np.ndarray, predictions: dict[str, np.ndarray]) -> pd.Da
     Returns
     -------
     DataFrame
-        One row per pair; columns ``better``, ``worse`` and those of `compare_predictions`.
+        One row per pair: ``better``, ``worse`` and the values of `compare_predictions`.
     """
     order = sorted(predictions, key=lambda name: -(predictions[name] == y_true).mean())
     rows = [

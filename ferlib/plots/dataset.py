@@ -14,13 +14,7 @@ from ferlib.plots.style import styled
 
 @styled
 def plot_class_counts(counts: pd.DataFrame) -> Axes:
-    """Draw the number of images per class and split.
-
-    Parameters
-    ----------
-    counts : DataFrame
-        Rows are classes, columns are splits, as in `ImageDataset.counts`.
-    """
+    """Draw the number of images per class (row) and split (column), as from `ImageDataset.counts`."""
     ax = plt.subplots(figsize=(7.5, 3.2))[1]
     left = np.zeros(len(counts))
     colors = [EMOTION_COLORS[name] for name in counts.index]
@@ -62,14 +56,7 @@ def plot_faces(images: np.ndarray, titles: Sequence[str], *, columns: int = 7, s
 
 @styled
 def plot_brightness(images: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> Figure:
-    """Draw the distributions of brightness (mean) and contrast (standard deviation) per class.
-
-    Parameters
-    ----------
-    images : ndarray of shape (n, H, W, C), dtype uint8
-    labels : ndarray of shape (n,), dtype int
-    class_names : sequence of str
-    """
+    """Draw the distributions of brightness (mean) and contrast (standard deviation) of images per class."""
     values = {"brightness": images.mean(axis=(1, 2, 3)), "contrast": images.std(axis=(1, 2, 3))}
     look = {"patch_artist": True, "widths": 0.7, "flierprops": {"markersize": 1}, "medianprops": {"color": "black"}}
     figure, axes = plt.subplots(1, 2, figsize=(9, 3), sharey=True)

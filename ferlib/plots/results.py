@@ -63,7 +63,7 @@ def plot_intervals(table: pd.DataFrame, *, label: str = "accuracy", ax: Axes | N
         Columns ``accuracy``, ``low`` and ``high``, as from `tabulate_results` or `accuracy_by`; a column ``n`` adds
         the number of images to each row's name.
     label : str
-        The x axis label.
+        Of the x axis.
     ax : Axes, optional
     """
     ax = ax or plt.subplots(figsize=(7, 0.7 + 0.34 * len(table)))[1]
@@ -87,12 +87,9 @@ def _draw_points(ax: Axes, values: pd.Series, errors: pd.Series | Sequence[pd.Se
 
 @styled
 def plot_imbalance(summary: pd.DataFrame) -> Figure:
-    """Plot metrics of strategies against class imbalance: one row of panels per model, one panel per metric.
+    """Plot metrics of strategies against class imbalance, as from `ferlib.training.imbalance.summarize_imbalance`.
 
-    Parameters
-    ----------
-    summary : DataFrame
-        As `ferlib.training.imbalance.summarize_imbalance` returns it.
+    There is one row of panels per model and one panel per metric.
     """
     models, rarest = list(dict.fromkeys(summary["model"])), summary["rarest"].iloc[0]
     titles = {
@@ -172,13 +169,7 @@ def plot_roc_pr(y_true: np.ndarray, y_proba: np.ndarray, class_names: Sequence[s
 
 @styled
 def plot_corruptions(table: pd.DataFrame) -> Figure:
-    """Draw accuracy against the strength of each corruption.
-
-    Parameters
-    ----------
-    table : DataFrame
-        From `ferlib.evaluation.robustness.measure_corruptions`.
-    """
+    """Draw the accuracies of `ferlib.evaluation.robustness.measure_corruptions` against the corruptions' strengths."""
     names = list(dict.fromkeys(table["corruption"]))
     figure, axes = plt.subplots(2, -(-len(names) // 2), figsize=(9.5, 4), sharey=True, squeeze=False)
     for ax in axes.flat[len(names) :]:

@@ -44,13 +44,7 @@ def use_style() -> None:
 
 @styled
 def save_figure(figure: Figure | SubFigure, folder: str | Path | None, name: str) -> Path | None:
-    """Write a figure as PNG into a folder, by an atomic write; without a folder nothing happens.
-
-    Returns
-    -------
-    Path or None
-        The file.
-    """
+    """Write a figure as PNG into a folder and return its path; without a folder nothing happens."""
     if not folder:
         return None
     path = Path(folder) / f"{name}.png"

@@ -15,14 +15,7 @@ from ferlib.plots.style import styled
 
 @styled
 def plot_history(history: Sequence[Mapping[str, float]], *, title: str = "") -> Figure:
-    """Draw training and validation loss and accuracy per epoch, and mark the best epoch.
-
-    Parameters
-    ----------
-    history : sequence of mapping
-        Rows as in `ferlib.runs.folder.Run.history`.
-    title : str
-    """
+    """Draw training and validation loss and accuracy per epoch of `Run.history`, and mark the best epoch."""
     table = pd.DataFrame(history)
     best = best_epoch(history)
     figure, axes = plt.subplots(1, 2, figsize=(9, 3))

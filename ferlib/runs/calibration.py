@@ -21,7 +21,6 @@ def scale_logits(
     Returns
     -------
     ndarray of shape (n, n_classes), dtype as `probabilities`
-        Rows sum to 1.
     """
     logits = to_logits(probabilities) * np.asarray(scales) + np.asarray(biases)
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))

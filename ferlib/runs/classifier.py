@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import keras
     from sklearn.pipeline import Pipeline
 
+_BATCH_SIZE = 256
+
 #: Classes that our scikit-learn pipelines may contain besides those that skops trusts.
 _TRUSTED = (
     "ferlib.models.bovw.kernel_ridge.KernelRidgeClassifier",
@@ -56,15 +58,13 @@ class Classifier(ABC):
         return probabilities if calibration is None else calibration.apply(probabilities)
 
     @abstractmethod
-    def predict_proba(self, images: np.ndarray, *, batch_size: int = 256, progress: bool = False) -> np.ndarray:
+    def predict_proba(self, images: np.ndarray, *, progress: bool = False) -> np.ndarray:
         """Return the probability of each emotion.
 
         Parameters
         ----------
         images : ndarray of shape (n, H, W, C), dtype uint8
             Gray or RGB faces of any size, 0 to 255; they are converted to the model's color and size.
-        batch_size : int
-            Images per batch.
         progress : bool
             Show a progress bar.
 
@@ -83,14 +83,15 @@ class Classifier(ABC):
 class _SingleModel(Classifier):
     """A classifier with one model file."""
 
-    def predict_proba(self, images: np.ndarray, *, batch_size: int = 256, progress: bool = False) -> np.ndarray:
+    def predict_proba(self, images: np.ndarray, *, progress: bool = False) -> np.ndarray:
         """Return the probability of each emotion; see `Classifier`."""
         images = fit_to_model(images, image_size=self.image_size, channels=self.channels)
         probabilities = np.empty((len(images), len(self.class_names)), np.float32)
-        starts = range(0, len(images), batch_size)
+        starts = range(0, len(images), _BATCH_SIZE)
         for start in progress_bar(starts, desc="predict", unit="batch", delay=1) if progress else starts:
-            views = make_views(images[start : start + batch_size], self.config.test_time_augmentation)
-            probabilities[start : start + batch_size] = self.calibrate(_mean([self._predict(view) for view in views]))
+            batch = slice(start, start + _BATCH_SIZE)
+            views = make_views(images[batch], self.config.test_time_augmentation)
+            probabilities[batch] = self.calibrate(_mean([self._predict(view) for view in views]))
         return probabilities
 
     @abstractmethod
@@ -150,9 +151,9 @@ class Ensemble(Classifier):
         super().__init__(run, config)
         self.members = tuple(members)
 
-    def predict_proba(self, images: np.ndarray, *, batch_size: int = 256, progress: bool = False) -> np.ndarray:
+    def predict_proba(self, images: np.ndarray, *, progress: bool = False) -> np.ndarray:
         """Return the mean of the members' probabilities; see `Classifier`."""
-        parts = [member.predict_proba(images, batch_size=batch_size, progress=progress) for member in self.members]
+        parts = [member.predict_proba(images, progress=progress) for member in self.members]
         return self.calibrate(_mean(parts))
 
 

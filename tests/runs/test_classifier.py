@@ -39,11 +39,13 @@ def test_pretrained_model_averages_mirror_images(drawn_faces):
     np.testing.assert_allclose(classifier.predict_proba(images[:, :, ::-1]), probabilities, atol=1e-5)
 
 
-def test_batches_progress_and_threads_do_not_matter(drawn_faces):
+def test_batches_progress_and_threads_do_not_matter(drawn_faces, monkeypatch):
     classifier = load_classifier(n_threads=1)
     images = drawn_faces.images[:20]
     expected = classifier.predict_proba(images)
-    np.testing.assert_allclose(classifier.predict_proba(images, batch_size=7, progress=True), expected, atol=1e-6)
+    monkeypatch.setattr("ferlib.runs.classifier._BATCH_SIZE", 7)
+    np.testing.assert_allclose(classifier.predict_proba(images, progress=True), expected, atol=1e-6)
+    monkeypatch.undo()
     with ThreadPoolExecutor(4) as threads:
         for probabilities in threads.map(classifier.predict_proba, [images] * 8):
             np.testing.assert_array_equal(probabilities, expected)
