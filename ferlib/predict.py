@@ -171,7 +171,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         for folder in empty:
             job.fail(folder, f"{folder}: the folder contains no image or video.")
         if options.webcam is not None:
-            _run_camera(options.webcam, job)
+            source = int(options.webcam) if options.webcam.isdecimal() else options.webcam
+            # Ctrl+C ends the recording normally.
+            with open_camera(source) as video, contextlib.suppress(KeyboardInterrupt):
+                _run_video(video, Path(video.name), options.output_video, job)
         if n_done:
             logger.info("%s of %s files are already done", f"{n_done:,}", f"{len(inputs):,}")
         if len(inputs) > 1:
@@ -253,7 +256,6 @@ def _plan_outputs(options: PredictOptions, inputs: Sequence[InputFile]) -> dict[
 
 
 def _can_show(options: PredictOptions) -> bool:
-    """Return whether frames are shown in a window."""
     wanted = options.webcam is not None if options.show is None else options.show
     if wanted and not has_display():
         logger.warning("No display found: running without a window (Ctrl+C to stop).")
@@ -262,8 +264,6 @@ def _can_show(options: PredictOptions) -> bool:
 
 
 def _run_images(paths: Sequence[Path], job: _Job) -> None:
-    """Process images."""
-
     def fail(path: Path, error: FerlibError) -> None:
         job.fail(path, error)
         job.advance()
@@ -290,7 +290,6 @@ def _run_images(paths: Sequence[Path], job: _Job) -> None:
 
 
 def _run_video_file(path: Path, job: _Job) -> None:
-    """Process a video file."""
     try:
         with open_video(path) as video:
             _run_video(video, path, job.targets.get(path), job)
@@ -299,12 +298,6 @@ def _run_video_file(path: Path, job: _Job) -> None:
     except FerlibError as error:
         job.fail(path, error)
     job.advance()
-
-
-def _run_camera(source: str, job: _Job) -> None:
-    """Process a camera until q, Ctrl+C or its own end."""
-    with open_camera(int(source) if source.isdecimal() else source) as video, contextlib.suppress(KeyboardInterrupt):
-        _run_video(video, Path(video.name), job.options.output_video, job)
 
 
 def _run_video(video: Video, path: Path, target: Path | None, job: _Job) -> None:
@@ -341,7 +334,6 @@ def _run_video(video: Video, path: Path, target: Path | None, job: _Job) -> None
 
 
 def _draw_timeline(path: Path, tracks: TrackSummary, title: str) -> None:
-    """Write the figure of a video's emotions over time."""
     from ferlib import plots
 
     longest = sorted(tracks, key=lambda track: -track.n_frames)[:_MAX_TRACKS_DRAWN]
@@ -353,7 +345,6 @@ def _draw_timeline(path: Path, tracks: TrackSummary, title: str) -> None:
 
 
 def _report_written(*paths: Path | None) -> None:
-    """Log the files that were written."""
     written = [display_path(path) for path in paths if path]
     if written:
         logger.info("wrote %s", ", ".join(written))

@@ -64,13 +64,7 @@ def write_zip(path: str | Path, files: Iterable[tuple[str, bytes]]) -> None:
 
 
 def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Check that files can be written, without writing anything.
-
-    Raises
-    ------
-    FerlibError
-        An output is also an input, is named twice, is a folder or a device, or its folder cannot be written to.
-    """
+    """Raise a `FerlibError` if an output is also an input, is named twice, or cannot be written; nothing is written."""
     read = {path.resolve() for path in inputs}
     checked: set[Path] = set()
     for output in outputs:

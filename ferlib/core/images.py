@@ -135,7 +135,6 @@ class _SharedFilter:
 
     @contextlib.contextmanager
     def __call__(self) -> Iterator[None]:
-        """Ignore warnings in a block."""
         with self._lock:
             if self._n_users == 0:
                 self._stack.enter_context(warnings.catch_warnings())

@@ -178,7 +178,6 @@ class OptionSpec:
         return {name: known[name].convert(value, f"{self.flag} {name}") for name, value in values.items()}
 
     def _is_valid(self, value: Any) -> bool:
-        """Return whether one value has the right type and is in range."""
         if self.choices:
             return value in self.choices
         if self.kind in (int, float):
@@ -193,7 +192,6 @@ class OptionSpec:
         return [(*limit, self.metadata[name]) for name, limit in _LIMITS.items() if self.metadata[name] is not None]
 
     def _fail(self, value: Any, name: str) -> NoReturn:
-        """Raise with the option, what is expected and the value."""
         words = _TYPE_WORDS.get(self.kind, "options by name" if self.is_mapping else "text")
         if self.choices:
             words = f"one of {', '.join(self.choices)}"

@@ -208,7 +208,6 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _to_toml(value: Any) -> Any:
-    """Return a value in TOML's types."""
     if value is None:
         return NONE
     if isinstance(value, Path):

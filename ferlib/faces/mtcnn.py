@@ -193,9 +193,8 @@ class MtcnnDetector:
         points = None
         if landmarks:
             # The network lists five x, then five y.
-            points = (
-                landmarks[0].reshape(-1, 2, 5).transpose(0, 2, 1) * sizes[:, np.newaxis] + starts[:, np.newaxis] - 1
-            )
+            relative = landmarks[0].reshape(-1, 2, 5).transpose(0, 2, 1)
+            points = relative * sizes[:, np.newaxis] + starts[:, np.newaxis] - 1
         return Candidates(corners, probabilities[:, 1].astype(float), points)
 
     def _run(self, network: str, images: np.ndarray) -> list[np.ndarray]:

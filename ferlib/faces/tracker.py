@@ -70,18 +70,9 @@ class FaceTracker:
         self._n_ids = 0
 
     def update(self, image: np.ndarray, time: float) -> list[TrackedFace]:
-        """Process the next frame.
+        """Return the faces of the next frame, (H, W, 1) or (H, W, 3), uint8, from left to right.
 
-        Parameters
-        ----------
-        image : ndarray of shape (H, W, 1) or (H, W, 3), dtype uint8
-        time : float
-            The frame's time in seconds. An earlier time than the last one means that another video starts.
-
-        Returns
-        -------
-        list of TrackedFace
-            From left to right.
+        The time is in seconds. An earlier time than the last one means that another video starts.
         """
         if time < self._last_detection:
             self._tracks, self._last_detection = [], -math.inf

@@ -43,8 +43,7 @@ def annotate(image: np.ndarray, faces: Sequence[FaceEmotion]) -> np.ndarray:
 
     Returns
     -------
-    ndarray of shape (H, W, 3), dtype uint8
-        RGB, of the same size.
+    ndarray of shape (H, W, 3), dtype uint8, RGB
     """
     canvas = Image.fromarray(np.array(to_rgb(image)))
     draw = ImageDraw.Draw(canvas)

@@ -36,17 +36,13 @@ def predict_images(
     max_pixels : int
         Larger images are refused.
     on_error : callable, optional
-        Called with the path of an image that cannot be read and the error; then the other images follow.
+        Called with the path of an image that cannot be read and its `ImageError`; then the other images follow. If it
+        is None, the error is raised.
 
     Yields
     ------
     image : ndarray of shape (H, W, 1) or (H, W, 3), dtype uint8
     result : ImageResult
-
-    Raises
-    ------
-    ImageError
-        An image cannot be read, and `on_error` is None.
     """
     batch: list[tuple[Path, np.ndarray]] = []
     n_pixels = 0
@@ -68,7 +64,6 @@ def predict_images(
 
 
 def _read(path: Path, max_pixels: int) -> np.ndarray:
-    """Return an image from a file or from standard input."""
     if path == STANDARD_INPUT:
         return decode_image(sys.stdin.buffer.read(), name="standard input", max_pixels=max_pixels)
     return read_image(path, max_pixels=max_pixels)
@@ -77,7 +72,6 @@ def _read(path: Path, max_pixels: int) -> np.ndarray:
 def _predict_batch(
     batch: list[tuple[Path, np.ndarray]], recognizer: EmotionRecognizer
 ) -> Iterator[tuple[np.ndarray, ImageResult]]:
-    """Yield the results of some images."""
     recognized = recognizer.recognize_all([image for _, image in batch])
     for (path, image), faces in zip(batch, recognized, strict=True):
         height, width = image.shape[:2]

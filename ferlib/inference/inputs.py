@@ -66,7 +66,6 @@ def _expand(path: Path) -> list[Path]:
 
 
 def _input_file(path: Path, name: Path) -> InputFile:
-    """Return a file as an input."""
     return InputFile(path, name, path != STANDARD_INPUT and is_video(path))
 
 

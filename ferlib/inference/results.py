@@ -82,7 +82,6 @@ def image_record(result: ImageResult, **origin: str) -> Record:
 
 
 def _face_record(found: FaceEmotion) -> Record:
-    """Return a face as JSON values."""
     landmarks = found.face.landmarks
     return {
         **({} if found.track_id is None else {"track_id": found.track_id}),

@@ -25,14 +25,12 @@ class _TextSink:
         self._part = _part_path(self.path)
 
     def __enter__(self) -> Self:
-        """Create the growing file."""
         with self._report_errors():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file: TextIO = self._part.open("w", newline="", encoding="utf-8")
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Close the file and give it its name."""
         with contextlib.suppress(OSError):  # write errors were reported before
             self._file.close()
         self._part.replace(self.path)

@@ -26,8 +26,7 @@ def predict_video(
 
     Parameters
     ----------
-    frames : iterable of Frame
-        In order, such as an open `Video`.
+    frames : iterable of Frame, such as an open `Video`
     recognizer : EmotionRecognizer
     path : path
         Stored in the results.
