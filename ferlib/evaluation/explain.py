@@ -78,7 +78,7 @@ def _gradients(head: "keras.Model", activations: np.ndarray, one_hot: np.ndarray
     keras = import_keras()
 
     def total(inputs: Any) -> Any:
-        return keras.ops.sum(one_hot * head(inputs, training=False))
+        return keras.ops.sum(keras.ops.multiply(one_hot, head(inputs, training=False)))
 
     if keras.backend.backend() == "jax":
         import jax
