@@ -56,7 +56,7 @@ def train_model(
     model_options : mapping, optional
         Arguments of the model's builder.
     resume, overwrite : bool
-        Continue or replace the training in `run_dir` if there is one. A finished run is resumed unchanged.
+        Continue or replace the training in `run_dir` if there is one. A finished run is returned unchanged.
     robustness : bool
         Also measure the test accuracy on shifted, scaled and rotated images, which takes nine times as long.
     tensorboard, export : bool
