@@ -31,8 +31,13 @@ def styled(plot: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(plot)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        with plt.rc_context(_STYLE):
+        # Not rc_context: the first figure selects the backend, which in a notebook turns the interactive mode on.
+        earlier = {name: plt.rcParams[name] for name in _STYLE}
+        plt.rcParams.update(_STYLE)
+        try:
             return plot(*args, **kwargs)
+        finally:
+            plt.rcParams.update(earlier)
 
     return wrapper
 

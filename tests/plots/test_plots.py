@@ -178,3 +178,10 @@ def test_style_does_not_leak(metrics):
     assert not ax.spines["top"].get_visible()
     assert ax.get_title(loc="left") == "a model"
     assert dict(plt.rcParams) == before
+
+
+def test_first_figure_may_turn_interactive_mode_on():
+    # As the backend of notebooks does when it is loaded.
+    plots.style.styled(plt.ion)()
+    assert plt.isinteractive()
+    plt.ioff()
