@@ -30,7 +30,8 @@ EXAMPLES = """examples:
   ferlib train --model compact_cnn --teacher data/runs/both --distillation-weight 0.7 --augment rotation=20
   ferlib train --model compact_cnn --init-from data/runs/my_cnn --learning-rate 2e-4 --epochs 10
 
-The val split, which is taken from train, chooses the epoch and the calibration; test is only measured.
+Each run folder has a run.toml: --config repeats its training. The val split, which is taken from train, chooses the
+epoch and the calibration; test is only measured.
 """
 
 

@@ -2,20 +2,21 @@
 
 import argparse
 import ast
+import contextlib
 import logging
 import os
 import re
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ferlib.core.console import EXIT_OK, run, write_line
 from ferlib.core.errors import FerlibError
 from ferlib.core.files import atomic_write, write_text
-from ferlib.data.locate import default_data_dir, describe_source, locate_data
+from ferlib.data.locate import ARCHIVE_VARIABLE, default_data_dir, describe_source, locate_data
 from ferlib.runs.folder import MODEL_CARD, pretrained_run_dir
 
 #: The parameters that each size sets, in notebooks that have them.
@@ -86,22 +87,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     folder = arguments.folder.resolve()
     output = (arguments.output or Path("build") / ("demo" if arguments.size == "demo" else "notebooks")).resolve()
-    # Notebooks run in their own folder, so that the path must not be relative. An environment variable keeps it out of
-    # the executed copies.
+    # Notebooks run in their own folder, so that the path must not be relative.
     data = Path(locate_data(arguments.data)).resolve()
     write_line(describe_source(data))
-    os.environ["FER2013_ARCHIVE"] = str(data)
-
     notebooks = find_notebooks(folder, arguments.notebooks)
     plan = plan_parameters(notebooks, arguments.size, output, dict(arguments.parameter))
     started = time.monotonic()
-    for number, notebook in enumerate(notebooks, start=1):
-        place = f"[{number}/{len(notebooks)}] {notebook.name}"
-        write_line(f"{place} ...")
-        begun = time.monotonic()
-        execute_notebook(notebook, output / notebook.name, plan[notebook])
-        now = time.monotonic()
-        write_line(f"{place} done in {_duration(now - begun)} ({_duration(now - started)} in all)")
+    with _data_variable(data):
+        for number, notebook in enumerate(notebooks, start=1):
+            place = f"[{number}/{len(notebooks)}] {notebook.name}"
+            write_line(f"{place} ...")
+            begun = time.monotonic()
+            execute_notebook(notebook, output / notebook.name, plan[notebook])
+            now = time.monotonic()
+            write_line(f"{place} done in {_duration(now - begun)} ({_duration(now - started)} in all)")
     write_line(f"executed notebooks: {output}")
     if arguments.reports:
         real = not describe_source(data).startswith("SYNTHETIC")
@@ -111,6 +110,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             publish_tables(notebook, plan[notebook], arguments.reports)
         write_line(f"copies for publication: {arguments.reports}")
     return EXIT_OK
+
+
+@contextlib.contextmanager
+def _data_variable(path: Path) -> Iterator[None]:
+    """Name the data in the kernels' environment, which keeps their path out of the executed copies."""
+    earlier = os.environ.get(ARCHIVE_VARIABLE)
+    os.environ[ARCHIVE_VARIABLE] = str(path)
+    try:
+        yield
+    finally:
+        if earlier is None:
+            del os.environ[ARCHIVE_VARIABLE]
+        else:
+            os.environ[ARCHIVE_VARIABLE] = earlier
 
 
 def find_notebooks(folder: Path, numbers: Sequence[str] | None = None) -> list[Path]:

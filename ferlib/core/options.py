@@ -128,7 +128,9 @@ class OptionParser:
                 groups[group] = self.parser.add_argument_group(group)
             spec.add_to(groups[group])
         general = self.parser.add_argument_group("general")
-        general.add_argument("--config", metavar="FILE", help="TOML file with options, such as a run folder's run.toml")
+        general.add_argument(
+            "--config", metavar="FILE", help="TOML file with options by name; the command line has priority"
+        )
         general.add_argument("--verbose", action="store_true", help="also show debugging messages")
         general.add_argument("--quiet", action="store_true", help="show only warnings and errors, and no progress")
 

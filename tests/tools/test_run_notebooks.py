@@ -1,5 +1,6 @@
 """Order of the notebooks, their parameters, failing cells and published copies."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -52,12 +53,14 @@ def test_notebooks_run_in_order_and_write_only_to_the_output(folder, faces, tmp_
     )
     (folder / "scratch.ipynb").write_text("not a notebook of the series")
     monkeypatch.chdir(faces.parent)
+    monkeypatch.setenv("FER2013_ARCHIVE", "other.zip")
 
     status = run_notebooks.main(
         ["--data", "faces.zip", "--folder", str(folder), "--output", str(tmp_path / "out"), "--parameter", "SEED", "7"]
     )
 
     assert status == 0
+    assert os.environ["FER2013_ARCHIVE"] == "other.zip"
     assert (tmp_path / "order.txt").read_text() == "first second "
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("SYNTHETIC")
