@@ -4,8 +4,6 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ferlib.core.backend import import_keras
 from ferlib.core.errors import OptionError
 from ferlib.models.blocks import Blocks
@@ -107,6 +105,8 @@ def build_trunk(
 
 def _load_weights(model: "keras.Model") -> None:
     """Load the convolutions, int8 with a scale per channel, and the batch normalizations."""
+    import numpy as np
+
     with np.load(WEIGHTS) as arrays:
         for name in [key.removesuffix("_scale") for key in arrays if key.endswith("_scale")]:
             model.get_layer(name).set_weights([arrays[name] * arrays[f"{name}_scale"]])
