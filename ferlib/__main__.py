@@ -14,6 +14,7 @@ COMMANDS = {
     "train": ("ferlib.train", "train a model and save it as a run folder"),
     "evaluate": ("ferlib.evaluate", "measure a run on a dataset"),
     "predict": ("ferlib.predict", "detect faces in images and videos and classify their expressions"),
+    "serve": ("ferlib.serve", "serve the REST API and the page in a browser"),
     "export": ("ferlib.export.__main__", "convert a run to another format"),
     "runs": ("ferlib.runs.__main__", "compare runs in a table"),
 }

@@ -10,6 +10,8 @@ cd "$(dirname "$0")/.."
 root=$PWD
 
 pipenv_version=2026.10.3
+# What the notebooks, training, the tests and the commands need, by category of the Pipfile.
+categories='packages dev-packages serve'
 pipenv_home=.tools/pipenv
 python=.venv/bin/python
 stamp=.venv/ferlib-environment
@@ -149,7 +151,7 @@ make_environment() {
         *headless*) "$python" -m pip uninstall -qq --yes opencv-python opencv-python-headless ;;
     esac
     : > "$log"
-    sync_locked --dev
+    sync_locked --categories "$categories"
     choose_opencv
     # The command `ferlib`, and `import ferlib` in every folder, notebooks/ included.
     "$python" -m pip install --quiet --no-deps --no-build-isolation --editable . >> "$log" 2>&1 \

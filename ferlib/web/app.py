@@ -1,0 +1,31 @@
+"""The application: routes, their order, and what starts and stops with the service."""
+
+from importlib import resources
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import HTTPException
+
+from ferlib import __version__
+from ferlib.web.files import PAGE_HEADERS, StaticFiles, read_folder
+from ferlib.web.options import ServeOptions
+
+
+def create_app(options: ServeOptions) -> FastAPI:
+    """Return the ASGI application."""
+    app = FastAPI(title="ferlib", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.state.options = options
+    add_page(app)
+    return app
+
+
+def add_page(app: FastAPI) -> None:
+    """Serve the page at ``/``; it comes last, because its route matches every path."""
+    page = StaticFiles(read_folder(Path(str(resources.files("ferlib.web") / "static"))), PAGE_HEADERS)
+
+    @app.api_route("/{path:path}", methods=["GET", "HEAD"], include_in_schema=False)
+    async def get_file(path: str, request: Request) -> Response:
+        response = await page.respond(path, request)
+        if response is None:
+            raise HTTPException(404)
+        return response
