@@ -28,7 +28,7 @@ from ferlib.inference.inputs import InputFile, find_inputs, output_paths
 from ferlib.inference.recognizer import DEFAULT_CROP_MARGIN
 from ferlib.inference.results import Record, display_path, image_record
 from ferlib.inference.sinks import Sink, read_finished
-from ferlib.inference.stream import DEFAULT_SMOOTHING
+from ferlib.inference.stream import DEFAULT_SMOOTHING, VIDEO_FACE
 from ferlib.runs.classifier import Classifier, load_classifier
 from ferlib.video import VIDEO_CODECS, Video, VideoWriter, open_camera, open_video
 from ferlib.video.window import Window, has_display
@@ -54,9 +54,6 @@ In a video each face gets a track ID, and its probabilities are smoothed over ti
 The emotion is what a face appears to express to an observer, not what the person feels.
 """
 
-# In a video, the default smallest face is this fraction of the shorter side: 40 of 480 pixels.
-_VIDEO_FACE, _SHARE = 1 / 12, "1/12 of the shorter side"
-
 # A timeline with more tracks would not be legible.
 _MAX_TRACKS_DRAWN = 8
 
@@ -76,7 +73,7 @@ class PredictOptions:
         None,
         help="size of the smallest face in pixels",
         minimum=1,
-        default_text=f"{MIN_FACE_SIZE}; in videos {_SHARE}",
+        default_text=f"{MIN_FACE_SIZE}; in videos 1/{1 / VIDEO_FACE:.0f} of the shorter side",
         group="faces",
     )
     min_confidence: float = option(
@@ -302,7 +299,7 @@ def _run_video_file(path: Path, job: _Job) -> None:
 
 def _run_video(video: Video, path: Path, target: Path | None, job: _Job) -> None:
     """Process the frames of a video; what was done until an error or Ctrl+C is kept."""
-    recognizer = job.recognizer(max(MIN_FACE_SIZE, round(min(video.size) * _VIDEO_FACE)))
+    recognizer = job.recognizer(max(MIN_FACE_SIZE, round(min(video.size) * VIDEO_FACE)))
     tracks, seconds, complete = TrackSummary(job.classifier.class_names), 0.0, False
     try:
         with contextlib.ExitStack() as stack:

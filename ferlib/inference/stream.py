@@ -14,6 +14,9 @@ from ferlib.video import Frame
 #: Time constant of smoothing in seconds: a frame this long ago has 1/e (37 %) of the present frame's weight.
 DEFAULT_SMOOTHING = 0.5
 
+#: In a video, the default smallest face is this fraction of the shorter side: 40 of 480 pixels.
+VIDEO_FACE = 1 / 12
+
 
 def predict_video(
     frames: Iterable[Frame],

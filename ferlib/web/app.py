@@ -1,14 +1,12 @@
 """The application: routes, their order, and what starts and stops with the service."""
 
-from importlib import resources
-from pathlib import Path
-
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import HTTPException
 
 from ferlib import __version__
-from ferlib.web.files import PAGE_HEADERS, StaticFiles, read_folder
+from ferlib.web.files import PAGE_HEADERS, StaticFiles
 from ferlib.web.options import ServeOptions
+from ferlib.web.page import page_files
 
 
 def create_app(options: ServeOptions) -> FastAPI:
@@ -21,7 +19,7 @@ def create_app(options: ServeOptions) -> FastAPI:
 
 def add_page(app: FastAPI) -> None:
     """Serve the page at ``/``; it comes last, because its route matches every path."""
-    page = StaticFiles(read_folder(Path(str(resources.files("ferlib.web") / "static"))), PAGE_HEADERS)
+    page = StaticFiles(page_files(app.state.options.run, service="v1/faces"), PAGE_HEADERS)
 
     @app.api_route("/{path:path}", methods=["GET", "HEAD"], include_in_schema=False)
     async def get_file(path: str, request: Request) -> Response:

@@ -85,8 +85,3 @@ class StaticFiles:
                 content = compressed
                 headers["Content-Encoding"] = "gzip"
         return Response(content, media_type=file.media_type, headers=headers)
-
-
-def read_folder(folder: Path) -> dict[str, Path | bytes]:
-    """Return the files below a folder by their relative path."""
-    return {str(path.relative_to(folder).as_posix()): path for path in sorted(folder.rglob("*")) if path.is_file()}

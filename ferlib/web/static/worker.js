@@ -1,0 +1,94 @@
+// The networks, in a worker: images and frames in, faces with probabilities out. Nothing leaves the computer.
+//
+// Messages are { id, type, … }; each gets one answer { id, … } or { id, error }.
+
+import * as ort from "./vendor/onnxruntime-web/ort.wasm.min.mjs";
+
+import { EmotionClassifier, applyPrior } from "./classifier.js";
+import { cutFace } from "./faces.js";
+import { decodeImage, readPixels } from "./images.js";
+import { MtcnnDetector } from "./mtcnn.js";
+import { FaceTracker, Smoother } from "./tracker.js";
+
+const MAX_THREADS = 4;
+
+let config = null;
+let networks = null;
+let classifier = null;
+let stream = null;
+
+const handlers = {
+  /** Load the networks; `page` is the address of page.json. */
+  async load({ config: given, base }) {
+    config = given;
+    ort.env.logLevel = "error";
+    ort.env.wasm.wasmPaths = new URL("vendor/onnxruntime-web/", base).href;
+    ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(MAX_THREADS, navigator.hardwareConcurrency) : 1;
+    const names = Object.keys(config.networks);
+    const files = await Promise.all(names.map((name) => download(new URL(config.networks[name], base))));
+    networks = {};
+    for (const [i, name] of names.entries()) networks[name] = await createNetwork(files[i]);
+    classifier = new EmotionClassifier(networks.emotion, config);
+    return { threads: ort.env.wasm.numThreads };
+  },
+
+  /** Find the faces of an image file; the probabilities are those before the class prior. */
+  async image({ blob, minFaceSize, minConfidence, maxPixels }) {
+    const { image, bitmap } = await decodeImage(blob, maxPixels);
+    const detector = new MtcnnDetector(networks, { minFaceSize, minConfidence });
+    const faces = await detector.detect(image);
+    const rows = await classifier.predict(faces.map((face) => cutFace(image, face, config.crop)));
+    const found = faces.map((face, i) => ({ ...face, probabilities: rows[i] }));
+    return { answer: { width: image.width, height: image.height, faces: found, bitmap }, transfer: [bitmap] };
+  },
+
+  /** Start a video or camera: frames get track IDs and smoothed probabilities from here on. */
+  start({ minFaceSize, minConfidence, smoothing }) {
+    const detector = new MtcnnDetector(networks, { minFaceSize, minConfidence });
+    stream = { tracker: new FaceTracker(detector), smoother: new Smoother(smoothing) };
+    return {};
+  },
+
+  /** Find the faces of the next frame, at a time in seconds; `factors` are those of the class prior. */
+  async frame({ bitmap, time, factors }) {
+    const image = readPixels(bitmap);
+    bitmap.close();
+    const tracked = await stream.tracker.update(image, time);
+    const rows = await classifier.predict(tracked.map(({ face }) => cutFace(image, face, config.crop)));
+    const faces = tracked.map(({ trackId, face }, i) => ({
+      ...face,
+      trackId,
+      probabilities: stream.smoother.update(trackId, applyPrior(rows[i], factors), time),
+    }));
+    return { width: image.width, height: image.height, time, faces };
+  },
+};
+
+async function download(url) {
+  // The file of a model may change under its name.
+  const response = await fetch(url, { cache: "no-cache" });
+  if (!response.ok) throw new Error(`${url.pathname} cannot be loaded (${response.status}).`);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+async function createNetwork(file) {
+  const session = await ort.InferenceSession.create(file, { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
+  return async (data, dims) => {
+    const outputs = await session.run({ [session.inputNames[0]]: new ort.Tensor("float32", data, dims) });
+    return session.outputNames.map((name) => outputs[name]);
+  };
+}
+
+// One message at a time: the networks share a memory, and tracks depend on the order of frames.
+let queue = Promise.resolve();
+
+self.addEventListener("message", ({ data: { id, type, ...message } }) => {
+  queue = queue.then(async () => {
+    try {
+      const result = await handlers[type](message);
+      self.postMessage({ id, ...(result.answer ?? result) }, result.transfer ?? []);
+    } catch (error) {
+      self.postMessage({ id, error: error instanceof Error ? error.message : String(error) });
+    }
+  });
+});
