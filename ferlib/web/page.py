@@ -1,7 +1,6 @@
 """The page as files for a web server: the page itself, the networks, and ONNX Runtime for browsers."""
 
 import json
-from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -74,7 +73,7 @@ def page_config(run: Run, *, networks: tuple[str, ...], service: str | None = No
         "test_time_augmentation": config.test_time_augmentation,
         "calibration": config.calibration.to_json() if config.calibration else None,
         "crop": {"margin": DEFAULT_CROP_MARGIN},
-        "priors": _priors(config.class_names, config.image_counts.get("train", {})),
+        "priors": {"training": None},
         "min_face_size": MIN_FACE_SIZE,
         "video_face": VIDEO_FACE,
         "min_confidence": MIN_CONFIDENCE,
@@ -84,11 +83,6 @@ def page_config(run: Run, *, networks: tuple[str, ...], service: str | None = No
         "model_card": card.read_text(encoding="utf-8") if card.is_file() else "",
         "service": service,
     }
-
-
-def _priors(class_names: tuple[str, ...], counts: Mapping[str, int]) -> dict[str, list[float] | None]:
-    """Return the class priors by name, the default first, as factors of the probabilities."""
-    return {"training": None}
 
 
 def write_page(run: str | Path | Run | None, folder: str | Path) -> int:
