@@ -14,6 +14,7 @@ from ferlib.core.backend import suppress_native_stderr
 from ferlib.core.errors import FerlibError
 from ferlib.core.files import atomic_write
 from ferlib.export.agreement import require_agreement, run_onnx
+from ferlib.export.folding import fold_network
 from ferlib.runs.folder import KERAS_MODEL, ONNX_MODEL
 
 logger = logging.getLogger(__name__)
@@ -71,11 +72,15 @@ def save_network(model: keras.Model, run_dir: Path, images: np.ndarray, *, onnx:
         (run_dir / "export.npz").unlink()
 
 
-def write_onnx(model: keras.Model, output: Path, images: np.ndarray, expected: np.ndarray) -> None:
+def write_onnx(
+    model: keras.Model, output: Path, images: np.ndarray, expected: np.ndarray, *, fold: bool = True
+) -> None:
     """Write a network as ONNX, unless its probabilities for `images` differ from those expected.
 
     The model is on Keras's TensorFlow backend, `images` are uint8 (n, H, W, C), `expected` float32 (n, n_classes).
+    `fold` writes the faster network of `ferlib.export.folding.fold_network`.
     """
+    model = fold_network(model) if fold else model
     # Keras exports only a model that was called once.
     model.predict_on_batch(images.astype(np.float32))
     _store_constants(model)
