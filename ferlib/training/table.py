@@ -25,11 +25,16 @@ _MEASURES = ("MB", "seconds", "s/epoch", *(name for name in _COLUMNS if name.sta
 _COUNTS = ("parameters", "epochs", "best epoch")
 
 
-def find_runs(folder: str | os.PathLike[str], class_names: Sequence[str]) -> list[Run]:
-    """Return the finished runs in a folder that were trained on some classes, then the pretrained model if it fits."""
-    runs = [Run(path.parent) for path in sorted(Path(folder).glob(f"*/{CONFIG}"))]
+def find_runs(folder: str | os.PathLike[str], class_names: Sequence[str]) -> dict[str, Run]:
+    """Return the finished runs in a folder that were trained on some classes, then the pretrained model if it fits.
+
+    The keys are the names of the runs' folders; that of the pretrained model is such as ``compact_cnn (pretrained)``.
+    """
+    pretrained = Run(pretrained_run_dir())
+    runs = {path.parent.name: Run(path.parent) for path in sorted(Path(folder).glob(f"*/{CONFIG}"))}
+    runs[f"{pretrained.name} (pretrained)"] = pretrained
     wanted = ("finished", tuple(class_names))
-    return [run for run in [*runs, Run(pretrained_run_dir())] if (run.config.status, run.config.class_names) == wanted]
+    return {name: run for name, run in runs.items() if (run.config.status, run.config.class_names) == wanted}
 
 
 def tabulate_runs(runs: Sequence[str | os.PathLike[str]]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -62,6 +63,21 @@ def test_trained_runs_are_evaluated(drawn_series):
         assert table.loc[name, "accuracy"] == pytest.approx(metrics["accuracy"])
         assert table.loc[name, "n"] == metrics["n"]
     assert table.loc["bovw", "macro_f1"] > 2 * table.loc["always the same", "macro_f1"]
+
+
+def test_runs_that_have_seen_test_images_are_left_out(drawn_series, tmp_path):
+    runs = shutil.copytree(drawn_series / "runs", tmp_path / "runs")
+    (runs / "evaluation.csv").unlink()
+    parameters = {"SPLIT": "70/15/15", "SEED": "1", "RUN_DIR": str(runs)}
+    options = [word for name, value in parameters.items() for word in ("--parameter", name, value)]
+    archive = drawn_series.parent / "data" / "raw" / "synthetic.zip"
+    output = run_series(
+        tmp_path / "out", drawn_series.parent / "data", "--data", str(archive), "--notebooks", "04", "05", *options
+    )
+    assert pd.read_csv(runs / "evaluation.csv")["model"].tolist() == ["always the same", "compact_cnn (pretrained)"]
+    for name in ("04_evaluate", "05_errors"):
+        shown = read_text(output / f"{name}.ipynb")
+        assert len(re.findall(r"nothing +It has seen [1-9]\d* of the", shown)) == 3
 
 
 def test_every_error_is_listed(drawn_series):

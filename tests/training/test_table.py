@@ -20,10 +20,10 @@ def test_runs_are_found_by_their_classes(bovw_run, tmp_path):
         run = Run(shutil.copytree(bovw_run, tmp_path / name))
         run.write_config(dataclasses.replace(run.config, **change))
     (tmp_path / "notes").mkdir()
-    pretrained = Run(pretrained_run_dir())
-    assert find_runs(tmp_path, EMOTIONS) == [Run(tmp_path / "a"), Run(tmp_path / "b"), pretrained]
-    assert find_runs(tmp_path, FOUR_EMOTIONS) == [Run(tmp_path / "four")]
-    assert find_runs(tmp_path / "missing", EMOTIONS) == [pretrained]
+    pretrained = {f"{pretrained_run_dir().name} (pretrained)": Run(pretrained_run_dir())}
+    assert find_runs(tmp_path, EMOTIONS) == {"a": Run(tmp_path / "a"), "b": Run(tmp_path / "b")} | pretrained
+    assert find_runs(tmp_path, FOUR_EMOTIONS) == {"four": Run(tmp_path / "four")}
+    assert find_runs(tmp_path / "missing", EMOTIONS) == pretrained
 
 
 def test_runs_are_compared_in_a_table(bovw_run, network_run, tmp_path):
