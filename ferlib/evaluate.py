@@ -23,6 +23,7 @@ from ferlib.evaluation.markdown import DESCRIBE_VIEWS, headline_rows, robustness
 from ferlib.evaluation.robustness import measure_corruptions
 from ferlib.runs.classifier import Classifier, load_classifier
 from ferlib.runs.data import load_run_data
+from ferlib.runs.prior import ClassPrior, make_prior, parse_prior
 from ferlib.runs.records import Metrics, TestTimeAugmentation
 
 EXAMPLES = """examples:
@@ -30,6 +31,7 @@ EXAMPLES = """examples:
   ferlib evaluate --data fer2013.csv --split PrivateTest --run data/runs/my_cnn --output-json e.json
   ferlib evaluate --data fer2013.zip --compare data/runs/a data/runs/b
   ferlib evaluate --data fer2013.zip --robustness --corruptions --output-report report
+  ferlib evaluate --data photographs.zip --prior photographs
 
 val is the part of train that the run's training used for validation.
 """
@@ -49,6 +51,11 @@ class EvaluateOptions:
     test_time_augmentation: TestTimeAugmentation | None = option(
         None, flag="--tta", help="test-time augmentation", default_text="the run's own"
     )
+    prior: str = option(
+        "training",
+        help="how frequent each emotion is: photographs, training (as in the training data), or a share per class",
+        metavar="PRIOR",
+    )
     robustness: bool = option(False, help="also measure shifted, scaled and rotated images")
     corruptions: bool = option(False, help="also measure corrupted images at five strengths")
     compare: tuple[Path, ...] = option(
@@ -62,6 +69,7 @@ class EvaluateOptions:
     def __post_init__(self) -> None:
         """Check types and ranges."""
         check_options(self)
+        parse_prior(self.prior, "--prior")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +80,8 @@ class Evaluation:
     ----------
     classifier : Classifier
         The model that `metrics` and `corruptions` describe.
+    prior : ClassPrior
+        Its class prior.
     part : ImageDataset
         The images of `split`.
     probabilities : dict
@@ -81,6 +91,7 @@ class Evaluation:
     """
 
     classifier: Classifier
+    prior: ClassPrior
     part: ImageDataset
     split: str
     probabilities: dict[str, np.ndarray]
@@ -95,6 +106,7 @@ class Evaluation:
             "model": self.classifier.name,
             "run": self.classifier.run.name,
             "test_time_augmentation": self.classifier.config.test_time_augmentation,
+            "prior": self.prior.name,
             "data": self.part.info.path,
             "split": self.split,
         }
@@ -113,10 +125,10 @@ class Evaluation:
         return f"{self.classifier.name} on {self.part.info.path}"
 
     def describe(self) -> str:
-        """Return one line: model, data, split, number of images and test-time augmentation."""
+        """Return one line: model, data, split, number of images, test-time augmentation and class prior."""
         synthetic = " (SYNTHETIC faces)" if self.part.info.synthetic else ""
         views = DESCRIBE_VIEWS[self.classifier.config.test_time_augmentation]
-        return f"{self.title}, split {self.split}{synthetic}, n {self.metrics.n:,}{views}"
+        return f"{self.title}, split {self.split}{synthetic}, n {self.metrics.n:,}{views}, {self.prior.name} prior"
 
 
 def build_parser() -> OptionParser:
@@ -130,11 +142,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate, write the outputs and print tables; return the exit status."""
     options = build_parser().parse(argv).build(EvaluateOptions)
     classifiers = _load_classifiers(options)
+    priors = [_make_prior(classifier, options) for classifier in classifiers]
     path = locate_data(options.data, allow_download=False)
     report = options.output_report and options.output_report / "report.md"
     check_outputs([output for output in (options.output_json, report) if output], [path])
     part = load_run_data(path, classifiers[0].config, options.split).split(options.split)
-    evaluation = _evaluate(options, classifiers, part)
+    evaluation = _evaluate(options, classifiers, priors, part)
     # Files first: the reader of the tables may close the pipe, as `| head` does.
     if options.output_json:
         write_json(options.output_json, evaluation.to_json())
@@ -155,23 +168,37 @@ def _load_classifiers(options: EvaluateOptions) -> list[Classifier]:
     return [first, *others]
 
 
-def _evaluate(options: EvaluateOptions, classifiers: Sequence[Classifier], part: ImageDataset) -> Evaluation:
+def _make_prior(classifier: Classifier, options: EvaluateOptions) -> ClassPrior:
+    """Return the class prior for a model."""
+    shares = classifier.training_shares
+    return make_prior(options.prior, class_names=classifier.class_names, training_shares=shares, name="--prior")
+
+
+def _predict(classifier: Classifier, prior: ClassPrior, images: np.ndarray, *, progress: bool = False) -> np.ndarray:
+    """Return probabilities (n, n_classes) under a prior."""
+    return prior.apply(classifier.predict_proba(images, progress=progress))
+
+
+def _evaluate(
+    options: EvaluateOptions, classifiers: Sequence[Classifier], priors: Sequence[ClassPrior], part: ImageDataset
+) -> Evaluation:
     """Return the metrics of all classifiers, and the rest of the measurements for the first."""
     classifier, probabilities = classifiers[0], {}
-    for each in classifiers:
+    for each, prior in zip(classifiers, priors, strict=True):
         name = each.run.name if each.run.name not in probabilities else str(each.run.path)
-        probabilities[name] = each.predict_proba(part.images, progress=True)
+        probabilities[name] = _predict(each, prior, part.images, progress=True)
     results = {name: evaluate_predictions(part.labels, p, part.class_names) for name, p in probabilities.items()}
     metrics, corruptions, tests = next(iter(results.values())), None, None
     if options.robustness:
-        predict = partial(classifier.predict_proba, progress=True)
-        metrics = replace(metrics, robustness=measure_robustness(predict, part.images, part.labels))
+        measured = partial(_predict, classifier, priors[0], progress=True)
+        metrics = replace(metrics, robustness=measure_robustness(measured, part.images, part.labels))
     if options.corruptions:
-        corruptions = measure_corruptions(classifier.predict_proba, part.images, part.labels)
+        corruptions = measure_corruptions(partial(_predict, classifier, priors[0]), part.images, part.labels)
     if options.compare:
         tests = compare_all(part.labels, {name: p.argmax(axis=1) for name, p in probabilities.items()})
     return Evaluation(
         classifier=classifier,
+        prior=priors[0],
         part=part,
         split=options.split,
         probabilities=probabilities,

@@ -25,11 +25,12 @@ from ferlib.inference import (
     write_image,
 )
 from ferlib.inference.inputs import InputFile, find_inputs, output_paths
-from ferlib.inference.recognizer import DEFAULT_CROP_MARGIN
+from ferlib.inference.recognizer import DEFAULT_CROP_MARGIN, DEFAULT_PRIOR
 from ferlib.inference.results import Record, display_path, image_record
 from ferlib.inference.sinks import Sink, read_finished
 from ferlib.inference.stream import DEFAULT_SMOOTHING, VIDEO_FACE
 from ferlib.runs.classifier import Classifier, load_classifier
+from ferlib.runs.prior import make_prior, parse_prior
 from ferlib.video import VIDEO_CODECS, Video, VideoWriter, open_camera, open_video
 from ferlib.video.window import Window, has_display
 
@@ -41,6 +42,7 @@ EXAMPLES = """examples:
   ferlib predict clip.mp4 --output-video annotated.mp4 --output-csv clip.csv --output-timeline clip.png
   ferlib predict --webcam 0
   ferlib predict --detector none face.png
+  ferlib predict album/ --prior 1,1,1,1,1,1,1
   curl -s https://example.org/photo.jpg | ferlib predict -
 
 With several inputs, --output-image is a folder, as --output-dir always is. Annotated copies keep their names and
@@ -49,6 +51,9 @@ subfolders.
 An image without a face is not an error. A file that cannot be read is reported on standard error, the other files are
 processed, and the exit status is 1. Ctrl+C stops with status 130 and keeps the results so far; with --webcam it ends
 the recording normally.
+
+Most faces in photographs are neutral or happy, more than in the training data. --prior states how frequent each
+emotion is. Shares are in the order angry, disgust, fear, happy, sad, surprise, neutral.
 
 In a video each face gets a track ID, and its probabilities are smoothed over time.
 The emotion is what a face appears to express to an observer, not what the person feels.
@@ -67,6 +72,12 @@ class PredictOptions:
     )
     webcam: str | None = option(None, help="camera: its number (0 is the first), device or address", metavar="N")
     run: Path | None = option(None, help="run folder", metavar="DIR", default_text="the pretrained model")
+
+    prior: str = option(
+        DEFAULT_PRIOR,
+        help="how frequent each emotion is: photographs, training (as in the training data), or a share per class",
+        metavar="PRIOR",
+    )
 
     detector: DetectorName = option("mtcnn", help="face detector; none: the whole image is one face", group="faces")
     min_face_size: int | None = option(
@@ -119,6 +130,7 @@ class PredictOptions:
     def __post_init__(self) -> None:
         """Check values and combinations."""
         check_options(self)
+        parse_prior(self.prior, "--prior")
         if not self.inputs and self.webcam is None:
             raise OptionError("No input given; name an image, a video or a folder, or a camera with --webcam.")
         if self.resume and self.output_json is None:
@@ -197,6 +209,12 @@ class _Job:
         self.options = options
         self.classifier = classifier
         self.targets = targets
+        self.prior = make_prior(
+            options.prior,
+            class_names=classifier.class_names,
+            training_shares=classifier.training_shares,
+            name="--prior",
+        )
         self.show = _can_show(options)
         self.advance: Callable[[], object] = lambda: None
         self.origin = {"detector": options.detector, "model": classifier.name}
@@ -214,6 +232,7 @@ class _Job:
         return EmotionRecognizer(
             options.detector,
             self.classifier,
+            prior=self.prior,
             crop_margin=options.crop_margin,
             min_probability=options.min_probability,
             min_face_size=options.min_face_size or min_face_size,
@@ -321,7 +340,7 @@ def _run_video(video: Video, path: Path, target: Path | None, job: _Job) -> None
         if video.n_read:
             if complete:
                 summary = {"frames": video.n_read, "seconds": round(seconds, 3), "tracks": tracks.records()}
-                job.write({"file": display_path(path), **summary, **job.origin})
+                job.write({"file": display_path(path), **summary, "prior": job.prior.name, **job.origin})
             write_line(f"{display_path(path)}: {video.n_read:,} frames, {seconds:.1f} s, tracks: {len(tracks)}")
             for line in tracks.describe():
                 write_line(f"  {line}")

@@ -53,6 +53,12 @@ def expw_archive() -> Path:
 
 
 @pytest.fixture(scope="session")
+def everyday_faces() -> Path:
+    """The real everyday faces in EVERYDAY_FACES."""
+    return _named("EVERYDAY_FACES")
+
+
+@pytest.fixture(scope="session")
 def ferplus_votes() -> Path:
     """The real votes in FERPLUS_VOTES."""
     return _named("FERPLUS_VOTES")

@@ -24,6 +24,8 @@ NUMBERS = (
     *("intervals", "per_class", "confusion_matrix", "class_names", "schema_version"),
 )
 
+REPORTS = Path(__file__).parent.parent / "reports"
+
 
 def train_bovw(data, run_dir, seed):
     """Train a small bag of visual words."""
@@ -84,6 +86,29 @@ def test_metrics_are_written_despite_a_closed_pipe(run_dir, faces, tmp_path):
     with subprocess.Popen([*command, "--output-json", str(tmp_path / "e.json")], stdout=subprocess.PIPE) as evaluation:
         evaluation.stdout.close()
     assert json.loads((tmp_path / "e.json").read_text())["n"] == 70
+
+
+def test_a_prior_changes_what_is_measured(run_dir, faces, tmp_path, capsys):
+    rows = {}
+    for prior in ("training", "photographs", "0,0,0,1,0,0,0"):
+        arguments = ["--run", run_dir, "--data", faces, "--prior", prior, "--output-json", tmp_path / "e.json"]
+        assert main(list(map(str, arguments))) == 0
+        assert f", {prior} prior\n" in capsys.readouterr().out
+        rows[prior] = json.loads((tmp_path / "e.json").read_text())
+        assert rows[prior]["prior"] == prior
+    # The drawn faces are balanced, and the training prior fits them best.
+    assert rows["training"]["log_loss"] < rows["photographs"]["log_loss"]
+    predicted = {prior: np.sum(row["confusion_matrix"], axis=0) for prior, row in rows.items()}
+    neutral = EMOTIONS.index("neutral")
+    assert predicted["photographs"][neutral] > predicted["training"][neutral]
+    assert predicted["0,0,0,1,0,0,0"].tolist() == [0, 0, 0, 70, 0, 0, 0]
+
+
+def test_compared_runs_have_the_same_prior(run_dir, faces, tmp_path):
+    arguments = ["--run", run_dir, "--data", faces, "--compare", run_dir, "--prior", "photographs"]
+    assert main([*map(str, arguments), "--output-json", str(tmp_path / "e.json")]) == 0
+    (first, again) = json.loads((tmp_path / "e.json").read_text())["compare"]["models"].values()
+    assert first == again
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
@@ -147,6 +172,8 @@ def test_impossible_requests_are_refused(evaluate, run_dir, faces, tmp_path):
         evaluate(tmp_path / "missing", faces)
     with pytest.raises(OptionError, match=r"--split: expected one of train, val, test, .*, got 'dev'"):
         evaluate(run_dir, faces, "dev")
+    with pytest.raises(OptionError, match="--prior: expected 7 shares"):
+        main(["--run", str(run_dir), "--data", str(faces), "--prior", "1,1"])
     assert not (tmp_path / "new").exists()
 
 
@@ -176,6 +203,19 @@ def test_pretrained_model_reaches_recorded_accuracy(fer2013_archive, tmp_path):
     # Processors round differently, which can change predictions that are nearly ties.
     assert result["accuracy"] == pytest.approx(recorded.accuracy, abs=2 / 3589)
     assert np.abs(np.subtract(result["confusion_matrix"], recorded.confusion_matrix)).sum() <= 8
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("prior", ["training", "photographs"])
+def test_everyday_faces_give_the_recorded_metrics(everyday_faces, prior, tmp_path):
+    output = tmp_path / "e.json"
+    assert main(["--data", str(everyday_faces), "--prior", prior, "--output-json", str(output)]) == 0
+    result, recorded = (json.loads(path.read_text()) for path in (output, REPORTS / f"everyday_{prior}.json"))
+    assert (result["n"], result["prior"]) == (recorded["n"], recorded["prior"]) == (2000, prior)
+    for name in ("accuracy", "balanced_accuracy", "ece"):
+        assert result[name] == pytest.approx(recorded[name], abs=0.005), name
+    assert result["accuracy"] >= (0.73 if prior == "photographs" else 0.58)
+    assert result["balanced_accuracy"] >= 0.53
 
 
 def test_runs_are_compared(run_dir, faces, tmp_path, capsys):

@@ -22,6 +22,7 @@ from ferlib.core.emotions import EMOTIONS
 from ferlib.core.errors import ArtifactError, FerlibError, OptionError
 from ferlib.core.images import read_image, resize
 from ferlib.predict import main
+from ferlib.runs.prior import PHOTOGRAPH_COUNTS
 from ferlib.video import VideoWriter, open_video
 
 HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
@@ -33,6 +34,8 @@ def run_dir(tmp_path_factory) -> Path:
     """A run folder whose small network calls dark images angry and bright ones neutral."""
     folder = tmp_path_factory.mktemp("run")
     config = {"model": "brightness", "kind": "cnn", "class_names": EMOTIONS, "image_size": [48, 48], "channels": 1}
+    # Trained as if emotions were as frequent as in photographs, so that the default prior changes no probability.
+    config |= {"schema_version": 2, "image_counts": {"train": PHOTOGRAPH_COUNTS}}
     (folder / "config.json").write_text(json.dumps(config))
     weights = np.linspace(-1, 1, 7, dtype=np.float32)[np.newaxis]
     constants = {"flat": np.array([-1, 48 * 48]), "middle": np.array([127.5], np.float32), "weights": weights}
@@ -297,6 +300,7 @@ def test_a_video_with_every_output(predict, clip, tmp_path, capsys):
     *frames, summary = map(json.loads, records.read_text().splitlines())
     assert [frame["frame"] for frame in frames] == list(range(30))
     assert (summary["frames"], summary["tracks"][0]["frames"], summary["model"]) == (30, 30, "brightness")
+    assert {record["prior"] for record in (*frames, summary)} == {"photographs"}
     with open_video(drawn) as video:
         images = [frame.image for frame in video]
     assert len(images) == 30
@@ -412,12 +416,35 @@ def test_impossible_video_outputs_are_refused_first(predict, arguments, sentence
     [
         ([], "No input given; name an image"),
         (["a.png", "--resume"], "--resume needs --output-json"),
+        (["a.png", "--prior", "portraits"], "--prior: expected photographs or training, or .*, got portraits"),
+        (["a.png", "--prior", "0.5,0.5"], "--prior: expected 7 shares"),
         (["a.png", "--output-image", "b.png", "--output-dir", "c"], "cannot be combined"),
     ],
 )
 def test_impossible_combinations_are_refused(arguments, sentence):
     with pytest.raises(OptionError, match=sentence):
         main(arguments)
+
+
+def test_a_prior_is_applied_and_recorded(predict, tmp_path):
+    image, recorded = save(tmp_path / "a.png", level=100), {}
+    for prior in ("photographs", "training", "0.1,0.1,0.1,0.1,0.1,0.1,0.4"):
+        csv_file, json_file = tmp_path / "f.csv", tmp_path / "f.jsonl"
+        outputs = ["--output-csv", csv_file, "--output-json", json_file]
+        assert predict(image, "--detector", "none", "--prior", prior, *outputs) == 0
+        (row,), record = read_csv(csv_file), json.loads(json_file.read_text())
+        assert row["prior"] == record["prior"] == prior
+        assert float(row["p_neutral"]) == record["faces"][0]["probabilities"]["neutral"]
+        recorded[prior] = record["faces"][0]["probabilities"]
+    # The network was trained on the shares of photographs.
+    assert recorded["photographs"] == recorded["training"]
+    expected = {
+        name: recorded["training"][name] / PHOTOGRAPH_COUNTS[name] * (4 if name == "neutral" else 1)
+        for name in EMOTIONS
+    }
+    found = recorded["0.1,0.1,0.1,0.1,0.1,0.1,0.4"]
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value / sum(expected.values()), abs=1e-4)
 
 
 def test_quiet_prints_results_only(predict, tmp_path, capsys):

@@ -191,6 +191,22 @@ def tabulate_expw() -> str:
     return _markdown(header, rows)
 
 
+def tabulate_photographs() -> str:
+    """Return the pretrained model's metrics by data and class prior."""
+    rows = []
+    for data, prior, metrics in (
+        ("everyday faces", "training", _read_json("everyday_training.json")),
+        ("everyday faces", "photographs", _read_json("everyday_photographs.json")),
+        ("FER2013 PublicTest", "training", _read_json("pretrained.json")["test"]),
+        ("FER2013 PublicTest", "photographs", _read_json("fer2013_photographs.json")),
+    ):
+        accuracies = [_percent(metrics[name]) for name in ("accuracy", "balanced_accuracy")]
+        interval = _interval(*metrics["intervals"]["accuracy"])
+        rows.append([data, f"`{prior}`", f"{metrics['n']:,}", accuracies[0], interval, accuracies[1]])
+        rows[-1].append(f"{metrics['ece']:.3f}")
+    return _markdown(["data", "prior", "images", "accuracy", "95 % interval", "balanced accuracy", "ECE"], rows)
+
+
 def tabulate_quantization() -> str:
     """Return accuracies and sizes of the pretrained network by number format."""
     rows = [

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ferlib.evaluation.markdown import DESCRIBE_VIEWS, per_class_table, robustness_table
+from ferlib.evaluation.markdown import DESCRIBE_VIEWS, markdown_table, per_class_table, robustness_table
 from ferlib.evaluation.metrics import best_epoch
+from ferlib.runs.prior import PHOTOGRAPH_COUNTS
 from ferlib.runs.records import Metrics, RunConfig
 
 _INTENDED_USE = """## Intended use and limits
@@ -34,6 +35,7 @@ def write_model_card(config: RunConfig, metrics: Mapping[str, Metrics], history:
         "\n".join(_describe_training(config, history)),
         "## Results",
         *(section for split, values in metrics.items() for section in _describe_results(config, split, values)),
+        *_describe_prior(config),
         _INTENDED_USE,
     ]
     return "\n\n".join(sections)
@@ -80,6 +82,26 @@ def _describe_training(config: RunConfig, history: Sequence[Mapping[str, float]]
             f"{training['aux_loss_weight']:g}; it was removed after training."
         )
     return lines
+
+
+def _describe_prior(config: RunConfig) -> list[str]:
+    """Return what the class prior of prediction is, with a table; nothing for classes without a photographs prior."""
+    shares = config.training_shares
+    if shares is None or not set(config.class_names) <= PHOTOGRAPH_COUNTS.keys():
+        return []
+    counts = {name: PHOTOGRAPH_COUNTS[name] for name in config.class_names}
+    rows = [
+        (name, f"{share:.1%}", f"{count / sum(counts.values()):.1%}")
+        for (name, count), share in zip(counts.items(), shares, strict=True)
+    ]
+    return [
+        "## Class prior",
+        "The results above are measured under the training prior: the class shares of the training images. Prediction "
+        "on photographs re-weights the probabilities to the class shares of photographs, by default those of ExpW as "
+        "published (`--prior`). Fewer neutral faces are then called sad or angry, and fewer sad, angry or afraid faces "
+        "are found.",
+        "\n".join(markdown_table(("emotion", "training prior", "photographs prior"), rows)),
+    ]
 
 
 def _describe_results(config: RunConfig, split: str, metrics: Metrics) -> list[str]:

@@ -75,4 +75,4 @@ def _predict_batch(
     recognized = recognizer.recognize_all([image for _, image in batch])
     for (path, image), faces in zip(batch, recognized, strict=True):
         height, width = image.shape[:2]
-        yield image, ImageResult(path, (height, width), faces)
+        yield image, ImageResult(path, (height, width), faces, prior=recognizer.prior.name)

@@ -9,11 +9,15 @@ from ferlib.core.images import ImageLike, as_image, crop, fit_to_model
 from ferlib.faces import MIN_CONFIDENCE, MIN_FACE_SIZE, Detector, Face, make_detector
 from ferlib.inference.results import UNCERTAIN, FaceEmotion
 from ferlib.runs.classifier import Classifier, load_classifier
+from ferlib.runs.prior import ClassPrior, make_prior
 
 #: Fraction of a face's box that is added on each side before classification. On the faces that MTCNN finds in the ExpW
 #: sample, 0, 0.05 and 0.1 give the same accuracy within chance (39.8, 39.3 and 39.3 %), 0.2 gives 37.4 %
 #: (``benchmarks/expw_pipeline.py``).
 DEFAULT_CROP_MARGIN = 0.05
+
+#: The class prior of prediction; see `ferlib.runs.prior`.
+DEFAULT_PRIOR = "photographs"
 
 
 class EmotionRecognizer:
@@ -29,6 +33,9 @@ class EmotionRecognizer:
         A run folder, or a loaded run; the pretrained model if None.
     crop_margin : float
         Fraction of a face's box that is added on each side.
+    prior : str, sequence of float or ClassPrior
+        How frequent each emotion is among the faces: ``"photographs"`` (the shares of ExpW), ``"training"`` (those of
+        the training data), or one share per class in the classifier's order; see `ferlib.runs.prior.make_prior`.
     min_probability : float
         A face whose most probable emotion has a lower probability is `UNCERTAIN`.
     min_face_size, min_confidence, n_threads
@@ -40,6 +47,8 @@ class EmotionRecognizer:
         The detector is unknown.
     ArtifactError
         The run folder has no model that can be loaded.
+    OptionError
+        The prior is not one for this classifier.
 
     Examples
     --------
@@ -55,6 +64,7 @@ class EmotionRecognizer:
         detector: str | Detector = "mtcnn",
         classifier: str | Path | Classifier | None = None,
         *,
+        prior: str | Sequence[float] | ClassPrior = DEFAULT_PRIOR,
         crop_margin: float = DEFAULT_CROP_MARGIN,
         min_probability: float = 0.0,
         min_face_size: int = MIN_FACE_SIZE,
@@ -69,6 +79,9 @@ class EmotionRecognizer:
             classifier = load_classifier(classifier, n_threads=n_threads)
         self.detector: Detector = detector
         self.classifier: Classifier = classifier
+        # A classifier of one's own need not know its training shares.
+        training_shares = getattr(classifier, "training_shares", None)
+        self.prior = make_prior(prior, class_names=classifier.class_names, training_shares=training_shares)
         self.crop_margin = crop_margin
         self.min_probability = min_probability
 
@@ -102,12 +115,18 @@ class EmotionRecognizer:
         return [tuple(self.describe(face, next(rows)) for face in found) for found in faces]
 
     def predict_faces(self, image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
-        """Return the probabilities (n_faces, n_classes), float32, of known faces of an image (H, W, C), uint8."""
+        """Return the probabilities (n_faces, n_classes), float32, of known faces of an image (H, W, C), uint8.
+
+        They are the classifier's, under its training prior; `describe` applies the recognizer's.
+        """
         return self._predict([self._crop(image, face) for face in faces])
 
     def describe(self, face: Face, probabilities: np.ndarray) -> FaceEmotion:
-        """Return a face with its most probable emotion, given its probabilities (n_classes,)."""
-        by_name = dict(zip(self.classifier.class_names, probabilities.tolist(), strict=True))
+        """Return a face with its most probable emotion, given its probabilities (n_classes,) of `predict_faces`.
+
+        The prior is applied here, so after any averaging of the probabilities of several frames.
+        """
+        by_name = dict(zip(self.classifier.class_names, self.prior.apply(probabilities).tolist(), strict=True))
         emotion = max(by_name, key=by_name.__getitem__)
         probability = by_name[emotion]
         return FaceEmotion(face, emotion if probability >= self.min_probability else UNCERTAIN, probability, by_name)

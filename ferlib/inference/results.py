@@ -54,6 +54,8 @@ class ImageResult:
         From left to right; empty if there are none.
     frame, time : int and float, or None
         Index of the frame in its video, from 0, and seconds since the first frame.
+    prior : str or None
+        The name of the class prior of the probabilities, as `ferlib.runs.prior.parse_prior` reads it; None if unknown.
     """
 
     path: Path
@@ -61,6 +63,7 @@ class ImageResult:
     faces: tuple[FaceEmotion, ...]
     frame: int | None = None
     time: float | None = None
+    prior: str | None = None
 
 
 def display_path(path: str | Path) -> str:
@@ -71,14 +74,15 @@ def display_path(path: str | Path) -> str:
 def image_record(result: ImageResult, **origin: str) -> Record:
     """Return the record of an image or a frame, with `origin`, such as the names of the detector and the model.
 
-    JSON values: ``file``; of a frame ``frame`` and ``time`` (seconds); ``width`` and ``height`` (pixels); ``faces``,
-    each with ``track_id`` (in a video), ``box``, ``confidence``, ``landmarks``, ``emotion``, ``probability`` and
-    ``probabilities``.
+    JSON values: ``file``; of a frame ``frame`` and ``time`` (seconds); ``width`` and ``height`` (pixels); ``prior``;
+    ``faces``, each with ``track_id`` (in a video), ``box``, ``confidence``, ``landmarks``, ``emotion``, ``probability``
+    and ``probabilities``.
     """
     height, width = result.image_size
     position = {} if result.frame is None else {"frame": result.frame, "time": round(result.time or 0.0, 3)}
     faces = [_face_record(found) for found in result.faces]
-    return {"file": display_path(result.path), **position, "width": width, "height": height, "faces": faces, **origin}
+    size = {"width": width, "height": height}
+    return {"file": display_path(result.path), **position, **size, "prior": result.prior, "faces": faces, **origin}
 
 
 def _face_record(found: FaceEmotion) -> Record:
@@ -97,14 +101,15 @@ def _face_record(found: FaceEmotion) -> Record:
 def face_columns(class_names: Sequence[str]) -> list[str]:
     """Return the columns of `face_rows`."""
     columns = ["file", "frame", "time", "face", "x", "y", "width", "height", "confidence", "emotion", "probability"]
-    return columns + [f"p_{name}" for name in class_names]
+    return [*columns, *(f"p_{name}" for name in class_names), "prior"]
 
 
 def face_rows(record: Record) -> list[Record]:
     """Return the faces of a record as flat rows.
 
     Columns: file; frame and time (seconds), empty for an image; face (from 1 from left to right, in a video the track
-    ID); x, y, width, height (pixels); confidence (the detector's); emotion; probability; p_<class> for each class.
+    ID); x, y, width, height (pixels); confidence (the detector's); emotion; probability; p_<class> for each class;
+    prior (the class prior of the probabilities).
     """
     return [
         {
@@ -115,6 +120,7 @@ def face_rows(record: Record) -> list[Record]:
             **dict(zip(("x", "y", "width", "height"), face["box"], strict=True)),
             **{name: face[name] for name in ("confidence", "emotion", "probability")},
             **{f"p_{name}": value for name, value in face["probabilities"].items()},
+            "prior": record.get("prior", ""),
         }
         for number, face in enumerate(record.get("faces", ()), start=1)
     ]

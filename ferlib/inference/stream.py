@@ -52,7 +52,17 @@ def predict_video(
             found = recognizer.describe(item.face, smoother.update(item.track_id, row, frame.time))
             faces.append(replace(found, track_id=item.track_id))
         height, width = frame.image.shape[:2]
-        yield frame, ImageResult(Path(path), (height, width), tuple(faces), frame=frame.index, time=frame.time)
+        yield (
+            frame,
+            ImageResult(
+                Path(path),
+                (height, width),
+                tuple(faces),
+                frame=frame.index,
+                time=frame.time,
+                prior=recognizer.prior.name,
+            ),
+        )
 
 
 class Smoother:

@@ -127,6 +127,20 @@ class RunConfig(_Versioned):
     init_from: RunReference | None = None
     votes: str | None = None
 
+    @property
+    def training_shares(self) -> tuple[float, ...] | None:
+        """The share of each class in the training data, in the order of `class_names`; None if it is not recorded.
+
+        After a training with balanced classes all shares are equal. A class without images counts as one image.
+        """
+        counts = self.image_counts.get("train")
+        if counts is None:
+            return None
+        if any(self.training.get(name, "none") != "none" for name in ("resample", "class_weight")):
+            counts = {}
+        seen = [max(1, counts.get(name, 0)) for name in self.class_names]
+        return tuple(count / sum(seen) for count in seen)
+
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Return the record that `to_json` or schema 1 wrote; errors are those of `Record.from_json`."""

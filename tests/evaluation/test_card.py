@@ -57,6 +57,15 @@ def test_card_describes_data_selection_and_results(metrics):
     assert "Intended use" in card
 
 
+def test_card_explains_the_class_prior_of_prediction(metrics):
+    card = write_model_card(replace(CONFIG, training={**CONFIG.training, "resample": "none"}), {"test": metrics}, [])
+    assert "| happy | 81.0% | 74.3% |" in card
+    assert "| sad | 19.0% | 25.7% |" in card
+    assert "| happy | 50.0% | 74.3% |" in write_model_card(CONFIG, {"test": metrics}, [])
+    other = replace(CONFIG, class_names=("smile", "frown"))
+    assert "Class prior" not in write_model_card(other, {}, [])
+
+
 def test_card_describes_distillation_votes_and_robustness(metrics):
     config = replace(
         CONFIG,

@@ -12,7 +12,7 @@ from PIL import Image
 
 import ferlib
 from ferlib.core.emotions import EMOTIONS
-from ferlib.core.errors import ImageError
+from ferlib.core.errors import ImageError, OptionError
 from ferlib.core.images import crop, fit_to_model, read_image
 from ferlib.faces import Face, make_detector
 from ferlib.inference import UNCERTAIN, EmotionRecognizer
@@ -28,6 +28,7 @@ class BrightnessClassifier:
     name = "brightness"
     class_names = EMOTIONS
     image_size = (48, 48)
+    training_shares = (1 / 7,) * 7
 
     def __init__(self, channels=1):
         self.channels = channels
@@ -53,7 +54,8 @@ class KnownFaces:
 @pytest.mark.parametrize("margin", [0.0, 0.25])
 def test_faces_are_preprocessed_as_training_images_are(channels, margin):
     classifier = BrightnessClassifier(channels)
-    results = EmotionRecognizer(KnownFaces(FACES), classifier, crop_margin=margin).recognize(SCENE)
+    recognizer = EmotionRecognizer(KnownFaces(FACES), classifier, prior="training", crop_margin=margin)
+    results = recognizer.recognize(SCENE)
     assert [result.face for result in results] == FACES
     for face, result in zip(FACES, results, strict=True):
         part = crop(SCENE, face.box, margin=margin)[np.newaxis]
@@ -151,3 +153,23 @@ def test_the_recognizer_is_in_the_top_level_package():
     assert ferlib.EmotionRecognizer is EmotionRecognizer
     with pytest.raises(AttributeError, match="no attribute 'Recognizer'"):
         _ = ferlib.Recognizer
+
+
+def test_the_prior_of_photographs_is_the_default():
+    recognizer = EmotionRecognizer(KnownFaces(FACES), BrightnessClassifier())
+    plain = EmotionRecognizer(KnownFaces(FACES), BrightnessClassifier(), prior="training")
+    assert (recognizer.prior.name, plain.prior.name) == ("photographs", "training")
+    np.testing.assert_array_equal(recognizer.predict_faces(SCENE, FACES), plain.predict_faces(SCENE, FACES))
+    for weighted, unweighted in zip(recognizer.recognize(SCENE), plain.recognize(SCENE), strict=True):
+        expected = recognizer.prior.apply(np.array(list(unweighted.probabilities.values())))
+        np.testing.assert_allclose(list(weighted.probabilities.values()), expected, atol=1e-6)
+        assert weighted.probability == max(weighted.probabilities.values())
+        assert weighted.probabilities["neutral"] > unweighted.probabilities["neutral"]
+
+
+def test_a_prior_may_be_a_share_per_class():
+    shares = (0, 0, 0, 1, 0, 0, 0)
+    faces = EmotionRecognizer(KnownFaces(FACES), BrightnessClassifier(), prior=shares).recognize(SCENE)
+    assert {found.emotion for found in faces} == {"happy"}
+    with pytest.raises(OptionError, match="expected 7 shares"):
+        EmotionRecognizer(KnownFaces(FACES), BrightnessClassifier(), prior=(1, 1))

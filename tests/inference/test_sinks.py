@@ -28,7 +28,7 @@ def frame(number, *faces):
 def results():
     pair = (found(1, "happy", {"nose": (5.5, 6.0)}), found(50, "sad"))
     return [
-        ImageResult(Path("a, b.jpg"), (100, 200), pair),
+        ImageResult(Path("a, b.jpg"), (100, 200), pair, prior="photographs"),
         ImageResult(Path("empty.png"), (10, 20), ()),
         ImageResult(Path("c.png"), (60, 90), (found(7, "happy"),)),
     ]
@@ -52,6 +52,7 @@ def test_csv_has_one_row_per_face(tmp_path, results):
     assert list(rows[0]) == [
         *("file", "frame", "time", "face", "x", "y", "width", "height", "confidence", "emotion", "probability"),
         *(f"p_{name}" for name in EMOTIONS),
+        "prior",
     ]
     assert [(row["file"], row["frame"], row["face"], row["emotion"]) for row in rows] == [
         ("a, b.jpg", "", "1", "happy"),
@@ -62,11 +63,12 @@ def test_csv_has_one_row_per_face(tmp_path, results):
     assert float(rows[1]["confidence"]) == 0.987
     assert float(rows[1]["probability"]) == float(rows[1]["p_sad"]) == 0.7
     assert sum(float(rows[1][f"p_{name}"]) for name in EMOTIONS) == pytest.approx(1)
+    assert [row["prior"] for row in rows] == ["photographs", "photographs", ""]
 
 
 def test_csv_without_a_face_has_a_header(tmp_path):
     write(CsvSink(tmp_path / "faces.csv", ("happy", "sad")), [])
-    header = "file,frame,time,face,x,y,width,height,confidence,emotion,probability,p_happy,p_sad\n"
+    header = "file,frame,time,face,x,y,width,height,confidence,emotion,probability,p_happy,p_sad,prior\n"
     assert (tmp_path / "faces.csv").read_text() == header
 
 

@@ -20,7 +20,7 @@ class OneFace:
 class Level:
     """Dark images are angry, bright ones neutral."""
 
-    name, class_names, image_size, channels = "level", EMOTIONS, (8, 8), 1
+    name, class_names, image_size, channels, training_shares = "level", EMOTIONS, (8, 8), 1, (1 / 7,) * 7
 
     def predict_proba(self, images):
         share = images.reshape(len(images), -1).mean(axis=1, dtype=np.float32) / 255
@@ -47,8 +47,21 @@ def test_frames_have_times_and_track_ids():
     assert results[0][1].path == Path("v.mp4")
 
 
+def test_the_prior_is_applied_to_smoothed_probabilities():
+    plain, photographs = (EmotionRecognizer(OneFace(), Level(), prior=prior) for prior in ("training", "photographs"))
+    video = frames([0, 255, 0, 130])
+    smoothed = [result for _, result in predict_video(video, plain, path="v", smoothing=0.5)]
+    weighted = [result for _, result in predict_video(video, photographs, path="v", smoothing=0.5)]
+    for before, after in zip(smoothed, weighted, strict=True):
+        expected = photographs.prior.apply(np.array(list(before.faces[0].probabilities.values())))
+        np.testing.assert_allclose(list(after.faces[0].probabilities.values()), expected, atol=1e-6)
+    # Weighted first, a frame that is certainly angry would stay so, and half of the mean with it.
+    assert weighted[1].faces[0].emotion == "neutral"
+    assert {result.prior for result in weighted} == {"photographs"}
+
+
 def test_smoothing_does_not_depend_on_the_frame_rate():
-    recognizer = EmotionRecognizer(OneFace(), Level())
+    recognizer = EmotionRecognizer(OneFace(), Level(), prior="training")
     raw = bright(predict_video(frames([0, 255, 0, 255]), recognizer, path="v", smoothing=0))
     assert raw == [0, 1, 0, 1]
     smooth = bright(predict_video(frames([0] + [255] * 10), recognizer, path="v", smoothing=0.5))
