@@ -68,12 +68,10 @@ def test_trained_runs_are_evaluated(drawn_series):
 def test_runs_that_have_seen_test_images_are_left_out(drawn_series, tmp_path):
     runs = shutil.copytree(drawn_series / "runs", tmp_path / "runs")
     (runs / "evaluation.csv").unlink()
-    parameters = {"SPLIT": "70/15/15", "SEED": "1", "RUN_DIR": str(runs)}
-    options = [word for name, value in parameters.items() for word in ("--parameter", name, value)]
     archive = drawn_series.parent / "data" / "raw" / "synthetic.zip"
-    output = run_series(
-        tmp_path / "out", drawn_series.parent / "data", "--data", str(archive), "--notebooks", "04", "05", *options
-    )
+    options = ["--data", str(archive), "--notebooks", "04", "05", "--parameter", "RUN_DIR", str(runs)]
+    options += ["--parameter", "SPLIT", "70/15/15", "--parameter", "SEED", "1"]
+    output = run_series(tmp_path / "out", drawn_series.parent / "data", *options, trains=False)
     assert pd.read_csv(runs / "evaluation.csv")["model"].tolist() == ["always the same", "compact_cnn (pretrained)"]
     for name in ("04_evaluate", "05_errors"):
         shown = read_text(output / f"{name}.ipynb")
