@@ -1,178 +1,110 @@
-"""Decoding of image files, and color, size and crops of images."""
+"""Images in memory: what counts as one, and their color, size and crops."""
 
-import contextlib
-import io
-import threading
-import warnings
-from collections.abc import Iterator
-from pathlib import Path
-from typing import BinaryIO
+import os
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from ferlib.core.backend import suppress_native_stderr
+from ferlib.core.decoding import (
+    IMAGE_SUFFIXES,
+    MAX_PIXELS,
+    decode_image,
+    decode_pillow,
+    ignore_warnings,
+    over_white,
+    read_image,
+    scale_to_uint8,
+)
 from ferlib.core.errors import ImageError
 
-#: Suffixes of images when a folder is searched; the format is determined by the content.
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+# Files are decoded in a module of its own; the names are those that most callers need together.
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "ImageLike",
+    "as_image",
+    "crop",
+    "decode_image",
+    "fit_to_model",
+    "ignore_warnings",
+    "read_image",
+    "resize",
+    "to_gray",
+    "to_rgb",
+]
 
-#: Images with more pixels are refused before they are decoded, which would take about 0.5 GB as RGB.
-MAX_PIXELS = 100_000_000
-
-# The formats that are tried, the common ones first. Others are refused: EPS, for one, would start Ghostscript.
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO", "TGA")
+#: The types that `as_image` converts.
+ImageLike = np.ndarray | Image.Image | str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
 
-def decode_image(data: bytes, *, name: str = "image", max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Decode an image: upright, 8 bits, gray or RGB.
-
-    The EXIF orientation is applied and transparency is replaced by white. 16-bit integers and floats are scaled to 8
-    bits. Only the first frame of an animation and the first page of a document are decoded.
+def as_image(image: ImageLike | Any) -> np.ndarray:
+    """Return an image in any form as uint8 (H, W, 1) or (H, W, 3), gray or RGB.
 
     Parameters
     ----------
-    data : bytes
-        The content of a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000, PPM, ICO or TGA file.
-    name : str
-        Identifies the image in an error.
-    max_pixels : int
-        Larger images are refused.
-
-    Returns
-    -------
-    ndarray of shape (H, W, 1) or (H, W, 3), dtype uint8
-        Gray, or RGB, 0 to 255.
-
-    Raises
-    ------
-    ImageError
-        The bytes are not an image, the image is truncated or damaged, or it has more than `max_pixels`.
-    """
-    if not data:
-        raise ImageError(f"{name}: the file is empty.")
-    try:
-        # Pillow warns of large images, which have a limit here, and of wrong metadata.
-        with ignore_warnings(), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            if image.width * image.height > max_pixels:
-                raise ImageError(
-                    f"{name}: {image.width} x {image.height} pixels is over the limit of {max_pixels:,} pixels."
-                )
-            # libtiff writes its messages about a damaged file to standard error.
-            quiet = suppress_native_stderr(always=True) if image.format == "TIFF" else contextlib.nullcontext()
-            with quiet:
-                upright = ImageOps.exif_transpose(image)
-                upright.load()
-    except ImageError:
-        raise
-    except Image.DecompressionBombError:
-        # Pillow's own limit, about 179 million pixels, cannot be exceeded.
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise ImageError(f"{name}: the image is over the limit of {limit:,} pixels.") from None
-    except MemoryError:
-        raise ImageError(f"{name}: the image does not fit into memory.") from None
-    # Pillow's decoders raise many kinds of error on damaged files (OSError, SyntaxError, ValueError, struct.error).
-    except Exception as error:
-        raise ImageError(f"{name}: not a readable image ({_first_line(error)}).") from None
-    return _to_uint8(upright)
-
-
-def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Read an image file; see `decode_image`, whose `ImageError` is also raised if the file cannot be read."""
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise ImageError(f"{path}: there is no such file.") from None
-    except OSError as error:
-        raise ImageError(f"{path}: the file cannot be read ({error.strerror}).") from None
-    return decode_image(data, name=str(path), max_pixels=max_pixels)
-
-
-#: The types that `as_image` converts.
-ImageLike = np.ndarray | Image.Image | str | Path | bytes | BinaryIO
-
-
-def as_image(image: ImageLike) -> np.ndarray:
-    """Return an array (H, W), (H, W, 1) or (H, W, 3), a Pillow image, or an encoded image as `decode_image` does.
+    image : path, bytes, binary file, Pillow image, or array
+        Paths, bytes and files hold an encoded image; see `ferlib.core.decoding.decode_image`. Arrays have the shape (H,
+        W), (H, W, 1), (H, W, 3) or (H, W, 4) and are gray, RGB or RGBA: reverse the channels of OpenCV's BGR with
+        ``array[..., ::-1]``. Values are 0 to 255 in uint8, False and True, or 0 to 1 in floats. Other integers and
+        floats are scaled from the smallest usual range that holds the largest value: 8, 10, 12, 14 or 16 bits.
 
     Raises
     ------
     ImageError
         A file or bytes cannot be read as an image.
     ValueError
-        An array has another shape, another dtype than uint8, or no pixels.
+        What is given is not an image: None, an array of another shape, without pixels, or with values that are not
+        finite numbers.
     """
-    if isinstance(image, str | Path):
+    if image is None:
+        raise ValueError("expected an image, got None, which cv2.imread returns for a file that it cannot read")
+    if isinstance(image, str) and "://" in image:
+        raise ImageError(f"{image.split('://')[0]}://…: an address is not read; download the image and name the file.")
+    if isinstance(image, str | os.PathLike):
         return read_image(image)
     if isinstance(image, bytes | bytearray | memoryview):
         return decode_image(bytes(image))
     if hasattr(image, "read"):
-        return decode_image(image.read(), name=str(getattr(image, "name", "image")))
+        return _read_file(image)
     if isinstance(image, Image.Image):
-        return _to_uint8(ImageOps.exif_transpose(image))
+        return decode_pillow(image, name=str(getattr(image, "filename", "")) or "image")
+    return _check_array(image)
+
+
+def _read_file(file: Any) -> np.ndarray:
+    """Decode an open file."""
+    name = str(getattr(file, "name", "image"))
+    if isinstance(file.read(0), str):
+        raise ImageError(f"{name}: the file is open as text; open it with the mode 'rb'.")
+    if file.seekable() and file.tell() and not file.read(1):
+        raise ImageError(f"{name}: the open file is at its end; go back with seek(0).")
+    return decode_image(file.read() if not file.seekable() else file, name=name)
+
+
+def _check_array(image: Any) -> np.ndarray:
+    """Return an array as uint8 (H, W, 1) or (H, W, 3)."""
     array = np.asarray(image)
     array = array[..., np.newaxis] if array.ndim == 2 else array
-    if array.ndim != 3 or array.shape[-1] not in (1, 3) or array.dtype != np.uint8 or not array.size:
+    problem = ""
+    if array.ndim == 4 or (isinstance(image, list | tuple) and array.ndim != 3):
+        problem = "several images go to recognize_all"
+    elif array.ndim == 3 and array.shape[-1] not in (1, 3, 4) and array.shape[0] in (1, 3, 4):
+        problem = "the channels come last"
+    elif array.ndim != 3 or array.shape[-1] not in (1, 3, 4) or array.dtype.kind not in "buif" or not array.size:
+        problem = "gray, RGB or RGBA numbers are needed"
+    elif array.dtype.kind == "f" and not np.isfinite(array).all():
+        problem = "some values are not finite numbers"
+    elif array.dtype.kind in "if" and array.min() < 0:
+        problem = "some values are negative; reverse the normalization first"
+    if problem:
         raise ValueError(
-            f"expected a uint8 image of shape (H, W), (H, W, 1) or (H, W, 3), got {array.dtype} of shape {array.shape}"
+            f"expected an image of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {array.dtype} of shape "
+            f"{array.shape}: {problem}"
         )
-    return array
-
-
-class _SharedFilter:
-    """Ignores warnings while at least one thread needs it.
-
-    `warnings.catch_warnings` changes the filters of the whole process: if each thread used its own, the last one to
-    leave could restore the filters of another one.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._n_users = 0
-        self._stack = contextlib.ExitStack()
-
-    @contextlib.contextmanager
-    def __call__(self) -> Iterator[None]:
-        with self._lock:
-            if self._n_users == 0:
-                self._stack.enter_context(warnings.catch_warnings())
-                warnings.simplefilter("ignore")
-            self._n_users += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._n_users -= 1
-                if self._n_users == 0:
-                    self._stack.close()
-
-
-ignore_warnings = _SharedFilter()
-
-
-def _first_line(error: BaseException) -> str:
-    """Return the first line of an error, without the memory addresses in Pillow's messages."""
-    lines = str(error).splitlines()
-    text = lines[0] if lines else type(error).__name__
-    return "unknown image format" if "cannot identify image file" in text else text[:120]
-
-
-def _to_uint8(image: Image.Image) -> np.ndarray:
-    """Return a loaded Pillow image as uint8 (H, W, 1) or (H, W, 3)."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-        # 16-bit files have the modes I and I;16. Floats have a range of 0 to 1 if none is larger.
-        top = 65535.0 if values.max(initial=0) > 255 else (1.0 if image.mode == "F" and values.max() <= 1 else 255.0)
-        return np.clip(values * (255.0 / top), 0, 255).round().astype(np.uint8)[..., np.newaxis]
-    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        image = Image.alpha_composite(white, rgba).convert("L" if image.mode in ("LA", "La") else "RGB")
-    if image.mode in ("1", "L"):
-        return np.array(image.convert("L"))[..., np.newaxis]
-    return np.array(image.convert("RGB"))
+    array = scale_to_uint8(array)
+    return over_white(array) if array.shape[-1] == 4 else array
 
 
 def to_gray(images: np.ndarray) -> np.ndarray:

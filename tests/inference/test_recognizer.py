@@ -111,9 +111,9 @@ def test_images_are_accepted_in_any_form(form, tmp_path):
     assert recognizer.recognize(image) == expected
 
 
-@pytest.mark.parametrize("image", [SCENE / 255, SCENE[np.newaxis], np.empty((0, 5, 3), np.uint8)])
+@pytest.mark.parametrize("image", [SCENE * 1j, SCENE[np.newaxis], np.empty((0, 5, 3), np.uint8)])
 def test_arrays_of_another_shape_or_dtype_are_refused(image):
-    with pytest.raises(ValueError, match="expected a uint8 image"):
+    with pytest.raises(ValueError, match="expected an image of shape"):
         EmotionRecognizer("none", BrightnessClassifier()).recognize(image)
 
 
