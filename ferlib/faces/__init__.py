@@ -45,7 +45,7 @@ def make_detector(
     min_confidence : float
         Smallest face probability, 0 to 1; ignored by all detectors but MTCNN.
     n_threads : int
-        Threads of MTCNN; 0 lets ONNX Runtime choose.
+        Threads of MTCNN; 0 for one per available core.
 
     Raises
     ------

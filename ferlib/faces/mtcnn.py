@@ -1,32 +1,24 @@
 """MTCNN on ONNX Runtime: three networks that propose, refine and confirm faces, and locate five landmarks.
 
-The weights are those of the ``mtcnn`` package (I. de Paz Centeno, MIT license), converted by
-``tools/convert_mtcnn.py``. The image pyramid, thresholds and NMS follow the paper and agree with that package's boxes.
+The image pyramid, thresholds and NMS follow the paper and agree with the boxes of the ``mtcnn`` package.
 """
 
-import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
-from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from ferlib.core.boxes import nms
 from ferlib.core.images import to_rgb
 from ferlib.faces.base import MIN_CONFIDENCE, MIN_FACE_SIZE, Face, clip_box, merge_detections, rescale
+from ferlib.faces.mtcnn_networks import PNET_SIDE, PNET_STRIDE, MtcnnNetworks, load_networks
 
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
-
-# Input sides in pixels of the networks; PNet is applied to every window of that side, every _STRIDE pixels.
-_PNET_SIDE, _RNET_SIDE, _ONET_SIDE = 12, 24, 48
-_STRIDE = 2
 # Scale factor between two levels of the image pyramid.
 _FACTOR = 0.709
 # Probabilities that candidates must exceed after PNet and RNet.
 _PNET_THRESHOLD, _RNET_THRESHOLD = 0.6, 0.7
+_PNET_LOG_ODDS = math.log(_PNET_THRESHOLD / (1 - _PNET_THRESHOLD))
 
 # The networks run on an image in which the smallest face has this size and the shorter side at least this length.
 _PYRAMID_FACE = 20
@@ -88,7 +80,7 @@ class MtcnnDetector:
     min_confidence : float
         Faces with a lower probability are discarded, 0 to 1.
     n_threads : int
-        Threads of ONNX Runtime; 0 lets it choose.
+        Threads; 0 for one per available core.
 
     Notes
     -----
@@ -139,7 +131,7 @@ class MtcnnDetector:
         if min(region.shape[:2]) < 2:
             return None
         moved = replace(square, corners=square.corners - np.tile(start, 2))
-        found = self._refine("onet", _ONET_SIDE, _normalize(region), moved)
+        found = self._refine("onet", _as_planes(_normalize(region)), moved)
         if not found.scores[0] > _REDETECT_THRESHOLD:
             return None
         assert found.landmarks is not None
@@ -153,100 +145,67 @@ class MtcnnDetector:
         """
         pixels = _normalize(image)
         proposed = self._propose(pixels)
-        refined = self._refine("rnet", _RNET_SIDE, pixels, proposed)
+        planes = _as_planes(pixels)
+        refined = self._refine("rnet", planes, proposed)
         refined = refined[refined.scores > _RNET_THRESHOLD]
         refined = refined[nms(refined.corners, refined.scores, 0.7, greedy=False)].squared()
-        found = self._refine("onet", _ONET_SIDE, pixels, refined)
+        found = self._refine("onet", planes, refined)
         found = found[found.scores > self.min_confidence]
         return found[nms(found.corners, found.scores, 0.7, mode="min", greedy=False)]
 
     def _propose(self, pixels: np.ndarray) -> Candidates:
         """Return square candidates that PNet finds in the levels of the image pyramid."""
         height, width = pixels.shape[:2]
-        n_levels = round(-(np.log(min(height, width) / _PNET_SIDE) / np.log(_FACTOR) + 1))
+        n_levels = round(-(np.log(min(height, width) / PNET_SIDE) / np.log(_FACTOR) + 1))
+        all_scales = PNET_SIDE / _PYRAMID_FACE * _FACTOR ** np.arange(max(0, n_levels))
+        scales = [scale for scale in all_scales if min(int(width * scale), int(height * scale)) >= PNET_SIDE]
+        sizes = [(int(width * scale), int(height * scale)) for scale in scales]
         corners, scores = [np.empty((0, 4))], [np.empty(0)]
-        for scale in _PNET_SIDE / _PYRAMID_FACE * _FACTOR ** np.arange(max(0, n_levels)):
-            size = int(width * scale), int(height * scale)
-            if min(size) < _PNET_SIDE:
-                continue
-            level = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-            offsets, probabilities = self._run("pnet", level[np.newaxis])
-            rows, columns = np.nonzero(probabilities[0, :, :, 1] > _PNET_THRESHOLD)
-            starts = np.stack([columns, rows], axis=1) * _STRIDE
-            windows = np.concatenate([starts + 1, starts + _PNET_SIDE], axis=1)
-            found = (windows + offsets[0, rows, columns] * (_PNET_SIDE - 1)) / scale
-            found_scores = probabilities[0, rows, columns, 1].astype(float)
-            kept = nms(found, found_scores, 0.5, greedy=False)
+        for scale, values in zip(scales, self._networks.propose(pixels, sizes), strict=True):
+            rows, columns = np.nonzero(values[-1] > _PNET_LOG_ODDS)
+            starts = np.stack([columns, rows], axis=1) * PNET_STRIDE
+            windows = np.concatenate([starts + 1, starts + PNET_SIDE], axis=1)
+            found = (windows + values[:4, rows, columns].T * (PNET_SIDE - 1)) / scale
+            found_scores = _sigmoid(values[-1, rows, columns])
+            kept = nms(found.astype(np.float32), found_scores, 0.5, greedy=False)
             corners.append(found[kept])
             scores.append(found_scores[kept])
         candidates = Candidates(np.concatenate(corners), np.concatenate(scores))
-        return candidates[nms(candidates.corners, candidates.scores, 0.7, greedy=False)].squared()
+        return candidates[nms(candidates.corners.astype(np.float32), candidates.scores, 0.7, greedy=False)].squared()
 
-    def _refine(self, network: str, side: int, pixels: np.ndarray, squares: Candidates) -> Candidates:
+    def _refine(self, network: str, planes: np.ndarray, squares: Candidates) -> Candidates:
         """Return candidates as RNet or ONet corrects them; ONet adds landmarks."""
         if not len(squares):
             return squares
-        offsets, *landmarks, probabilities = self._run(network, _cut_patches(pixels, squares.corners, side))
+        values = self._networks.refine(network, planes, squares.corners)
         starts = squares.corners[:, :2]
         sizes = squares.corners[:, 2:] - starts + 1
-        corners = squares.corners + offsets * np.tile(sizes, 2)
+        corners = squares.corners + values[:, :4] * np.tile(sizes, 2)
         points = None
-        if landmarks:
+        if network == "onet":
             # The network lists five x, then five y.
-            relative = landmarks[0].reshape(-1, 2, 5).transpose(0, 2, 1)
+            relative = values[:, 4:14].reshape(-1, 2, 5).transpose(0, 2, 1)
             points = relative * sizes[:, np.newaxis] + starts[:, np.newaxis] - 1
-        return Candidates(corners, probabilities[:, 1].astype(float), points)
+        return Candidates(corners, _sigmoid(values[:, -1]), points)
 
-    def _run(self, network: str, images: np.ndarray) -> list[np.ndarray]:
-        """Return a network's outputs for normalized images, float32 (n, side, side, 3)."""
-        return _load_networks(self.n_threads)[network].run(None, {"images": images})
-
-
-@functools.cache
-def _load_networks(n_threads: int) -> dict[str, "InferenceSession"]:
-    """Return the three networks, which all detectors of the process share."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = n_threads
-    # Images and pyramid levels have many sizes: memory kept for each of them would not be used again.
-    options.enable_cpu_mem_arena = False
-    # Threads that spin while waiting take the cores from the emotion network and halve the speed on a video.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    folder = resources.files("ferlib") / "assets" / "mtcnn"
-    return {
-        name: onnxruntime.InferenceSession(
-            (folder / f"{name}.onnx").read_bytes(), options, providers=["CPUExecutionProvider"]
-        )
-        for name in ("pnet", "rnet", "onet")
-    }
+    @property
+    def _networks(self) -> MtcnnNetworks:
+        return load_networks(self.n_threads)
 
 
 def _normalize(image: np.ndarray) -> np.ndarray:
     """Return uint8 (H, W, 3) as float32 from -1 to 1, the networks' input range."""
-    return (image.astype(np.float32) - 127.5) / 128
+    pixels = image.astype(np.float32)
+    pixels -= 127.5
+    pixels /= 128
+    return pixels
 
 
-def _cut_patches(pixels: np.ndarray, corners: np.ndarray, side: int) -> np.ndarray:
-    """Return each box of an image resized bilinearly, float32 (n, side, side, 3); 0 outside the image.
+def _as_planes(pixels: np.ndarray) -> np.ndarray:
+    """Return an image (H, W, 3) as (1, 3, H, W)."""
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))[np.newaxis]
 
-    Sampled at the same points as TensorFlow's ``crop_and_resize``, with which the thresholds were tuned.
-    """
-    height, width = pixels.shape[:2]
-    steps = np.linspace(0, 1, side)
-    # crop_and_resize takes corners as fractions of the size but samples at fractions of the last pixel's position.
-    x = (corners[:, :1] + steps * (corners[:, 2:3] - corners[:, :1])) * ((width - 1) / width)
-    y = (corners[:, 1:2] + steps * (corners[:, 3:4] - corners[:, 1:2])) * ((height - 1) / height)
-    inside = ((y >= 0) & (y <= height - 1))[:, :, np.newaxis] & ((x >= 0) & (x <= width - 1))[:, np.newaxis]
-    x, y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
-    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
-    right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
-    x_weight = (x - left).astype(np.float32)[:, np.newaxis, :, np.newaxis]
-    y_weight = (y - top).astype(np.float32)[:, :, np.newaxis, np.newaxis]
 
-    def pick(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        return pixels[rows[:, :, np.newaxis], columns[:, np.newaxis]]
-
-    upper = pick(top, left) * (1 - x_weight) + pick(top, right) * x_weight
-    lower = pick(bottom, left) * (1 - x_weight) + pick(bottom, right) * x_weight
-    return (upper * (1 - y_weight) + lower * y_weight) * inside[..., np.newaxis]
+def _sigmoid(log_odds: np.ndarray) -> np.ndarray:
+    """Return probabilities, float64, rounded to float32: candidates that tie in the package must tie here."""
+    return (1 / (1 + np.exp(-log_odds))).astype(float)

@@ -14,6 +14,7 @@ from ferlib.core.backend import import_keras
 from ferlib.core.console import progress_bar
 from ferlib.core.errors import ArtifactError, OptionError
 from ferlib.core.images import fit_to_model
+from ferlib.core.threads import available_cores
 from ferlib.runs.folder import KERAS_MODEL, MEMBERS, ONNX_MODEL, SKOPS_MODEL, Run, pretrained_run_dir
 from ferlib.runs.records import RunConfig, TestTimeAugmentation
 from ferlib.runs.views import VIEWS, make_views
@@ -109,7 +110,7 @@ class OnnxClassifier(_SingleModel):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = n_threads
+        options.intra_op_num_threads = n_threads or available_cores()
         path = str(run.path / ONNX_MODEL)
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
@@ -181,7 +182,7 @@ def load_classifier(
     test_time_augmentation : {"none", "flip", "ten_crop"}, optional
         Used instead of the run's own, for an ensemble in each member.
     n_threads : int
-        Threads of ONNX Runtime; 0 lets it choose.
+        Threads of ONNX Runtime; 0 for one per available core.
 
     Raises
     ------

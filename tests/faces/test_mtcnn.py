@@ -7,7 +7,8 @@ import pytest
 
 from ferlib.core.boxes import iou
 from ferlib.core.images import IMAGE_SUFFIXES, read_image, to_rgb
-from ferlib.faces.mtcnn import Candidates, MtcnnDetector, _cut_patches
+from ferlib.faces import mtcnn_networks
+from ferlib.faces.mtcnn import Candidates, MtcnnDetector
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +75,24 @@ def test_squares_keep_the_center():
     np.testing.assert_allclose(squared.corners, [[0, -3, 10, 7]])
 
 
-def test_patches_are_bilinear_and_zero_outside():
-    ramp = np.tile(np.arange(10, dtype=np.float32)[:, np.newaxis, np.newaxis], (1, 10, 3)).transpose(1, 0, 2)
-    patch = _cut_patches(ramp, np.array([[0.0, 0, 10, 10]]), 19)[0]
-    np.testing.assert_allclose(patch[0, :, 0], np.linspace(0, 9, 19), atol=1e-5)
-    outside = _cut_patches(ramp + 1, np.array([[-10.0, 0, 0, 10]]), 5)[0]
-    assert (outside[:, :-1] == 0).all()
-    assert _cut_patches(ramp, np.empty((0, 4)), 24).shape == (0, 24, 24, 3)
+def test_strips_and_threads_do_not_change_the_faces(hopper, monkeypatch):
+    whole = MtcnnDetector(n_threads=1).detect(hopper)
+    monkeypatch.setattr(mtcnn_networks, "_STRIP_PIXELS", 3000)
+    monkeypatch.setattr(mtcnn_networks, "_BATCH", 3)
+    assert MtcnnDetector(n_threads=3).detect(hopper) == whole
+
+
+def test_a_patch_outside_the_image_is_zero():
+    networks = mtcnn_networks.load_networks(1)
+    pixels = np.random.default_rng(0).uniform(-1, 1, (1, 3, 60, 80)).astype(np.float32)
+    outside = np.array([[-60.0, 10, -20, 50], [10, 70, 40, 100], [85, 0, 125, 40]])
+    nothing = networks.refine("rnet", np.zeros_like(pixels), outside[:1])
+    np.testing.assert_allclose(networks.refine("rnet", pixels, outside), np.repeat(nothing, 3, axis=0), atol=1e-6)
+
+
+def test_patches_start_and_end_on_the_corners():
+    inputs = mtcnn_networks.patch_inputs((51, 101), np.array([[-20.2, 0, 80.8, 51]]), 11)
+    # The region reaches half a sample beyond the first and the last one.
+    np.testing.assert_allclose(inputs["regions"], [[-25, -2.5, 85, 52.5]], rtol=1e-5)
+    assert inputs["inside_x"].ravel().tolist() == [0, 0] + 9 * [1]
+    assert inputs["inside_y"].all()
