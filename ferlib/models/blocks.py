@@ -40,21 +40,30 @@ class Blocks:
 
     def conv(self, x: Any, width: int, *, kernel_size: int = 3, strides: int = 1) -> Any:
         """Apply convolution, batch normalization and ReLU: (n, H, W, C) to (n, H / strides, W / strides, width)."""
-        return self._relu(self.normalize(self._convolve(x, width, kernel_size, strides, use_bias=False)))
+        return self.relu(self.normalize(self._convolve(x, width, kernel_size, strides, use_bias=False)))
+
+    def conv_bn(self, x: Any, width: int, *, kernel_size: int, strides: int = 1, name: str) -> Any:
+        """Apply the convolution ``name`` and the batch normalization ``name_bn``."""
+        x = self._convolve(x, width, kernel_size, strides, use_bias=False, name=name)
+        return self.normalize(x, name=f"{name}_bn")
 
     def residual(self, x: Any, width: int) -> Any:
         """Apply a 3x3 `conv`, and add the input if it has as many channels."""
         y = self.conv(x, width)
-        return self._keras.layers.Add(dtype=self._dtype)([x, y]) if x.shape[-1] == width else y
+        return self.add([x, y]) if x.shape[-1] == width else y
+
+    def add(self, branches: list[Any]) -> Any:
+        """Add tensors of the same shape."""
+        return self._keras.layers.Add(dtype=self._dtype)(branches)
 
     def plain_conv(self, x: Any, width: int, *, strides: int = 1) -> Any:
         """Apply a 3x3 convolution and ReLU: (n, H, W, C) to (n, H / strides, W / strides, width)."""
-        return self._relu(self._convolve(x, width, 3, strides, use_bias=True))
+        return self.relu(self._convolve(x, width, 3, strides, use_bias=True))
 
-    def normalize(self, x: Any) -> Any:
+    def normalize(self, x: Any, *, name: str | None = None) -> Any:
         """Apply batch normalization."""
         # Keras's default momentum of 0.99 needs about a thousand steps; trainings on small samples have fewer.
-        return self._keras.layers.BatchNormalization(momentum=0.9, dtype=self._dtype)(x)
+        return self._keras.layers.BatchNormalization(momentum=0.9, dtype=self._dtype, name=name)(x)
 
     def pool(self, x: Any, pooling: Literal["max", "average"] = "max") -> Any:
         """Apply 2x2 pooling: (n, H, W, C) to (n, H / 2, W / 2, C)."""
@@ -81,13 +90,15 @@ class Blocks:
     def dense(self, x: Any, units: int, *, normalize: bool = False) -> Any:
         """Apply a dense layer, optional batch normalization and ReLU: (n, C) to (n, units)."""
         x = self._dense(x, units)
-        return self._relu(self.normalize(x) if normalize else x)
+        return self.relu(self.normalize(x) if normalize else x)
 
     def dropout(self, x: Any, rate: float) -> Any:
         """Apply dropout."""
         return self._keras.layers.Dropout(rate, seed=next(self._seeds), dtype=self._dtype)(x)
 
-    def _convolve(self, x: Any, width: int, kernel_size: int, strides: int, *, use_bias: bool) -> Any:
+    def _convolve(
+        self, x: Any, width: int, kernel_size: int, strides: int, *, use_bias: bool, name: str | None = None
+    ) -> Any:
         return self._keras.layers.Conv2D(
             width,
             kernel_size,
@@ -97,6 +108,7 @@ class Blocks:
             kernel_initializer=self._keras.initializers.HeNormal(next(self._seeds)),
             kernel_regularizer=self._regularizer(),
             dtype=self._dtype,
+            name=name,
         )(x)
 
     def _dense(self, x: Any, units: int) -> Any:
@@ -107,7 +119,8 @@ class Blocks:
             dtype=self._dtype,
         )(x)
 
-    def _relu(self, x: Any) -> Any:
+    def relu(self, x: Any) -> Any:
+        """Apply ReLU."""
         return self._keras.layers.Activation("relu", dtype=self._dtype)(x)
 
     def _regularizer(self) -> Any:

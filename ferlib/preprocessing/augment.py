@@ -7,15 +7,20 @@ import numpy as np
 
 from ferlib.core.options import check_options, option
 
+# Sides of images with a low resolution, as a fraction of the side.
+_RESOLUTIONS = 14 / 48, 44 / 48
+
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """Random changes of training images; each field's help in the code below describes it.
 
-    All amounts are drawn uniformly, independently per image, in both directions: a `scale` of 0.15 draws factors from
-    0.85 to 1.15. Erased rectangles have 2 to 20 % of the area and one random gray level. Blur has a standard deviation
-    of 0.4 to 1.6 pixels, noise of 3 to 20 gray levels. Crops keep the size of faces, so prediction can use whole
-    images; the time per epoch is proportional to the square of `crop`.
+    All amounts are drawn uniformly, independently per image, in both directions: a `scale` of 0.15 draws factors
+    from 0.85 to 1.15. A `gamma` of 0.3 draws exponents from exp(-0.3) to exp(0.3). Images of low resolution are
+    reduced to a size from 14 to 44 of 48 pixels and enlarged again. Erased rectangles have 2 to 20 % of the area
+    and one random gray level. Blur has a standard deviation of 0.4 to 1.6 pixels, noise of 3 to 20 gray levels.
+    Crops keep the size of faces, so prediction can use whole images; the time per epoch is proportional to the
+    square of `crop`.
 
     References
     ----------
@@ -31,6 +36,8 @@ class Augmentation:
     flip: bool = option(True, help="mirror half of the images")
     brightness: float = option(0.05, help="largest change of brightness, as a fraction of 255", minimum=0, maximum=1)
     contrast: float = option(0.15, help="largest change of contrast, as a fraction", minimum=0, maximum=1)
+    gamma: float = option(0.0, help="largest change of the logarithm of gamma", minimum=0, maximum=2)
+    resolution: float = option(0.0, help="share of images with a low resolution", minimum=0, maximum=1)
     erase: float = option(0.4, help="share of images with an erased rectangle", minimum=0, maximum=1)
     blur: float = option(0.12, help="share of blurred images", minimum=0, maximum=1)
     noise: float = option(0.15, help="share of images with added noise", minimum=0, maximum=1)
@@ -81,15 +88,25 @@ class Augmentation:
         return np.concatenate([linear, (center - linear @ center + shift)[:, :, np.newaxis]], axis=2)
 
     def _change_light(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return uint8 (n, H, W, C) with brightness and contrast changed about each image's mean."""
+        """Return uint8 (n, H, W, C) with gamma changed, and brightness and contrast about each image's mean."""
         n = len(images)
         factor = rng.uniform(1 - self.contrast, 1 + self.contrast, (n, 1, 1, 1)).astype(np.float32)
         offset = rng.uniform(-self.brightness, self.brightness, (n, 1, 1, 1)).astype(np.float32) * 255
+        if self.gamma:
+            exponent = np.exp(rng.uniform(-self.gamma, self.gamma, (n, 1, 1, 1))).astype(np.float32)
+            images = 255 * (images.astype(np.float32) / 255) ** exponent
         mean = images.mean(axis=(1, 2, 3), keepdims=True, dtype=np.float32)
         return np.clip((images - mean) * factor + mean + offset, 0, 255).astype(np.uint8)
 
     def _degrade(self, images: np.ndarray, rng: np.random.Generator) -> None:
-        """Blur some of the images (n, H, W, C), and add noise to some, in place."""
+        """Reduce the resolution of some of the images (n, H, W, C), blur some and add noise to some, in place."""
+        if self.resolution:
+            height, width = images.shape[1:3]
+            for index in np.flatnonzero(rng.random(len(images)) < self.resolution):
+                factor = rng.uniform(*_RESOLUTIONS)
+                size = max(1, round(width * factor)), max(1, round(height * factor))
+                small = cv2.resize(images[index], size, interpolation=cv2.INTER_AREA)
+                images[index] = cv2.resize(small, (width, height)).reshape(images[index].shape)
         if self.blur:
             for index in np.flatnonzero(rng.random(len(images)) < self.blur):
                 blurred = cv2.GaussianBlur(images[index], (0, 0), rng.uniform(0.4, 1.6))

@@ -13,7 +13,16 @@ from ferlib.training.recipes import RECIPES, default_options
 
 
 def test_every_model_has_a_summary_and_training_options():
-    cnns = {"compact_cnn", "face_resnet", "gap_cnn", "plain_cnn", "three_block_cnn", "transfer", "vgg_dense"}
+    cnns = {
+        "compact_cnn",
+        "face_resnet",
+        "fast_cnn",
+        "gap_cnn",
+        "plain_cnn",
+        "three_block_cnn",
+        "transfer",
+        "vgg_dense",
+    }
     assert {"bovw", "bovw_fisher", "bovw_spatial", "ensemble"} | cnns == set(list_models())
     for name in list_models():
         assert get_model(name).name == name

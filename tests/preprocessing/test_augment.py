@@ -52,6 +52,19 @@ def test_brightness_changes_by_at_most_its_fraction():
     assert means.std() > 10
 
 
+def test_gamma_keeps_black_and_white_and_moves_the_middle():
+    ramp = np.tile(np.array([0, 128, 255], np.uint8), (100, 1, 1, 1)).transpose(0, 3, 1, 2)
+    out = Augmentation(**STILL | {"gamma": 0.5})(ramp, np.random.default_rng(0))[..., 0, 0]
+    assert (out[:, 0] == 0).all() and (out[:, 2] == 255).all()
+    assert 80 < out[:, 1].min() < 100 and 160 < out[:, 1].max() < 170
+
+
+def test_low_resolution_removes_detail_and_keeps_the_mean(noise):
+    out = Augmentation(**STILL | {"resolution": 1})(noise, np.random.default_rng(0)).astype(float)
+    assert (out.std(axis=(1, 2, 3)) < noise.std(axis=(1, 2, 3))).all()
+    np.testing.assert_allclose(out.mean(axis=(1, 2, 3)), noise.mean(axis=(1, 2, 3)), atol=6)
+
+
 def test_erase_fills_one_rectangle_with_one_gray(noise):
     out = Augmentation(**STILL | {"erase": 0.5})(noise, np.random.default_rng(0))
     changed = [np.unique(image[image != before]) for image, before in zip(out, noise, strict=True)]
