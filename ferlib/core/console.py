@@ -3,8 +3,11 @@
 import contextlib
 import logging
 import os
+import re
+import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import types
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ferlib.core.errors import FerlibError, OptionError
@@ -16,37 +19,117 @@ if TYPE_CHECKING:
 #: Exit statuses: success, failure, wrong usage, and Ctrl+C (128 + SIGINT, as in shells).
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
+# Characters that would move a terminal's cursor, change its colors, or reverse the order of the text.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
 #: The logger of the whole package.
 logger = logging.getLogger("ferlib")
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end by SIGTERM, as containers, Slurm and ``timeout`` do, or by SIGHUP."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"signal {signal_number}")
+        self.status = 128 + signal_number
 
 
 def run(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
     """Call a command's `main` and end the process with its exit status.
 
-    A `FerlibError` and a missing package become one line on standard error. Ctrl+C ends with status 130, a closed pipe
-    without a message.
+    A `FerlibError` and a missing package become one line on standard error. Ctrl+C ends with status 130, SIGTERM in the
+    same way with 143, a closed pipe without a message.
     """
+    _open_streams()
+    _raise_on_signals()
     set_verbosity()
     try:
         status = main(None)
-        sys.stdout.flush()
+        with _write_errors():
+            sys.stdout.flush()
     except FerlibError as error:
-        sys.stderr.write(f"error: {error}\n")
+        _write_last(f"error: {error}\n")
         status = EXIT_USAGE if isinstance(error, OptionError) else EXIT_FAILED
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] == "ferlib":
             raise
         name = error.name.split(".")[0]
-        sys.stderr.write(f'error: The package {name} is not installed: pip install "ferlib[train]".\n')
+        _write_last(f'error: The package {name} is not installed: pip install "ferlib[train]".\n')
         status = EXIT_FAILED
-    except KeyboardInterrupt:
-        sys.stderr.write("\nstopped\n")
-        _leave_at_once(EXIT_INTERRUPTED)
+    except KeyboardInterrupt as interrupt:
+        _write_last("\nstopped\n")
+        _leave_at_once(getattr(interrupt, "status", EXIT_INTERRUPTED))
     except BrokenPipeError:
         # The reader of the output, such as `| head`, has closed the pipe.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = EXIT_FAILED
+    _discard_unwritten()
     sys.exit(status)
+
+
+def _open_streams() -> None:
+    """Replace closed standard streams, and let the others write any text.
+
+    Without that, a file that is opened later would become standard output. Characters that a terminal's encoding lacks
+    are written as escapes.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
+        elif mode == "w" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _raise_on_signals() -> None:
+    """Let SIGTERM and SIGHUP end the process as Ctrl+C does, so that files are completed; ignored ones stay ignored."""
+
+    def end(number: int, frame: types.FrameType | None) -> None:  # noqa: ARG001
+        signal.signal(number, signal.SIG_IGN)  # a second one would interrupt the completion
+        raise Terminated(number)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # Only the main thread may set handlers.
+        with contextlib.suppress(ValueError):
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, end)
+
+
+@contextlib.contextmanager
+def _write_errors() -> Iterator[None]:
+    """Raise as one sentence that standard output cannot be written, because of a full disk for example."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise FerlibError(f"standard output cannot be written ({error.strerror or error}).") from error
+
+
+def _write_last(text: str) -> None:
+    """Write to standard error before the process ends, if that is possible."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(printable(text))
+        sys.stderr.flush()
+
+
+def _discard_unwritten() -> None:
+    """Discard what cannot be written, about which Python would complain when it exits."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def printable(text: str) -> str:
+    """Return text with control characters, which names of files may contain, as escapes; lines stay lines."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def set_verbosity(*, verbose: bool = False, quiet: bool = False) -> None:
@@ -59,12 +142,13 @@ def set_verbosity(*, verbose: bool = False, quiet: bool = False) -> None:
 def write_line(text: str, *, error: bool = False) -> None:
     """Write a line to standard output, or for notes and failures to standard error, without breaking a progress bar."""
     stream = sys.stderr if error else sys.stdout
-    if sys.stderr.isatty():
-        from tqdm import tqdm
+    with contextlib.suppress(OSError) if error else _write_errors():
+        if sys.stderr.isatty():
+            from tqdm import tqdm
 
-        tqdm.write(text, file=stream)
-    else:
-        stream.write(f"{text}\n")
+            tqdm.write(printable(text), file=stream)
+        else:
+            stream.write(f"{printable(text)}\n")
 
 
 class _ConsoleHandler(logging.Handler):
@@ -81,19 +165,22 @@ def _leave_at_once(status: int) -> NoReturn:
     """
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(OSError):
             stream.flush()
     os._exit(status)
 
 
 def progress_bar(iterable: Iterable | None = None, **options: Any) -> "tqdm":
-    """Return a tqdm progress bar with tqdm's `options`, such as ``desc`` and ``total``; ``--quiet`` hides it."""
-    if logger.level >= logging.WARNING:
+    """Return a tqdm progress bar with tqdm's `options`, such as ``desc`` and ``total``.
+
+    There is no bar with ``--quiet``, nor where standard error is neither a terminal nor a notebook, such as a log file.
+    """
+    in_notebook = "ipykernel" in sys.modules
+    if logger.level >= logging.WARNING or not (sys.stderr.isatty() or in_notebook):
         options["disable"] = True
-    # A notebook stores every update, and a log file shows each on a line.
-    seconds = 0.2 if sys.stderr.isatty() else (1.0 if "ipykernel" in sys.modules else 10.0)
-    options.setdefault("mininterval", seconds)
-    options.setdefault("dynamic_ncols", sys.stderr.isatty())
+    # A notebook stores every update.
+    options.setdefault("mininterval", 1.0 if in_notebook else 0.2)
+    options.setdefault("dynamic_ncols", not in_notebook)
     from tqdm import tqdm
 
     return tqdm(iterable, **options)

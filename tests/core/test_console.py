@@ -1,9 +1,12 @@
 """Exit statuses, log messages and progress bars of the commands."""
 
+import io
 import logging
+import os
+import signal
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import pytest
 
@@ -97,20 +100,94 @@ def test_results_and_notes_go_to_different_streams(capsys):
     assert capsys.readouterr() == ("result\n", "note\n")
 
 
-def test_a_log_file_gets_few_progress_lines(capsys):
-    seen = []
-    for item in progress_bar(range(500), desc="count"):
-        seen.append(item)
-        time.sleep(0.001)
-    assert seen == list(range(500))
-    err = capsys.readouterr().err
-    assert "count: 100%" in err
-    assert "500/500" in err
-    # One update at the start and one at the end; those between come every ten seconds.
-    assert err.count("\r") <= 3
+def test_a_log_file_gets_no_progress_bar(capsys):
+    assert list(progress_bar(range(5), desc="count")) == list(range(5))
+    write_line("first")
+    with progress_bar(total=3) as bar:
+        bar.update(3)
+    assert capsys.readouterr() == ("first\n", "")
 
 
-def test_a_progress_bar_can_be_moved_by_hand(capsys):
+def test_a_progress_bar_can_be_moved_by_hand(monkeypatch):
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "stderr", terminal)
     with progress_bar(total=4, initial=1, unit="batch") as bar:
         bar.update(3)
-    assert "4/4" in capsys.readouterr().err
+    assert "4/4" in terminal.getvalue()
+
+
+def _shell(command: str, **variables) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, **variables}
+    command = command.replace("PYTHON", sys.executable)
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, env=environment)
+
+
+SAY = "from ferlib.core.console import run, write_line; run(lambda argv: write_line('\u0444\u0430\u0439\u043b') or 0)"
+
+
+def test_names_that_the_terminal_lacks_are_escaped():
+    done = _shell(f'PYTHON -c "{SAY}"', PYTHONIOENCODING="cp1252")
+    assert (done.returncode, done.stdout, done.stderr) == (0, r"\u0444\u0430\u0439\u043b" + "\n", "")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_streams_do_not_matter(closed, tmp_path):
+    code = (
+        "from ferlib.core.console import run, write_line\n"
+        "def main(argv):\n"
+        f"    file = open({str(tmp_path / 'f')!r}, 'w')\n"
+        "    write_line('result'); write_line('note', error=True)\n"
+        "    file.write('content'); file.close()\n"
+        "    return 0\n"
+        "run(main)\n"
+    )
+    (tmp_path / "script.py").write_text(code)
+    done = _shell(f"PYTHON {tmp_path / 'script.py'} {closed}")
+    assert done.returncode == 0
+    assert done.stdout == ("" if ">&-" in closed.split() else "result\n")
+    # No output goes into a file that was opened later.
+    assert (tmp_path / "f").read_text() == "content"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_one_sentence():
+    done = _shell(f'PYTHON -c "{SAY}" > /dev/full')
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: standard output cannot be written (No space left on device).\n",
+    )
+    assert _shell("PYTHON -m ferlib.predict missing.jpg 2> /dev/full").returncode == 1
+
+
+def test_control_characters_in_names_are_escaped(capsys):
+    write_line("\x1b[31mred\x9b.jpg\u202egpj.exe\tnext\nline")
+    assert capsys.readouterr().out == "\\x1b[31mred\\x9b.jpg\\u202egpj.exe\tnext\nline\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_other_signals_end_as_ctrl_c_does(name):
+    code = (
+        "import os, signal, sys; from ferlib.core.console import run\n"
+        "def main(argv):\n"
+        "    try:\n"
+        f"        os.kill(os.getpid(), signal.{name})\n"
+        "    finally:\n"
+        f"        os.kill(os.getpid(), signal.{name})\n"
+        "        print('completed')\n"
+        "run(main)"
+    )
+    done = _python(code)
+    assert (done.stdout, done.stderr) == ("completed\n", "\nstopped\n")
+    assert done.returncode == 128 + getattr(signal, name)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+def test_nohup_stays_in_force():
+    code = (
+        "import os, signal; from ferlib.core.console import run\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "run(lambda argv: os.kill(os.getpid(), signal.SIGHUP) or 0)"
+    )
+    assert _python(code).returncode == 0
