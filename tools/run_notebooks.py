@@ -79,6 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder of the notebooks (default: notebooks/)",
     )
+    parser.add_argument("--solutions", action="store_true", help="also execute the solutions of the exercises")
     return parser
 
 
@@ -98,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             place = f"[{number}/{len(notebooks)}] {notebook.name}"
             write_line(f"{place} ...")
             begun = time.monotonic()
-            execute_notebook(notebook, output / notebook.name, plan[notebook])
+            execute_notebook(notebook, output / notebook.name, plan[notebook], solutions=arguments.solutions)
             now = time.monotonic()
             write_line(f"{place} done in {_duration(now - begun)} ({_duration(now - started)} in all)")
     write_line(f"executed notebooks: {output}")
@@ -195,8 +196,27 @@ def plan_parameters(
     return plan
 
 
-def execute_notebook(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
+def add_solutions(notebook: Path, output: Path) -> Path:
+    """Write a copy of a notebook in which the Python blocks of folded solutions are cells too; return its path."""
+    import nbformat
+
+    document = nbformat.read(notebook, as_version=4)
+    cells = []
+    for cell in document.cells:
+        cells.append(cell)
+        if cell.cell_type == "markdown" and "<details>" in cell.source:
+            blocks = re.findall(r"^```python\n(.*?)^```$", cell.source, re.MULTILINE | re.DOTALL)
+            cells += [nbformat.v4.new_code_cell(block.strip("\n")) for block in blocks]
+    document.cells = cells
+    with atomic_write(output) as temporary:
+        nbformat.write(document, temporary)
+    return output
+
+
+def execute_notebook(notebook: Path, output: Path, parameters: dict[str, Any], *, solutions: bool = False) -> None:
     """Execute one notebook in its own folder with this interpreter and write it to `output`.
+
+    With `solutions`, the copy also has those of the exercises, executed.
 
     Raises
     ------
@@ -216,7 +236,7 @@ def execute_notebook(notebook: Path, output: Path, parameters: dict[str, Any]) -
     bar = {"desc": notebook.stem, "mininterval": 0.2 if interactive else 10.0, "dynamic_ncols": interactive}
     try:
         papermill.execute_notebook(
-            notebook,
+            add_solutions(notebook, output) if solutions else notebook,
             output,
             parameters,
             kernel_name=_KERNEL,

@@ -16,15 +16,17 @@ from ferlib.plots.style import styled
 def plot_class_counts(counts: pd.DataFrame) -> Axes:
     """Draw the number of images per class (row) and split (column), as from `ImageDataset.counts`."""
     ax = plt.subplots(figsize=(7.5, 3.2))[1]
-    left = np.zeros(len(counts))
+    left, total = np.zeros(len(counts)), counts.to_numpy().sum()
     colors = [EMOTION_COLORS[name] for name in counts.index]
-    for split, alpha in zip(counts.columns, np.linspace(1.0, 0.35, counts.shape[1]), strict=True):
+    shades = dict(zip(counts.columns, np.linspace(1.0, 0.35, counts.shape[1]), strict=True))
+    for split, alpha in shades.items():
         ax.barh(counts.index, counts[split], left=left, color=colors, alpha=alpha, edgecolor="white")
         left += counts[split].to_numpy()
-    for row, total in enumerate(left):
-        ax.text(total + left.max() * 0.01, row, f"{total:,.0f} ({total / left.sum():.1%})", va="center", fontsize=9)
-    shades = ", then ".join(counts.columns) + (", from dark to light" if counts.shape[1] > 1 else "")
-    ax.set(xlabel="images", xlim=(0, left.max() * 1.18), title=f"Images per emotion: {shades}")
+    for row, number in enumerate(left):
+        ax.text(number + left.max() * 0.01, row, f"{number:,.0f} ({number / total:.1%})", va="center", fontsize=9)
+    patches = [plt.Rectangle((0, 0), 1, 1, color="#7F7F7F", alpha=alpha) for alpha in shades.values()]
+    ax.legend(patches, shades, frameon=False, fontsize=9, loc="lower right")
+    ax.set(xlabel="images", xlim=(0, left.max() * 1.18), title="Images per emotion")
     ax.invert_yaxis()
     return ax
 
@@ -62,9 +64,11 @@ def plot_brightness(images: np.ndarray, labels: np.ndarray, class_names: Sequenc
     figure, axes = plt.subplots(1, 2, figsize=(9, 3), sharey=True)
     for ax, (label, value) in zip(axes, values.items(), strict=True):
         per_class = [value[labels == code] for code in range(len(class_names))]
-        boxes = ax.boxplot(per_class, orientation="horizontal", tick_labels=class_names, **look)["boxes"]
+        boxes = ax.boxplot(per_class, orientation="horizontal", **look)["boxes"]
         for box, name in zip(boxes, class_names, strict=True):
             box.set_facecolor(EMOTION_COLORS[name])
         ax.set(xlabel=f"{label} (gray levels)")
+    # The axes share their ticks: labels on both would be drawn twice.
+    axes[0].set_yticks(range(1, len(class_names) + 1), class_names)
     axes[0].invert_yaxis()
     return figure

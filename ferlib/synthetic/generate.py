@@ -12,11 +12,15 @@ from ferlib.core.files import atomic_write, write_zip
 from ferlib.synthetic import SYNTHETIC_NOTE
 from ferlib.synthetic.drawing import draw_face
 
-# Fractions of the emotions in the order of their codes, close to FER2013's.
-_SHARES = (0.14, 0.02, 0.14, 0.25, 0.17, 0.11, 0.17)
+# Fractions of the emotions in the order of their codes, close to FER2013's; disgust has 1.5 % there, which would leave
+# a small sample with hardly any.
+_SHARES = (0.14, 0.04, 0.14, 0.24, 0.17, 0.11, 0.16)
 
 # Faults of the training split, as in real datasets: one in so many images. One in four copies has a different label.
 _BLANK_EVERY, _COPY_EVERY, _WRONG_EVERY, _CONFLICT_EVERY = 700, 200, 100, 4
+
+# One in so many test images is a copy of a training image, as in FER2013 (280 of 3,589).
+_LEAK_EVERY = 14
 
 _NOTE = """SYNTHETIC faces, drawn by ferlib from parameters. No person is shown.
 
@@ -25,7 +29,7 @@ nothing about emotions, about people, or about how well a model works on photogr
 
 {train} training and {test} test images, gray PNG of 48 x 48 pixels, seed {seed}.
 
-Deliberate faults in the training split, for an audit to find:
+Deliberate faults, for an audit to find:
 {faults}
 """
 
@@ -56,11 +60,11 @@ def draw_faces(labels: np.ndarray, *, image_size: tuple[int, int] = (48, 48), se
 
 
 def write_synthetic(path: str | Path, *, train_size: int = 2800, test_size: int = 700, seed: int = 0) -> Path:
-    """Write a zip of drawn faces in FER2013's folder layout, with a few faults in the training split.
+    """Write a zip of drawn faces in FER2013's folder layout, with a few faults.
 
     It contains ``train/<emotion>/<number>.png``, ``test/<emotion>/<number>.png`` and ``SYNTHETIC.txt``, which lists
-    the blank images, exact copies and wrong labels. The same arguments give the same bytes. Each split has at least 7
-    images; the fractions of the emotions are about FER2013's.
+    the blank images, exact copies, wrong labels and copies of training images in test. The same arguments give the
+    same bytes. Each split has at least 7 images; the fractions of the emotions are about FER2013's.
     """
     if min(train_size, test_size) < len(EMOTIONS):
         raise ValueError(f"expected at least {len(EMOTIONS)} images per split, got {train_size} and {test_size}")
@@ -69,6 +73,7 @@ def write_synthetic(path: str | Path, *, train_size: int = 2800, test_size: int 
     labels = np.concatenate([_sample_labels(train_size, rng), _sample_labels(test_size, rng)])
     images = draw_faces(labels, seed=seed)
     faults = _add_faults(images[:train_size], labels[:train_size], rng)
+    faults["test images that are exact copies of a training image"] = _add_leaks(images, labels, train_size, rng)
     splits = ["train"] * train_size + ["test"] * test_size
     names = [f"{splits[i]}/{EMOTIONS[code]}/{i:05d}.png" for i, code in enumerate(labels)]
     lines = [f"  {what}: {len(which)}\n    {' '.join(names[i] for i in which)}" for what, which in faults.items()]
@@ -103,3 +108,13 @@ def _add_faults(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator
         "of these copies, with another label than the original": sorted(conflicting.tolist()),
         "wrong labels": sorted(mislabeled.tolist()),
     }
+
+
+def _add_leaks(images: np.ndarray, labels: np.ndarray, train_size: int, rng: np.random.Generator) -> list[int]:
+    """Replace some test images (the rows from `train_size`) by training images in place; return their rows."""
+    n_leaks = (len(images) - train_size) // _LEAK_EVERY
+    sound = np.flatnonzero(images[:train_size].std(axis=(1, 2, 3)))
+    test_rows = rng.choice(np.arange(train_size, len(images)), n_leaks, replace=False)
+    train_rows = rng.choice(sound, n_leaks, replace=False)
+    images[test_rows], labels[test_rows] = images[train_rows], labels[train_rows]
+    return sorted(test_rows.tolist())

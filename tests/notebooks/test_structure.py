@@ -85,7 +85,8 @@ def test_sections_are_numbered(prose):
 def test_every_figure_is_followed_by_text(notebook):
     for cell, after in zip(notebook.cells, notebook.cells[1:], strict=False):
         if cell.cell_type == "code" and re.search(r"plots\.plot_|plt\.subplots", cell.source):
-            assert after.cell_type == "markdown" or "DataFrame" in after.source
+            # A sentence that depends on the data is printed.
+            assert after.cell_type == "markdown" or "print(" in after.source or "DataFrame" in after.source
 
 
 def test_no_classes_or_long_functions(code):

@@ -53,7 +53,7 @@ def test_run_on_the_same_split_is_used(official, source, tmp_path):
     assert row.tolist() == ["synthetic faces", 0, 0, "val and test", ""]
 
 
-def test_another_seed_spoils_val_but_not_the_official_test(official, source, tmp_path):
+def test_another_seed_changes_val_but_not_the_official_test(official, source, tmp_path):
     run = make_run(tmp_path / "r", official)
     other = split_dataset(load_images(source), "official", seed=1)
     row = tabulate_overlap({"stale": run}, other, source).loc["stale"]

@@ -140,7 +140,7 @@ def test_sample_contains_the_drawn_faces(sample, faults):
 
 
 def test_note_lists_blank_images_and_copies(sample, faults):
-    images = {name: data for name, data in sample.items() if name.endswith(".png")}
+    images = {name: data for name, data in sample.items() if name.startswith("train/")}
     assert faults["blank images"] == [name for name, data in images.items() if np.ptp(decode_image(data)) == 0]
     copies = faults["exact copies of another training image"]
     times = Counter(images.values())
@@ -148,9 +148,19 @@ def test_note_lists_blank_images_and_copies(sample, faults):
     assert len(images) - len(times) == len(copies)
 
 
+def test_note_lists_test_images_that_are_in_train(sample, faults):
+    train = {data for name, data in sample.items() if name.startswith("train/")}
+    leaked = [name for name, data in sample.items() if name.startswith("test/") and data in train]
+    assert len(leaked) == 70 // 14
+    assert faults["test images that are exact copies of a training image"] == sorted(leaked, key=lambda name: name[-9:])
+
+
 def test_note_lists_conflicting_and_wrong_labels(sample, faults):
     (conflicting,) = faults["of these copies, with another label than the original"]
-    assert len({name.split("/")[1] for name, data in sample.items() if data == sample[conflicting]}) == 2
+    assert (
+        len({name.split("/")[1] for name, data in sample.items() if data == sample[conflicting] and "train" in name})
+        == 2
+    )
     assert len(faults["wrong labels"]) == 8
     name = faults["wrong labels"][0]
     number = int(name[-9:-4])

@@ -73,6 +73,16 @@ def test_notebooks_run_in_order_and_write_only_to_the_output(folder, faces, tmp_
     assert sorted(path.name for path in folder.iterdir()) == ["00_first.ipynb", "01_second.ipynb", "scratch.ipynb"]
 
 
+def test_solutions_become_cells(folder, tmp_path):
+    notebook = nbformat.v4.new_notebook()
+    exercise = "1. Add.\n\n<details><summary>Solutions</summary>\n\n```python\nprint(1 + 1)\n```\n\n</details>"
+    notebook.cells = [nbformat.v4.new_markdown_cell(exercise), nbformat.v4.new_markdown_cell("```python\n1 / 0\n```")]
+    nbformat.write(notebook, folder / "00_first.ipynb")
+    copy = nbformat.read(run_notebooks.add_solutions(folder / "00_first.ipynb", tmp_path / "copy.ipynb"), as_version=4)
+    assert [cell.cell_type for cell in copy.cells] == ["markdown", "code", "markdown"]
+    assert copy.cells[1].source == "print(1 + 1)"
+
+
 @pytest.mark.notebooks
 def test_failing_cell_stops_the_series(folder, faces, tmp_path):
     _write_notebook(folder / "00_works.ipynb", "print('fine')")
