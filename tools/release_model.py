@@ -19,9 +19,9 @@ from ferlib.core.console import run
 from ferlib.core.errors import FerlibError
 from ferlib.data import load_images, split_dataset
 from ferlib.export.onnx import save_network
-from ferlib.export.quantize import int8_scale, write_int8_weights
+from ferlib.export.quantize import int8_scale
 from ferlib.runs.classifier import load_keras_model
-from ferlib.runs.folder import KERAS_MODEL, ONNX_MODEL, Run, pretrained_run_dir
+from ferlib.runs.folder import KERAS_MODEL, Run, pretrained_run_dir
 from ferlib.runs.records import RunConfig
 from ferlib.training import measure_run
 
@@ -73,8 +73,7 @@ def _write_rounded(source: Run, target: Run, images: np.ndarray) -> None:
     model = load_keras_model(source)
     # Biases and statistics of normalization are few and need full precision.
     model.set_weights([_round(weight) if weight.size > 1000 else weight for weight in model.get_weights()])
-    save_network(model, target.path, images)
-    write_int8_weights(target, target.path / ONNX_MODEL)
+    save_network(model, target.path, images, weights="int8")
     compressed = target.path / f"compressed_{KERAS_MODEL}"
     with (
         zipfile.ZipFile(target.path / KERAS_MODEL) as plain,

@@ -15,6 +15,7 @@ from ferlib.core.errors import FerlibError
 from ferlib.core.files import atomic_write
 from ferlib.export.agreement import require_agreement, run_onnx
 from ferlib.export.folding import fold_network
+from ferlib.export.quantize import TOLERANCES, Weights, encode_weights
 from ferlib.runs.folder import KERAS_MODEL, ONNX_MODEL
 
 logger = logging.getLogger(__name__)
@@ -29,19 +30,18 @@ import_keras()
 from ferlib.export.onnx import write_onnx
 run_dir = pathlib.Path(sys.argv[1])
 arrays = np.load(run_dir / "export.npz")
-write_onnx(load_keras_model(run_dir), run_dir / sys.argv[2], arrays["images"], arrays["expected"])
+model, output = load_keras_model(run_dir), run_dir / sys.argv[2]
+write_onnx(model, output, arrays["images"], arrays["expected"], weights=sys.argv[3])
 """
 
 
-def save_network(model: keras.Model, run_dir: Path, images: np.ndarray, *, onnx: bool = True) -> None:
+def save_network(
+    model: keras.Model, run_dir: Path, images: np.ndarray, *, onnx: bool = True, weights: Weights = "float32"
+) -> None:
     """Write a network as ``model.keras`` and ``model.onnx``, and check that both give the same probabilities.
 
     The probabilities are compared on `images`, uint8 (n, H, W, C). Without `onnx`, only ``model.keras`` is written.
-
-    Raises
-    ------
-    FerlibError
-        A probability of the exported network differs by 1e-4 or more.
+    `weights` and the errors are those of `write_onnx`.
     """
     expected = np.asarray(model.predict_on_batch(images.astype(np.float32)))
     with atomic_write(run_dir / KERAS_MODEL) as path:
@@ -49,12 +49,12 @@ def save_network(model: keras.Model, run_dir: Path, images: np.ndarray, *, onnx:
     if not onnx:
         return
     if keras.backend.backend() == "tensorflow":
-        write_onnx(model, run_dir / ONNX_MODEL, images, expected)
+        write_onnx(model, run_dir / ONNX_MODEL, images, expected, weights=weights)
         return
     np.savez(run_dir / "export.npz", images=images, expected=expected)
     try:
         subprocess.run(  # noqa: S603
-            [sys.executable, "-c", _EXPORT, str(run_dir), ONNX_MODEL],
+            [sys.executable, "-c", _EXPORT, str(run_dir), ONNX_MODEL, weights],
             env={**os.environ, "KERAS_BACKEND": "tensorflow"},
             check=True,
             capture_output=True,
@@ -73,13 +73,35 @@ def save_network(model: keras.Model, run_dir: Path, images: np.ndarray, *, onnx:
 
 
 def write_onnx(
-    model: keras.Model, output: Path, images: np.ndarray, expected: np.ndarray, *, fold: bool = True
+    model: keras.Model,
+    output: Path,
+    images: np.ndarray,
+    expected: np.ndarray,
+    *,
+    weights: Weights = "float32",
+    fold: bool = True,
 ) -> None:
     """Write a network as ONNX, unless its probabilities for `images` differ from those expected.
 
-    The model is on Keras's TensorFlow backend, `images` are uint8 (n, H, W, C), `expected` float32 (n, n_classes).
-    `fold` writes the faster network of `ferlib.export.folding.fold_network`.
+    Parameters
+    ----------
+    model : keras.Model
+        On Keras's TensorFlow backend.
+    output : path
+    images : ndarray of shape (n, H, W, C), dtype uint8
+    expected : ndarray of shape (n, n_classes), dtype float32
+    weights : {"float32", "float16", "int8"}
+        How weights are stored; see `ferlib.export.quantize.encode_weights`.
+    fold : bool
+        Write the faster network of `ferlib.export.folding.fold_network`.
+
+    Raises
+    ------
+    FerlibError
+        A probability differs by more than `ferlib.export.quantize.TOLERANCES` allows.
     """
+    import onnx
+
     model = fold_network(model) if fold else model
     # Keras exports only a model that was called once.
     model.predict_on_batch(images.astype(np.float32))
@@ -89,7 +111,13 @@ def write_onnx(
             # Keras 3.15's exporter looks for a name that NumPy 2 warns about.
             warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
             model.export(path, format="onnx", verbose=False)
-        require_agreement(run_onnx(path, images), expected, "ONNX")
+        graph = onnx.load(path)
+        for value in (*graph.graph.input, *graph.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_param = "n"
+        encode_weights(graph, weights)
+        onnx.save(graph, path)
+        name = "ONNX" if weights == "float32" else f"ONNX {weights}"
+        require_agreement(run_onnx(path, images), expected, name, tolerance=TOLERANCES[weights])
 
 
 def _store_constants(model: keras.Model) -> None:

@@ -124,13 +124,13 @@ class KerasClassifier(_SingleModel):
 
     def __init__(self, run: Run, config: RunConfig) -> None:
         super().__init__(run, config)
-        self._model = load_keras_model(run)
+        self.model = load_keras_model(run)
         # Keras builds its prediction function at the first call.
         self._lock = threading.Lock()
 
     def _predict(self, images: np.ndarray) -> np.ndarray:
         with self._lock:
-            return np.asarray(self._model.predict_on_batch(images.astype(np.float32)))
+            return np.asarray(self.model.predict_on_batch(images.astype(np.float32)))
 
 
 class SklearnClassifier(_SingleModel):

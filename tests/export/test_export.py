@@ -1,5 +1,10 @@
 """Networks in other formats give the same probabilities."""
 
+import shutil
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -10,8 +15,9 @@ from ferlib.core.errors import ArtifactError, FerlibError, OptionError
 from ferlib.export.__main__ import main
 from ferlib.export.agreement import require_agreement
 from ferlib.export.quantize import int8_scale
-from ferlib.runs.classifier import load_keras_model
-from ferlib.runs.folder import pretrained_run_dir
+from ferlib.runs.classifier import load_classifier, load_keras_model
+from ferlib.runs.folder import Run, pretrained_run_dir
+from ferlib.runs.litert import LiteRT
 from ferlib.synthetic.generate import draw_faces, write_synthetic
 
 
@@ -31,14 +37,16 @@ def large_run(tmp_path_factory, faces):
     from ferlib.export.onnx import save_network
     from ferlib.models import get_model
 
-    folder = tmp_path_factory.mktemp("run")
-    save_network(get_model("compact_cnn").build(7, widths=(16, 32, 64)), folder, faces)
-    return folder
+    run = Run(tmp_path_factory.mktemp("run"))
+    run.write_config(replace(Run(pretrained_run_dir()).config, test_time_augmentation="none"))
+    save_network(get_model("compact_cnn").build(7, widths=(16, 32, 64)), run.path, faces)
+    return run.path
 
 
-@pytest.mark.parametrize(("name", "share"), [("float16", 0.6), ("int8-weights", 0.35)])
+@pytest.mark.parametrize(("name", "share"), [("float16", 0.6), ("int8", 0.35)])
 def test_smaller_weights_give_the_same_probabilities(name, share, large_run, tmp_path, faces, capsys):
-    assert main(["--format", name, "--run", str(large_run), str(tmp_path / "small.onnx")]) == 0
+    arguments = ["--format", "onnx", "--weights", name, "--run", str(large_run), str(tmp_path / "small.onnx")]
+    assert main(arguments) == 0
     assert capsys.readouterr().out.startswith(f"wrote {tmp_path / 'small.onnx'} (")
     original = large_run / "model.onnx"
     assert (tmp_path / "small.onnx").stat().st_size < share * original.stat().st_size
@@ -70,35 +78,56 @@ def test_pretrained_keras_and_onnx_models_agree(faces):
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
-@pytest.mark.slow
-def test_int8_gives_similar_probabilities(tmp_path, faces, capfd):
-    write_synthetic(tmp_path / "faces.zip", train_size=280, test_size=70)
-    assert main(["--format", "int8", "--data", str(tmp_path / "faces.zip"), str(tmp_path / "quick.onnx")]) == 0
-    found = probabilities(tmp_path / "quick.onnx", faces)
-    expected = probabilities(pretrained_run_dir() / "model.onnx", faces)
-    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-4)
-    assert (found.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.8
-    # More than 7 bits overflow on processors without VNNI instructions.
-    tensors = [numpy_helper.to_array(tensor) for tensor in onnx.load(tmp_path / "quick.onnx").graph.initializer]
-    weights = [tensor for tensor in tensors if tensor.dtype == np.int8 and tensor.ndim > 1]
-    assert weights
-    assert max(np.abs(tensor.astype(int)).max() for tensor in weights) <= 64
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["faces.zip", "quick.onnx"]
-    assert capfd.readouterr().err == ""
+def test_weights_in_8_bits_replace_those_of_a_run_folder(large_run, tmp_path, faces):
+    """Prediction from the run folder uses the smaller file."""
+    shutil.copytree(large_run, tmp_path / "run")
+    model = tmp_path / "run" / "model.onnx"
+    assert main(["--format", "onnx", "--weights", "int8", "--run", str(model.parent), str(model)]) == 0
+    assert model.stat().st_size < 0.35 * (large_run / "model.onnx").stat().st_size
+    found, expected = (load_classifier(run).predict_proba(faces) for run in (model.parent, large_run))
+    np.testing.assert_allclose(found, expected, atol=0.02)
 
 
-@pytest.mark.slow
-def test_tflite_gives_the_same_probabilities(tmp_path, faces, capfd):
-    from ferlib.export.tflite import run_tflite
+def test_onnx_runtime_computes_no_weights_while_it_predicts(large_run, tmp_path):
+    assert main(["--format", "onnx", "--weights", "int8", "--run", str(large_run), str(tmp_path / "small.onnx")]) == 0
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    onnxruntime.InferenceSession(str(tmp_path / "small.onnx"), options)
+    operations = Counter(node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node)
+    # Rescaling of the input and three gates; no Shape, no Gather, no conversion.
+    assert (operations["Mul"], operations["Cast"], operations["Shape"], operations["Gather"]) == (4, 0, 0, 0)
 
-    assert main(["--format", "tflite", str(tmp_path / "model.tflite")]) == 0
+
+@pytest.mark.parametrize("name", ["onnx", pytest.param("tflite", marks=pytest.mark.slow)])
+def test_views_and_calibration_can_be_in_the_file(name, tmp_path, faces, capfd):
+    output = tmp_path / f"model.{name}"
+    assert main(["--format", name, "--tta", "flip", "--calibrated", str(output)]) == 0
     out, err = capfd.readouterr()
     assert (out.count("\n"), err) == (1, "")
-    data = (tmp_path / "model.tflite").read_bytes()
-    with pytest.warns(UserWarning):
-        found = run_tflite(data, faces[:10])
-    expected = probabilities(pretrained_run_dir() / "model.onnx", faces[:10])
-    np.testing.assert_allclose(found, expected, atol=5e-3)
+    predict = LiteRT(output).predict if name == "tflite" else partial(probabilities, output)
+    expected = load_classifier(test_time_augmentation="flip").predict_proba(faces[:10])
+    np.testing.assert_allclose(predict(faces[:10]), expected, atol=2e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["onnx", "tflite"])
+def test_int8_gives_similar_probabilities(name, tmp_path, faces, capfd):
+    write_synthetic(tmp_path / "faces.zip", train_size=280, test_size=70)
+    output = tmp_path / f"quick.{name}"
+    assert main(["--format", f"{name}-int8", "--data", str(tmp_path / "faces.zip"), str(output)]) == 0
+    assert capfd.readouterr().err == ""
+    found = LiteRT(output).predict(faces) if name == "tflite" else probabilities(output, faces)
+    expected = probabilities(pretrained_run_dir() / "model.onnx", faces)
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=0.03 if name == "tflite" else 1e-4)
+    assert (found.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.8
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["faces.zip", output.name]
+    if name == "onnx":
+        # More than 7 bits overflow on processors without VNNI instructions.
+        tensors = [numpy_helper.to_array(tensor) for tensor in onnx.load(output).graph.initializer]
+        weights = [tensor for tensor in tensors if tensor.dtype == np.int8 and tensor.ndim > 1]
+        assert weights
+        assert max(np.abs(tensor.astype(int)).max() for tensor in weights) <= 64
 
 
 def test_a_keras_network_is_exported_to_onnx(network_run, tmp_path, faces):
@@ -111,10 +140,11 @@ def test_a_keras_network_is_exported_to_onnx(network_run, tmp_path, faces):
     ("arguments", "error", "sentence"),
     [
         (["--format", "tflite", "model.onnx"], OptionError, "ends in .tflite for tflite"),
-        (["--format", "gguf", "model.onnx"], OptionError, "--format: expected one of onnx, float16"),
+        (["--format", "gguf", "model.onnx"], OptionError, "--format: expected one of onnx, onnx-int8"),
+        (["--format", "tflite", "--weights", "int8", "m.tflite"], OptionError, "--weights is for --format onnx, not"),
         (["model.onnx"], OptionError, "--format is required"),
         (["--format", "onnx"], OptionError, "FILE: expected one file to write, got 0"),
-        (["--format", "float16", "--run", ".", "model.onnx"], ArtifactError, "no ONNX network"),
+        (["--format", "onnx", "--run", ".", "model.onnx"], ArtifactError, "not a run folder"),
     ],
 )
 def test_wrong_options_are_refused(arguments, error, sentence, tmp_path, monkeypatch):
@@ -122,6 +152,11 @@ def test_wrong_options_are_refused(arguments, error, sentence, tmp_path, monkeyp
     with pytest.raises(error, match=sentence):
         main(arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_views_and_calibration_are_not_applied_twice(large_run):
+    with pytest.raises(OptionError, match="adds test-time augmentation and calibration itself"):
+        main(["--format", "onnx", "--calibrated", "--run", str(large_run), str(large_run / "model.onnx")])
 
 
 def test_disagreement_is_an_error():
