@@ -60,6 +60,11 @@ def test_repvgg_blocks_become_one_convolution(strides, size):
     assert fold(keras.Model(inputs, x)) == {"InputLayer": 1, "Conv2D": 2, "ReLU": 2}
 
 
+def test_fast_cnn_becomes_a_plain_network():
+    counts = fold(get_model("fast_cnn").build(7))
+    assert (counts["Conv2D"], counts["Add"], counts["BatchNormalization"]) == (9, 0, 0)
+
+
 def test_residual_blocks_end_in_an_addition_and_relu():
     counts = fold(get_model("face_resnet").build(7, pretrained=False))
     assert counts["BatchNormalization"] == counts["Rescaling"] == counts["Concatenate"] == 0
