@@ -13,10 +13,14 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from ferlib.core.emotions import EMOTION_COLORS
 from ferlib.plots.style import styled
+from ferlib.preprocessing.resample import BLENDING
 from ferlib.runs.records import Metrics
 
 # Lines of several models, from the palette of Okabe and Ito.
 _LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+# Below this recall, the precision of a rare class rests on a handful of images.
+_FEW_FOUND = 0.1
 
 
 @styled
@@ -67,7 +71,8 @@ def plot_intervals(table: pd.DataFrame, *, label: str = "accuracy", ax: Axes | N
     ax : Axes, optional
     """
     ax = ax or plt.subplots(figsize=(7, 0.7 + 0.34 * len(table)))[1]
-    _draw_points(ax, table["accuracy"], [table["accuracy"] - table["low"], table["high"] - table["accuracy"]])
+    errors = [table["accuracy"] - table["low"], table["high"] - table["accuracy"]]
+    _draw_points(ax, table["accuracy"], errors, rows=range(len(table)))
     for row, accuracy in enumerate(table["accuracy"]):
         ax.annotate(f"{accuracy:.1%}", (accuracy, row), (0, 6), textcoords="offset points", ha="center", fontsize=8)
     names = [f"{name} ({row['n']:,.0f})" if "n" in table else name for name, row in table.iterrows()]
@@ -78,9 +83,16 @@ def plot_intervals(table: pd.DataFrame, *, label: str = "accuracy", ax: Axes | N
     return ax
 
 
-def _draw_points(ax: Axes, values: pd.Series, errors: pd.Series | Sequence[pd.Series]) -> None:
-    """Draw fractions with errors, one row each, from the top."""
-    ax.errorbar(values, range(len(values)), xerr=errors, fmt="o", color="#0072B2", capsize=3, markersize=5)
+def _draw_points(
+    ax: Axes,
+    values: pd.Series,
+    errors: pd.Series | Sequence[pd.Series],
+    *,
+    rows: Sequence[int] | np.ndarray,
+    color: str = _LINES[0],
+) -> None:
+    """Draw fractions with errors at some rows, which count from the top."""
+    ax.errorbar(values, rows, xerr=errors, fmt="o", color=color, capsize=3, markersize=5)
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.grid(axis="x", alpha=0.3)
 
@@ -89,7 +101,8 @@ def _draw_points(ax: Axes, values: pd.Series, errors: pd.Series | Sequence[pd.Se
 def plot_imbalance(summary: pd.DataFrame) -> Figure:
     """Plot metrics of strategies against class imbalance, as from `ferlib.training.imbalance.summarize_imbalance`.
 
-    There is one row of panels per model and one panel per metric.
+    There is one row of panels per model and one panel per metric. The precision of a class that is hardly ever found is
+    not drawn, because it is undefined or rests on a few images.
     """
     models, rarest = list(dict.fromkeys(summary["model"])), summary["rarest"].iloc[0]
     titles = {
@@ -106,12 +119,24 @@ def plot_imbalance(summary: pd.DataFrame) -> Figure:
         ax.set_title(title, fontsize=10)
     for row, model in zip(axes, models, strict=True):
         part = summary[summary["model"] == model]
+        blended = part["strategy"].isin(BLENDING).to_numpy()
+        rare = part["recall"].to_numpy() < _FEW_FOUND
         for ax, name in zip(row, titles, strict=True):
-            untreated = part.loc[part["strategy"] == "none", name]
+            untreated = part.loc[(part["strategy"] == "none") & ~((name == "precision") & rare), name]
             ax.axvline(untreated.iloc[0] if len(untreated) else np.nan, color="#7F7F7F", linewidth=1, linestyle=":")
-            _draw_points(ax, part[name], part[f"± {name}"])
+            for chosen, color in ((~blended, _LINES[0]), (blended, _LINES[1])):
+                known = chosen & ~rare if name == "precision" else chosen
+                rows = np.flatnonzero(known)
+                _draw_points(ax, part[name].iloc[rows], part[f"± {name}"].iloc[rows], rows=rows, color=color)
+        for number in np.flatnonzero(rare):
+            text = {"x": 0.02, "y": number, "fontsize": 8, "va": "center", "color": "#5F5F5F"}
+            row[3].text(s="hardly ever predicted", transform=row[3].get_yaxis_transform(), **text)
         row[0].set_yticks(range(len(part)), part["strategy"], fontsize=9)
         row[0].set(ylabel=model, ylim=(len(part) - 0.4, -0.6))
+    handles = [plt.Line2D([], [], color=color, marker="o", linestyle="") for color in _LINES[:2]]
+    figure.legend(
+        handles, ("other strategies", "new images (SMOTE)"), loc="outside lower right", ncols=2, frameon=False
+    )
     return figure
 
 
