@@ -119,12 +119,12 @@ def measure_detection(rounds: int) -> None:
 
 def measure_emotions(rounds: int) -> None:
     """Measure emotions of faces in batches of 64, compared with bare calls of ONNX Runtime for the same views."""
-    import onnxruntime
-
+    from ferlib.core.backend import import_onnxruntime
     from ferlib.runs.classifier import load_classifier
     from ferlib.runs.views import make_views
 
     classifier = load_classifier()
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     session = onnxruntime.InferenceSession(str(classifier.run.path / "model.onnx"), options)
     faces = np.random.default_rng(0).integers(0, 256, (64, *classifier.image_size, classifier.channels), dtype=np.uint8)

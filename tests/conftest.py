@@ -16,6 +16,9 @@ from ferlib.synthetic.generate import draw_faces
 from ferlib.training import TrainingOptions, train_model
 from ferlib.video import VideoWriter
 
+# ONNX Runtime sends data about its use elsewhere; some tests import it without ferlib.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 # Processes that a shell starts in the background ignore SIGINT, and so do their children; some tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -115,6 +115,16 @@ def test_models_and_training_use_keras_but_no_backend():
     assert {module for module, name in used if name in FRAMEWORKS - {"keras"}} == allowed
 
 
+def test_onnx_runtime_is_imported_without_telemetry():
+    importers = {
+        module
+        for module in MODULES
+        for name in find_imports(module, lazy=True)
+        if name.split(".")[0] == "onnxruntime" and not name.startswith("onnxruntime.quantization")
+    }
+    assert importers == {"ferlib.core.backend"}
+
+
 @pytest.mark.parametrize("module", ["ferlib", *sorted(COMMAND_MODULES)])
 def test_a_fresh_interpreter_loads_nothing_heavy(module):
     code = f"import sys, {module}; print(*sorted({HEAVY!r} & set(sys.modules)))"

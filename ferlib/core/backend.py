@@ -1,4 +1,4 @@
-"""Importing Keras with the settings that ferlib needs, without the messages of native libraries."""
+"""Importing Keras and ONNX Runtime with the settings that ferlib needs, without messages of native libraries."""
 
 import contextlib
 import os
@@ -27,6 +27,18 @@ def import_keras() -> ModuleType:
         # The first operation initializes the devices, which is when TensorFlow logs most.
         keras.ops.convert_to_numpy(keras.ops.zeros(1))
     return keras
+
+
+def import_onnxruntime() -> ModuleType:
+    """Import ONNX Runtime without its telemetry.
+
+    From version 1.29 on, its builds for Linux and macOS send data about the process and the networks to Microsoft, and
+    keep an identifier of the machine, unless ``ORT_DISABLE_TELEMETRY`` is set before they start.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ferlib.core.backend import import_onnxruntime
 from ferlib.core.errors import FerlibError
 
 
@@ -14,8 +15,7 @@ def random_images(n: int, shape: tuple[int, ...]) -> np.ndarray:
 
 def run_onnx(path: Path, images: np.ndarray) -> np.ndarray:
     """Return an ONNX network's probabilities (n, n_classes) for uint8 images (n, H, W, C)."""
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     # From bytes, because a temporary file may be replaced while the session is open.
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
     return np.asarray(session.run(None, {session.get_inputs()[0].name: images.astype(np.float32)})[0])

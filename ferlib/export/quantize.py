@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ferlib.core.backend import suppress_native_stderr
+from ferlib.core.backend import import_onnxruntime, suppress_native_stderr
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -81,6 +81,8 @@ def quantize_onnx(source: Path, output: Path, images: np.ndarray) -> None:
     color, uint8 (n, H, W, C).
     """
     import onnx
+
+    import_onnxruntime()
     from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 

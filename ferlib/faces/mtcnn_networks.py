@@ -13,6 +13,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
+from ferlib.core.backend import import_onnxruntime
 from ferlib.core.threads import available_cores
 
 #: Input sides in pixels of the networks; PNet is applied to every window of that side, every `PNET_STRIDE` pixels.
@@ -38,8 +39,7 @@ class MtcnnNetworks:
     """
 
     def __init__(self, n_threads: int = 0) -> None:
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         # Strips and batches run in parallel, which scales better than the operations of one of them.
         options.intra_op_num_threads = 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ferlib.core.backend import import_keras
+from ferlib.core.backend import import_keras, import_onnxruntime
 from ferlib.core.console import progress_bar
 from ferlib.core.errors import ArtifactError, OptionError
 from ferlib.core.images import fit_to_model
@@ -107,8 +107,7 @@ class OnnxClassifier(_SingleModel):
 
     def __init__(self, run: Run, config: RunConfig, n_threads: int = 0) -> None:
         super().__init__(run, config)
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = n_threads or available_cores()
         path = str(run.path / ONNX_MODEL)
