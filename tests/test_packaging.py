@@ -222,8 +222,10 @@ def test_video(installed, tmp_path):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate"])
-def test_missing_packages_are_one_sentence(installed, command):
-    done = installed.ferlib(command, "--help")
+@pytest.mark.parametrize(
+    ("words", "extra"), [(("train", "--help"), "train"), (("evaluate", "--help"), "train"), (("serve",), "serve")]
+)
+def test_missing_packages_are_one_sentence(installed, words, extra):
+    done = installed.ferlib(*words)
     assert done.returncode == 1
-    assert re.fullmatch(r'error: The package \w+ is not installed: pip install "ferlib\[train\]"\.\n', done.stderr)
+    assert re.fullmatch(rf'error: The package \w+ is not installed: pip install "ferlib\[{extra}\]"\.\n', done.stderr)

@@ -7,6 +7,7 @@ import mimetypes
 from collections.abc import Mapping
 from pathlib import Path
 
+from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -36,14 +37,24 @@ _COMPRESSED = frozenset({".css", ".html", ".js", ".json", ".mjs", ".onnx", ".svg
 
 
 class StaticFile:
-    """One file with what HTTP needs to know about it."""
+    """The answer to requests for one file.
 
-    def __init__(self, name: str, source: Path | bytes) -> None:
+    Parameters
+    ----------
+    name : str
+        Its suffix gives the media type; a name without one is a page.
+    source : Path or bytes
+    headers : mapping of str to str
+    """
+
+    def __init__(self, name: str, source: Path | bytes, headers: Mapping[str, str]) -> None:
         self.content = source if isinstance(source, bytes) else source.read_bytes()
-        self.suffix = Path(name).suffix.lower()
-        kind = _MEDIA_TYPES.get(self.suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+        self.suffix = Path(name).suffix.lower() or ".html"
+        kind = _MEDIA_TYPES.get(self.suffix) or mimetypes.guess_type(f"x{self.suffix}")[0] or "application/octet-stream"
         self.media_type = f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
         self.etag = f'"{hashlib.sha256(self.content).hexdigest()[:32]}"'
+        # Browsers ask again each time; an unchanged file is then answered without its content.
+        self._headers = {"Cache-Control": "no-cache", "ETag": self.etag, "Vary": "Accept-Encoding", **headers}
 
     @functools.cached_property
     def compressed(self) -> bytes | None:
@@ -53,35 +64,23 @@ class StaticFile:
         data = gzip.compress(self.content, 9, mtime=0)
         return data if len(data) < 0.95 * len(self.content) else None
 
-
-class StaticFiles:
-    """Answer requests for files by their path, ``index.html`` for the empty one.
-
-    Parameters
-    ----------
-    files : mapping of str to Path or bytes
-        By path relative to the root, with ``/``.
-    headers : mapping of str to str
-        Sent with each of them.
-    """
-
-    def __init__(self, files: Mapping[str, Path | bytes], headers: Mapping[str, str]) -> None:
-        self._files = {name: StaticFile(name, source) for name, source in files.items()}
-        self._headers = dict(headers)
-
-    async def respond(self, path: str, request: Request) -> Response | None:
-        """Return the response for a path, or None if there is no such file."""
-        file = self._files.get(path or "index.html")
-        if file is None:
-            return None
-        # Browsers ask again each time; an unchanged file is then answered without its content.
-        headers = {"Cache-Control": "no-cache", "ETag": file.etag, "Vary": "Accept-Encoding", **self._headers}
-        if file.etag in [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]:
+    async def respond(self, request: Request) -> Response:
+        """Return the response."""
+        headers = dict(self._headers)
+        known = request.headers.get("if-none-match", "").split(",")
+        if self.etag in [tag.strip().removeprefix("W/") for tag in known]:
             return Response(status_code=304, headers=headers)
-        content = file.content
+        content = self.content
         if "gzip" in request.headers.get("accept-encoding", ""):
-            compressed = await run_in_threadpool(lambda: file.compressed)
+            compressed = await run_in_threadpool(lambda: self.compressed)
             if compressed is not None:
                 content = compressed
                 headers["Content-Encoding"] = "gzip"
-        return Response(content, media_type=file.media_type, headers=headers)
+        return Response(content, media_type=self.media_type, headers=headers)
+
+
+def add_files(app: FastAPI, files: Mapping[str, Path | bytes], headers: Mapping[str, str]) -> None:
+    """Add a route for each file, by its path without the first slash; nothing else can be asked for."""
+    for name, source in files.items():
+        file = StaticFile(name, source, headers)
+        app.add_route(f"/{name}", file.respond, methods=["GET", "HEAD"], include_in_schema=False)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from ferlib.core.errors import OptionError
 from ferlib.core.options import check_options, option
+from ferlib.inference.recognizer import DEFAULT_PRIOR
+from ferlib.runs.prior import parse_prior
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +17,12 @@ class ServeOptions:
     host: str = option("127.0.0.1", help="address to listen on; 0.0.0.0 for all networks")
     port: int = option(5000, help="port; 0 for any free one", minimum=0, maximum=65535)
     run: Path | None = option(None, help="run folder", metavar="DIR", default_text="the pretrained model")
+
+    prior: str = option(
+        DEFAULT_PRIOR,
+        help="class prior of requests that state none: photographs, training, or a share per class",
+        metavar="PRIOR",
+    )
 
     api_key_file: Path | None = option(
         None,
@@ -102,6 +110,7 @@ class ServeOptions:
     def __post_init__(self) -> None:
         """Check values and combinations."""
         check_options(self)
+        parse_prior(self.prior, "--prior")
         if bool(self.tls_cert) != bool(self.tls_key):
             raise OptionError("--tls-cert and --tls-key are needed together.")
         for origin in self.allowed_origins:

@@ -1,0 +1,79 @@
+"""Start the real command on a free port of this machine."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+
+@dataclass
+class Service:
+    """A running service."""
+
+    process: subprocess.Popen
+    url: str
+    log_file: Path
+    folder: Path
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text(encoding="utf-8")
+
+    def client(self, **options) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=60, **options)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+@contextlib.contextmanager
+def run_service(*options: str, environment: dict[str, str] | None = None) -> Iterator[Service]:
+    """Yield a service that is ready."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        log_file = Path(folder) / "log.txt"
+        temporary = Path(folder) / "temporary"
+        temporary.mkdir()
+        log = stack.enter_context(log_file.open("wb"))
+        variables = {name: value for name, value in os.environ.items() if name != "FERLIB_API_KEY"}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ferlib", "serve", "--port", "0", *options],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=variables | {"TMPDIR": str(temporary)} | (environment or {}),
+        )
+        try:
+            line = process.stdout.readline()
+            found = re.search(r"https?://\S+", line)
+            assert found, log_file.read_text()
+            service = Service(process, found[0], log_file, temporary)
+            if found[0].startswith("http:"):
+                wait_until_ready(service)
+            yield service
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+
+
+def wait_until_ready(service: Service) -> None:
+    with service.client() as client:
+        for _ in range(600):
+            if client.get("/health/ready").status_code == 200:
+                return
+            time.sleep(0.1)
+    raise AssertionError(f"not ready: {service.log}")
