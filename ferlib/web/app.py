@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from ferlib import __version__
 from ferlib.core.console import logger
 from ferlib.core.errors import ArtifactError
+from ferlib.core.threads import available_cores
 from ferlib.web import images, monitoring, stream, videos
 from ferlib.web.access import Access
 from ferlib.web.files import PAGE_HEADERS, add_files
@@ -26,7 +27,7 @@ from ferlib.web.page import page_files
 from ferlib.web.problems import install_handlers
 from ferlib.web.recognition import Recognition
 from ferlib.web.schemas import NOTICE, ProblemDocument
-from ferlib.web.workers import Workers, available_cores
+from ferlib.web.workers import Workers
 
 _DESCRIPTION = f"""Facial emotion recognition in images and videos.
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from ferlib.core.console import logger
+from ferlib.core.threads import available_cores
 from ferlib.inference.results import Record
 from ferlib.web.child import Child, ChildError
 from ferlib.web.folders import WorkFolder
 from ferlib.web.metrics import Metrics
 from ferlib.web.options import ServeOptions
 from ferlib.web.problems import ProblemError
-from ferlib.web.workers import available_cores
 
 #: States after which a job does not change.
 FINAL_STATES = frozenset({"done", "failed", "cancelled"})

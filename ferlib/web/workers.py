@@ -2,11 +2,9 @@
 
 import asyncio
 import math
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import TypeVar
 
 from ferlib.web.problems import ProblemError
@@ -15,17 +13,6 @@ T = TypeVar("T")
 
 # How much the latest duration counts in the mean from which the time to retry is estimated.
 _WEIGHT = 0.1
-
-
-def available_cores() -> int:
-    """Return how many cores this process may use: the machine's, or fewer if a container has a quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        cores = min(cores, math.ceil(int(quota) / int(period)))
-    except (OSError, ValueError):  # there is no such file, or the quota is "max"
-        pass
-    return max(1, cores)
 
 
 class Workers:

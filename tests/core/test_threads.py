@@ -7,6 +7,7 @@ import warnings
 
 from ferlib.core.backend import suppress_native_stderr
 from ferlib.core.images import ignore_warnings
+from ferlib.core.threads import available_cores
 
 
 def test_overlapping_blocks_restore_warning_filters():
@@ -42,3 +43,12 @@ def test_overlapping_threads_restore_standard_error(capfd):
         thread.join()
     os.write(2, b"visible\n")
     assert capfd.readouterr().err == "visible\n"
+
+
+def test_quota_of_a_container_limits_the_cores(tmp_path, monkeypatch):
+    quota = tmp_path / "cpu.max"
+    monkeypatch.setattr("ferlib.core.threads._QUOTA_FILE", quota)
+    everything = available_cores()
+    for text, expected in (("max 100000", everything), ("50000 100000", 1), ("150000 100000", min(2, everything))):
+        quota.write_text(text)
+        assert available_cores() == expected

@@ -10,7 +10,7 @@ from ferlib.__main__ import COMMANDS
 from ferlib.core.errors import OptionError
 
 # Commands of other tools, which the documents may name.
-_OTHER_TOOLS = {"git", "cd", "source", "pip", "pipx"}
+_OTHER_TOOLS = {"git", "cd", "source", "pip", "pipx", "curl", "docker", "FERLIB_API_KEY=use-a-long-random-key"}
 
 
 def _check_make(arguments: list[str]) -> None:
