@@ -1,17 +1,23 @@
-"""Read the files of a zip, a folder or a single file through one interface, with limits on sizes."""
+"""Read the files of a zip, a tar, a folder or a single file through one interface, with limits on sizes."""
 
+import bz2
 import contextlib
+import gzip
 import hashlib
+import io
+import lzma
 import os
 import stat
 import struct
+import tarfile
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Literal, Self
+from typing import IO, Any, Literal, Self
 
 from ferlib.core.console import progress_bar
 from ferlib.core.errors import ArchiveError, DataError
@@ -24,11 +30,57 @@ _MAX_FILES, _MAX_FILE_BYTES, _MAX_TOTAL_BYTES = 500_000, 1 << 30, 32 << 30
 # of 48 x 48 pixels is, and is harmless.
 _MAX_RATIO, _RATIO_FREE_BYTES = 200, 4 << 20
 
-# Raised by zipfile and zlib for damaged archives; struct.error and ValueError come from bad headers.
-_READ_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError)
-_OPEN_ERRORS = (*_READ_ERRORS, struct.error, ValueError, OverflowError, MemoryError)
+# No header of a tar needs more; the longest are names and attributes.
+_MAX_HEADER_BYTES = 1 << 20
 
-_JUNK = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
+# Raised by the modules of the standard library for damaged archives; struct.error and ValueError come from bad headers.
+_READ_ERRORS = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    OSError,
+)
+_OPEN_ERRORS = (*_READ_ERRORS, struct.error, ValueError, LookupError, OverflowError, MemoryError)
+
+_JUNK = frozenset(
+    {
+        *("__MACOSX", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN", "System Volume Information", "@eaDir", "lost+found"),
+        *("__pycache__", "Icon\r"),
+    }
+)
+
+# How compressed files begin, and what opens them.
+_COMPRESSIONS: dict[bytes, Any] = {
+    b"\x1f\x8b": gzip.GzipFile,
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\x00": lzma.LZMAFile,
+}
+
+# How files begin that people take for datasets, what they are, and what to do.
+_OTHER_KINDS = {
+    b"7z\xbc\xaf": "a 7z archive: unpack it and name the folder",
+    b"Rar!": "a RAR archive: unpack it and name the folder",
+    b"\x28\xb5\x2f\xfd": "a zstd archive: unpack it and name the folder",
+    b"PAR1": "a Parquet file: save its images as files in one folder per emotion",
+    b"\x89HDF": "an HDF5 file: save its images as files in one folder per emotion",
+    b"\x93NUMPY": "a NumPy array: save its images as files in one folder per emotion",
+    b"MATLAB": "a MATLAB file: save its images as files in one folder per emotion",
+    b"SQLite": "an SQLite database: save its images as files in one folder per emotion",
+    b"\x80": "a Python pickle, which is not loaded because it can run code: save its images as files",
+    b"version https://git-lfs": "a Git LFS pointer instead of the file: run `git lfs pull` where it comes from",
+    b"<!doctype": "a web page instead of a file: the download probably needs a login",
+    b"<html": "a web page instead of a file: the download probably needs a login",
+    b"\xff\xd8\xff": "a single image: name a folder or an archive of images",
+    b"\x89PNG": "a single image: name a folder or an archive of images",
+    b"GIF8": "a single image: name a folder or an archive of images",
+    b"%PDF": "a PDF document",
+}
+
+#: Suffixes of archives, which are not looked into where they are inside another one.
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".7z", ".rar", ".zst", ".parquet")
 _ENCRYPTED = 0x1 | 0x40
 
 
@@ -41,20 +93,22 @@ class _File:
 
 
 class FileTree:
-    """The files of a zip, a folder or a single file, made by `open_tree` and used in a ``with`` block.
+    """The files of a zip, a tar, a folder or a single file, made by `open_tree` and used in a ``with`` block.
 
-    Nothing is unpacked to disk. `names` are the files' relative names with forward slashes, sorted, without hidden
-    files and files of operating systems.
+    Nothing is unpacked to disk, except that a compressed tar is held uncompressed in a temporary file. `names` are the
+    files' relative names with forward slashes, sorted, without hidden files and files of operating systems. `skipped`
+    are the names of broken links, pipes and sockets in a folder.
     """
 
     def __init__(
         self,
         path: Path,
-        kind: Literal["zip", "folder", "file"],
+        kind: Literal["zip", "tar", "folder", "file"],
         files: dict[str, _File],
-        archive: zipfile.ZipFile | None = None,
+        archive: contextlib.AbstractContextManager[object] | None = None,
+        skipped: tuple[str, ...] = (),
     ) -> None:
-        self.path, self.kind, self.names = path, kind, tuple(sorted(files))
+        self.path, self.kind, self.names, self.skipped = path, kind, tuple(sorted(files)), skipped
         self._files, self._archive = files, archive
 
     def __enter__(self) -> Self:
@@ -64,7 +118,7 @@ class FileTree:
     def __exit__(self, *_: object) -> None:
         """Close the archive."""
         if self._archive is not None:
-            self._archive.close()
+            self._archive.__exit__(None, None, None)
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
@@ -76,7 +130,7 @@ class FileTree:
         try:
             with stream:
                 yield stream
-        except _READ_ERRORS as error:
+        except (*_READ_ERRORS, MemoryError) as error:
             raise self._damage(name, error) from error
 
     def read(self, name: str) -> bytes:
@@ -100,8 +154,12 @@ class FileTree:
                 return hashlib.file_digest(stream, "sha256").hexdigest()
         digest = hashlib.sha256()
         for name in self.names:
-            data = self.read(name)
-            digest.update(f"{name}\0{len(data)}\0".encode())
+            try:
+                data = self.read(name)
+            except ArchiveError:  # a file without permission to read is left out
+                data = b""
+            # Names on disk may be in any encoding.
+            digest.update(f"{name}\0{len(data)}\0".encode(errors="surrogateescape"))
             digest.update(data)
         return digest.hexdigest()
 
@@ -115,10 +173,10 @@ class FileTree:
 
 
 def open_tree(path: str | Path) -> FileTree:
-    """Open a zip (recognized by its first bytes), a folder, or a single CSV or NPZ file; raise DataError for others.
+    """Open a zip or tar (recognized by content), a folder, or a CSV or NPZ file; raise DataError for others.
 
-    An archive that is damaged, encrypted or over a limit, or contains a link, a device or a name twice, is an
-    ArchiveError.
+    A tar, or a single CSV, may be compressed with gzip, bzip2 or xz. An archive that is damaged, encrypted or over a
+    limit, or contains a link, a device or a name twice, is an ArchiveError.
 
     Examples
     --------
@@ -127,11 +185,20 @@ def open_tree(path: str | Path) -> FileTree:
     """
     path = Path(path).expanduser()
     if path.is_dir():
-        tree = FileTree(path, "folder", _list_folder(path))
-    elif _is_zip(path) and path.suffix.lower() != ".npz":
-        tree = _open_zip(path)
+        tree = _open_folder(path)
     else:
-        tree = FileTree(path, "file", {path.name: _file_on_disk(path)})
+        start = _read_start(path)
+        suffix = path.suffix.lower()
+        opener = next((opener for magic, opener in _COMPRESSIONS.items() if start.startswith(magic)), None)
+        if start.startswith((b"PK\x03\x04", b"PK\x05\x06")) and suffix != ".npz":
+            tree = _open_zip(path)
+        elif opener is not None:
+            tree = _open_compressed(path, opener)
+        elif _is_tar(path.name, start):
+            tree = _open_tar(path, path.open("rb"))
+        else:
+            _check_table(path, start)
+            tree = FileTree(path, "file", {path.name: _file_on_disk(path)})
     try:
         _check_sizes(path, [tree.size(name) for name in tree.names])
     except DataError:
@@ -140,25 +207,33 @@ def open_tree(path: str | Path) -> FileTree:
     return tree
 
 
-def _is_zip(path: Path) -> bool:
-    """Return whether a file is a zip (or an NPZ) by its first bytes; raise if it cannot be a dataset at all."""
+def _read_start(path: Path) -> bytes:
+    """Return the first bytes of a file; raise DataError if there are none."""
     try:
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path} is neither a file nor a folder.")
         with path.open("rb") as stream:
-            start = stream.read(4)
+            start = stream.read(512)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file or folder.") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}).") from None
-    suffix = path.suffix.lower()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error}).") from None
     if not start:
         raise DataError(f"{path} is empty.")
-    if start in (b"PK\x03\x04", b"PK\x05\x06"):
-        return True
-    if suffix == ".csv":
-        return False
-    if suffix in (".zip", ".npz"):
+    return start
+
+
+def _check_table(path: Path, start: bytes) -> None:
+    """Raise unless a file that is no archive can be a CSV or NPZ; the message names what it is."""
+    suffix = path.suffix.lower()
+    begins = start.lstrip().lower()
+    for magic, what in _OTHER_KINDS.items():
+        if start.startswith(magic) or begins.startswith(magic):
+            raise (ArchiveError if suffix == ".zip" else DataError)(f"{path} is {what}.")
+    if suffix in (".zip", ".npz") and not start.startswith(b"PK"):
         raise ArchiveError(f"{path} is not a zip archive or is damaged; download it again.")
-    raise DataError(f"{path} is not a zip, a folder, a CSV or an NPZ file; unpack other archives first.")
+    if suffix not in (".csv", ".tsv", ".npz", ".txt"):
+        raise DataError(f"{path} is not a zip, a tar, a folder, a CSV or an NPZ file.")
 
 
 def _file_on_disk(path: Path) -> _File:
@@ -174,18 +249,117 @@ def _open_zip(path: Path) -> FileTree:
     try:
         entries = archive.infolist()
         _check_count(path, len(entries))
+        if "xl/workbook.xml" in archive.NameToInfo:
+            raise DataError(f"{path} is an Excel workbook: save it as CSV.")
         for entry in entries:
             _check_entry(path, entry)
             name = os.path.normpath(entry.filename.replace("\\", "/"))
             if entry.is_dir() or _is_junk(name):
                 continue
-            if name in files:
-                raise ArchiveError(f"{path} contains more than one file named '{name}'.")
-            files[name] = _File(entry.file_size, partial(archive.open, entry))
+            _add(path, files, name, _File(entry.file_size, partial(archive.open, entry)))
     except DataError:
         archive.close()
         raise
     return FileTree(path, "zip", files, archive)
+
+
+def _open_compressed(path: Path, opener: Any) -> FileTree:
+    """Open a compressed tar or table, decompressed into a temporary file, because a tar has to be read in any order."""
+    limit = min(_MAX_TOTAL_BYTES, max(_RATIO_FREE_BYTES, _MAX_RATIO * path.stat().st_size))
+    stream: IO[bytes] = tempfile.TemporaryFile(prefix="ferlib-")  # noqa: SIM115
+    try:
+        with opener(path) as packed:
+            while chunk := packed.read(1 << 20):
+                if stream.tell() + len(chunk) > limit:
+                    raise ArchiveError(f"{path} would expand to over {limit:,} bytes, like a decompression bomb.")
+                stream.write(chunk)
+        size = stream.tell()
+        stream.seek(0)
+        start = stream.read(512)
+        name = path.with_suffix("").name if path.suffix.lower() in ARCHIVE_SUFFIXES else path.name
+        if _is_tar(name, start) or path.suffix.lower() in (".tgz", ".tbz2", ".txz"):
+            return _open_tar(path, stream)
+        _check_table(path.with_name(name), start)
+        return FileTree(path, "file", {name: _File(size, partial(_open_part, stream, 0, size))}, stream)
+    except DataError:
+        stream.close()
+        raise
+    except _OPEN_ERRORS as error:
+        stream.close()
+        raise ArchiveError(f"{path} is damaged or truncated, or does not fit on the disk ({error}).") from error
+
+
+def _is_tar(name: str, start: bytes) -> bool:
+    return start[257:262] == b"ustar" or name.lower().endswith(".tar")
+
+
+class _Part(io.RawIOBase):
+    """A part of an open file, with a position of its own."""
+
+    def __init__(self, stream: IO[bytes], start: int, size: int) -> None:
+        self._stream, self._position, self._end = stream, start, start + size
+
+    def readable(self) -> bool:
+        """Return that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read the next bytes into a buffer; return their number, 0 at the end."""
+        size = min(len(buffer), self._end - self._position)
+        data = os.pread(self._stream.fileno(), size, self._position)
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+def _open_part(stream: IO[bytes], start: int, size: int) -> IO[bytes]:
+    return io.BufferedReader(_Part(stream, start, size))
+
+
+class _Headers:
+    """A tar's file that refuses to read large headers, which `tarfile` would keep in memory."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.seek, self.tell, self._read = stream.seek, stream.tell, stream.read
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes."""
+        if not 0 <= size <= _MAX_HEADER_BYTES:
+            raise tarfile.ReadError("a header is too large")
+        return self._read(size)
+
+
+def _open_tar(path: Path, stream: IO[bytes]) -> FileTree:
+    files: dict[str, _File] = {}
+    stream.seek(0)
+    try:
+        archive = tarfile.open(fileobj=_Headers(stream), mode="r:")  # type: ignore[call-overload]  # noqa: SIM115
+        for count, entry in enumerate(archive, start=1):
+            _check_count(path, count)
+            name = os.path.normpath(entry.name)
+            if entry.isdir() or _is_junk(name):
+                continue
+            if not entry.isreg() or entry.issparse():
+                raise ArchiveError(f"{path}: {name!r} is a link, device or sparse file; only regular files are read.")
+            _add(path, files, name, _File(entry.size, partial(_open_part, stream, entry.offset_data, entry.size)))
+        # `tarfile` stops without an error at a damaged header; the end is empty.
+        stream.seek(archive.offset)
+        if stream.read(tarfile.BLOCKSIZE).strip(b"\0"):
+            raise ArchiveError(f"{path} is damaged or truncated; download it again.")
+    except DataError:
+        stream.close()
+        raise
+    except _OPEN_ERRORS as error:
+        stream.close()
+        raise ArchiveError(f"{path} is damaged or truncated ({error}); download it again.") from error
+    return FileTree(path, "tar", files, contextlib.closing(stream))
+
+
+def _add(path: Path, files: dict[str, _File], name: str, file: _File) -> None:
+    """Add an archive's file; raise if there is one of that name."""
+    if name in files:
+        raise ArchiveError(f"{path} contains more than one file named '{name}'.")
+    files[name] = file
 
 
 def _check_entry(path: Path, entry: zipfile.ZipInfo) -> None:
@@ -204,20 +378,22 @@ def _check_entry(path: Path, entry: zipfile.ZipInfo) -> None:
         )
 
 
-def _list_folder(path: Path) -> dict[str, _File]:
-    root, files = path.resolve(), {}
+def _open_folder(path: Path) -> FileTree:
+    root, files, skipped = path.resolve(), {}, []
     for folder, subfolders, names in os.walk(root, onerror=_raise_unreadable):
         subfolders[:] = [name for name in subfolders if not _is_junk(name)]
         for file in (Path(folder, name) for name in (*subfolders, *names) if not _is_junk(name)):
-            if file.is_symlink() and not file.resolve().is_relative_to(root):
-                raise ArchiveError(f"{path}: '{file.relative_to(root)}' is a link to outside of the folder.")
+            name = file.relative_to(root).as_posix()
+            if file.is_symlink() and file.exists() and not file.resolve().is_relative_to(root):
+                raise ArchiveError(f"{path}: '{name}' is a link to outside of the folder.")
             if file.is_dir():
                 continue
             if not file.is_file():
-                raise ArchiveError(f"{path}: '{file.relative_to(root)}' is neither a file nor a folder.")
-            files[file.relative_to(root).as_posix()] = _file_on_disk(file)
+                skipped.append(name)
+                continue
+            files[name] = _file_on_disk(file)
         _check_count(path, len(files))
-    return files
+    return FileTree(path, "folder", files, skipped=tuple(sorted(skipped)))
 
 
 def _check_count(path: Path, count: int) -> None:

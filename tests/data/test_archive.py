@@ -1,7 +1,10 @@
+import gzip
 import hashlib
+import io
 import os
 import stat
 import struct
+import tarfile
 import tempfile
 import time
 import zipfile
@@ -181,9 +184,15 @@ def test_truncated_zip_is_an_error(good_zip, keep):
 @pytest.mark.parametrize(
     ("name", "data", "part"),
     [
-        ("page.zip", b"<html>Sign in</html>", "not a zip archive"),
-        ("notes.txt", b"hello", "is not a zip, a folder, a CSV or an NPZ file"),
-        ("fer2013.tar.gz", b"\x1f\x8b\x08", "unpack other archives first"),
+        ("page.zip", b"<!DOCTYPE html>Sign in", "a web page instead of a file"),
+        ("cut.zip", b"\0\1\2", "not a zip archive"),
+        ("notes.doc", b"hello", "is not a zip, a tar, a folder, a CSV or an NPZ file"),
+        ("fer2013.tar.gz", b"\x1f\x8b\x08", "damaged or truncated"),
+        ("fer2013.7z", b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it"),
+        ("fer2013.zip", b"Rar!\x1a\x07", "a RAR archive"),
+        ("train.parquet", b"PAR1", "a Parquet file"),
+        ("fer2013.zip", b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+        ("face.jpg", b"\xff\xd8\xff\xe0", "a single image"),
         ("empty.zip", b"", "is empty"),
         ("none.zip", b"PK\x05\x06" + bytes(18), "contains no files"),
     ],
@@ -223,9 +232,77 @@ def test_links_inside_a_folder_are_read(tmp_path):
         assert tree.read("b.png") == b"1"
 
 
-def test_pipe_in_a_folder_is_an_error(tmp_path):
+def test_pipes_and_broken_links_in_a_folder_are_skipped(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"1")
     os.mkfifo(tmp_path / "pipe.png")
-    assert "neither a file nor a folder" in _error_of(tmp_path)
+    (tmp_path / "broken.png").symlink_to(tmp_path / "gone.png")
+    with open_tree(tmp_path) as tree:
+        assert (tree.names, tree.skipped) == (("a.png",), ("broken.png", "pipe.png"))
+    assert "neither a file nor a folder" in _error_of(tmp_path / "pipe.png")
+
+
+def _tar(path, files, *, mode="w:gz", kind=tarfile.REGTYPE):
+    with tarfile.open(path, mode) as archive:
+        for name, data in files:
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.type, entry.linkname = len(data), kind, "/etc/passwd"
+            archive.addfile(entry, io.BytesIO(data))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("a.tar", "w"),
+        ("a.tar.gz", "w:gz"),
+        ("a.tgz", "w:gz"),
+        ("a.tar.bz2", "w:bz2"),
+        ("a.tar.xz", "w:xz"),
+        ("a.csv", "w"),
+    ],
+)
+def test_tars_are_read_as_zips_are(tmp_path, name, mode):
+    files = [(f"fer/{number}.png", os.urandom(3_000)) for number in (2, 1, 3)]
+    with open_tree(_tar(tmp_path / name, [*files, ("fer/._2.png", b"junk")], mode=mode)) as tree:
+        assert (tree.kind, tree.names) == ("tar", ("fer/1.png", "fer/2.png", "fer/3.png"))
+        tree.verify()
+        assert [tree.read(name) for name, _ in files] == [data for _, data in files]
+        # Two streams at a time do not disturb each other.
+        with tree.open("fer/1.png") as one, tree.open("fer/3.png") as two:
+            assert one.read(10) + two.read(10) == files[1][1][:10] + files[2][1][:10]
+
+
+def test_compressed_table_is_a_file(tmp_path):
+    (tmp_path / "fer2013.csv.gz").write_bytes(gzip.compress(b"emotion,pixels,Usage\n"))
+    with open_tree(tmp_path / "fer2013.csv.gz") as tree:
+        assert (tree.kind, tree.names) == ("file", ("fer2013.csv",))
+        assert tree.read("fer2013.csv") == b"emotion,pixels,Usage\n"
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_link_or_device_in_a_tar_is_an_error(tmp_path, kind):
+    assert "link, device or sparse" in _error_of(_tar(tmp_path / "a.tar", [("happy/x.png", b"")], mode="w", kind=kind))
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.8])
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
+def test_truncated_tar_is_an_error(tmp_path, mode, keep):
+    path = _tar(tmp_path / "a.tar", [(f"{number}.png", os.urandom(5_000)) for number in range(9)], mode=mode)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
+    assert "truncated" in _error_of(path)
+
+
+def test_bombs_in_tars_are_refused(tmp_path):
+    bomb = tmp_path / "bomb.tar.gz"
+    with gzip.open(bomb, "wb") as packed:
+        packed.writelines(bytes(1 << 20) for _ in range(60))
+    assert "like a decompression bomb" in _error_of(bomb)
+    # Attributes of 30 megabytes, which would be kept in memory.
+    with tarfile.open(tmp_path / "header.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        entry = tarfile.TarInfo("a.png")
+        entry.pax_headers = {"comment": "x" * (30 << 20)}
+        archive.addfile(entry)
+    assert "a header is too large" in _error_of(tmp_path / "header.tar")
 
 
 @given(st.data())
