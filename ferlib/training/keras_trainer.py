@@ -64,7 +64,8 @@ class KerasTrainer:
         cache = run.path / CHECKPOINT / "teacher.npy"
         targets = {"label": blend_with_teacher(images, one_hot[labels], class_names, options, cache)}
         if options.votes is not None:
-            targets["votes"] = vote_targets(options.votes, dataset.split("train").names, class_names)
+            train = dataset.split("train")
+            targets["votes"] = vote_targets(options.votes, train.names, class_names, train.labels)
         sizes = {"n_classes": len(class_names), "image_size": self.spec.image_size, "channels": self.spec.channels}
         network = build_for_training(self.spec, options, {**sizes, **self.model_options})
         if options.init_from is not None:

@@ -45,7 +45,9 @@ def blend_with_teacher(
     return (weight * soft + (1 - weight) * one_hot).astype(np.float32)
 
 
-def vote_targets(path: str | Path, names: np.ndarray, class_names: tuple[str, ...]) -> np.ndarray:
+def vote_targets(
+    path: str | Path, names: np.ndarray, class_names: tuple[str, ...], labels: np.ndarray | None = None
+) -> np.ndarray:
     """Return the distribution of raters' votes over the classes, float32 (n, n_classes), for images by their names.
 
     Rows sum to 1. They are zero for images without votes, or with fewer than half of their votes for the classes.
@@ -53,12 +55,13 @@ def vote_targets(path: str | Path, names: np.ndarray, class_names: tuple[str, ..
     Raises
     ------
     DataError
-        The file is not a table of votes, has none for these images, or lacks one of the classes.
+        The file is not a table of votes, has none for these images, or lacks one of the classes; or the votes are of
+        other images, as the codes `labels` (n,) show.
     """
     unknown = [name for name in class_names if name not in (*FERPLUS_EMOTIONS.values(), *FERPLUS_OTHERS)]
     if unknown:
         raise DataError(f"FER+ has no votes for {', '.join(unknown)}; train without --votes.")
-    votes = read_votes(path, names)
+    votes = read_votes(path, names, None if labels is None else np.array(class_names)[labels])
     counts = np.nan_to_num(votes[list(class_names)].to_numpy())
     total = counts.sum(axis=1, keepdims=True)
     clear = (total > 0) & (2 * total >= votes[["n"]].to_numpy())

@@ -1,11 +1,13 @@
 """Votes of FER+ are matched to images by file stem or row number."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from ferlib.core.errors import DataError
 from ferlib.data import load_images
-from ferlib.data.votes import find_votes, read_votes
+from ferlib.data.votes import find_votes, read_votes, votes_for
 
 HEADER = "file_stem,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
 
@@ -43,6 +45,63 @@ def test_published_table_is_read_by_row(tmp_path):
         read_votes(path, np.array(["im0.png", "im2.png"]))
 
 
+def published_table(path, usages):
+    """Write a table as published in which all raters of row number n answer the emotion number n of seven."""
+    columns = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF")
+    rows = [
+        f"{usage},fer{row:07d}.png," + ",".join("10" if column == row % 7 else "0" for column in range(10))
+        for row, usage in enumerate(usages)
+    ]
+    path.write_text("\n".join([",".join(("Usage", "Image name", *columns)), *rows]))
+    return np.array(["neutral", "happy", "surprise", "sad", "angry", "disgust", "fear"])[np.arange(len(usages)) % 7]
+
+
+def test_numbers_of_kaggles_copy_are_not_ferplus_numbers(tmp_path):
+    emotions = published_table(tmp_path / "votes.csv", ["Training"] * 40)
+    kaggle = np.array([f"train/x/Training_{row * 1000 + 77}.jpg" for row in range(40)])
+    with pytest.raises(DataError, match=r"names such as Training_77 do not have FER\+'s image numbers"):
+        read_votes(tmp_path / "votes.csv", kaggle, emotions)
+    # One foreign number is enough, also if the others have seven digits.
+    mixed = np.array(["Training_0000001.jpg", "Training_10131363.jpg"])
+    with pytest.raises(DataError, match="Training_10131363"):
+        read_votes(tmp_path / "votes.csv", mixed)
+
+
+def test_votes_of_other_images_are_not_used(tmp_path):
+    emotions = published_table(tmp_path / "votes.csv", ["Training"] * 70)
+    names = np.array([f"Training_{row:07d}.png" for row in range(70)])
+    assert (read_votes(tmp_path / "votes.csv", names, emotions)["majority"] == emotions).all()
+    # The rows of a shuffled table have other numbers.
+    with pytest.raises(DataError, match="agree with only 0% of the labels, so they are not of these images"):
+        read_votes(tmp_path / "votes.csv", names, np.roll(emotions, 1))
+
+
+def test_usage_in_the_name_must_be_that_of_the_row(tmp_path):
+    published_table(tmp_path / "votes.csv", ["Training", "PublicTest", "PrivateTest"])
+    assert read_votes(tmp_path / "votes.csv", np.array(["PublicTest_0000001.png"]))["n"].tolist() == [10]
+    with pytest.raises(DataError, match=r"image numbers are not FER.*of other usages"):
+        read_votes(tmp_path / "votes.csv", np.array(["Training_0000001.png"]))
+
+
+def test_names_of_ferplus_itself_are_matched(tmp_path):
+    published_table(tmp_path / "votes.csv", ["Training", "Training"])
+    assert read_votes(tmp_path / "votes.csv", np.array(["FER2013Train/fer0000001.png"]))["majority"].tolist() == [
+        "happy"
+    ]
+
+
+def test_dataset_without_proven_votes_has_none(tmp_path, make_dataset, caplog):
+    published_table(tmp_path / "votes.csv", ["Training"] * 3)
+    dataset = make_dataset([0, 1, 2], [0, 1, 2])
+    assert votes_for(None, dataset) is None
+    dataset = dataclasses.replace(dataset, info=dataclasses.replace(dataset.info, title="FER2013"))
+    kaggle = dataclasses.replace(dataset, names=np.array(["Training_3908.jpg", "Training_1.jpg", "Training_22.jpg"]))
+    assert votes_for(tmp_path / "votes.csv", kaggle) is None
+    assert caplog.messages[-1].endswith("which have seven digits. No votes are used.")
+    proven = dataclasses.replace(dataset, names=np.array([f"Training_000000{row}.jpg" for row in range(3)]))
+    assert votes_for(tmp_path / "votes.csv", proven)["n"].tolist() == [10, 10, 10]
+
+
 def test_unusable_file_is_an_error(votes_file, tmp_path):
     with pytest.raises(DataError, match="has no votes for these images"):
         read_votes(votes_file, np.array(["x.png", "y.png"]))
@@ -64,7 +123,7 @@ def test_environment_variable_gives_the_file(monkeypatch, tmp_path):
 @pytest.mark.real_data
 def test_majority_agrees_with_most_labels_of_fer2013(fer2013_archive, ferplus_votes):
     test = load_images(fer2013_archive).split("test")
-    votes = read_votes(ferplus_votes, test.names)
+    votes = votes_for(ferplus_votes, test)
     assert votes["n"].notna().mean() > 0.98
     clear = (votes["majority"] != "").to_numpy()
     agree = (votes["majority"].to_numpy() == np.array(test.class_names)[test.labels])[clear].mean()
