@@ -13,6 +13,7 @@ from ferlib.data import ImageDataset, build_manifest, compare_with_fer2013, load
 from ferlib.data.archive import open_tree
 from ferlib.data.kaggle import DEFAULT_DATASET, fetch_dataset, is_dataset_name
 from ferlib.data.locate import default_data_dir, manifest_path, synthetic_sample
+from ferlib.data.options import DataOptions
 from ferlib.data.raw import add_archive
 
 _EXAMPLES = """examples:
@@ -29,7 +30,7 @@ class DownloadOptions:
     """The options of ``ferlib download``."""
 
     dataset: str | None = option(None, metavar="OWNER/NAME", help="a dataset on Kaggle", default_text=DEFAULT_DATASET)
-    archive: Path | None = option(None, help="a zip, folder or CSV file that you already have")
+    archive: Path | None = option(None, help="a zip, tar, folder or CSV file that you already have")
     synthetic: bool = option(False, help="draw synthetic faces instead")
     data_dir: Path | None = option(
         None, metavar="DIR", help="put the dataset into DIR/raw", default_text="the project's data"
@@ -47,21 +48,23 @@ class DownloadOptions:
 
 def build_parser() -> OptionParser:
     """Return the parser of this command's options."""
-    return OptionParser("download", (DownloadOptions,), description=__doc__ or "", examples=_EXAMPLES)
+    return OptionParser("download", (DownloadOptions, DataOptions), description=__doc__ or "", examples=_EXAMPLES)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Put a dataset into ``raw``, write its manifest, and print its counts."""
-    options = build_parser().parse(argv).build(DownloadOptions)
+    parsed = build_parser().parse(argv)
+    options = parsed.build(DownloadOptions)
+    loading = {**parsed.build(DataOptions).loading(), "test_usage": "all"}
     data_dir = options.data_dir or default_data_dir()
     if options.archive:
-        path, dataset = add_archive(options.archive, data_dir=data_dir, force=options.force)
+        path, dataset = add_archive(options.archive, data_dir=data_dir, force=options.force, **loading)
     else:
         if options.synthetic:
             path = synthetic_sample(data_dir, force=options.force)
         else:
             path = fetch_dataset(options.dataset or DEFAULT_DATASET, data_dir=data_dir, force=options.force)
-        dataset = load_images(path)
+        dataset = load_images(path, **loading)
     with open_tree(path) as tree:
         manifest = build_manifest(dataset) | {"path": path.name, "sha256": tree.sha256()}
     write_json(manifest_path(path), manifest)

@@ -17,10 +17,13 @@ from ferlib.core.files import check_outputs, write_json
 from ferlib.core.options import OptionParser, check_options, option
 from ferlib.data import ImageDataset
 from ferlib.data.locate import locate_data
+from ferlib.data.options import DataOptions
 from ferlib.evaluation import evaluate_predictions, measure_robustness, tabulate_per_class, tabulate_results
 from ferlib.evaluation.intervals import compare_all
 from ferlib.evaluation.markdown import DESCRIBE_VIEWS, headline_rows, robustness_rows
 from ferlib.evaluation.robustness import measure_corruptions
+from ferlib.faces import make_detector
+from ferlib.faces.crops import FaceCropper, SnapshotCheck
 from ferlib.runs.classifier import Classifier, load_classifier
 from ferlib.runs.data import load_run_data
 from ferlib.runs.prior import ClassPrior, make_prior, parse_prior
@@ -56,6 +59,7 @@ class EvaluateOptions:
         help="how frequent each emotion is: photographs, training (as in the training data), or a share per class",
         metavar="PRIOR",
     )
+    detect: bool = option(False, help="cut the largest face out of each image, for photographs", group="data")
     robustness: bool = option(False, help="also measure shifted, scaled and rotated images")
     corruptions: bool = option(False, help="also measure corrupted images at five strengths")
     compare: tuple[Path, ...] = option(
@@ -134,19 +138,29 @@ class Evaluation:
 def build_parser() -> OptionParser:
     """Return the command's parser."""
     return OptionParser(
-        "evaluate", (EvaluateOptions,), description="Evaluate a model on one split of a dataset.", examples=EXAMPLES
+        "evaluate",
+        (EvaluateOptions, DataOptions),
+        description="Evaluate a model on one split of a dataset.",
+        examples=EXAMPLES,
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate, write the outputs and print tables; return the exit status."""
-    options = build_parser().parse(argv).build(EvaluateOptions)
+    parsed = build_parser().parse(argv)
+    options = parsed.build(EvaluateOptions)
+    reading = parsed.build(DataOptions)
     classifiers = _load_classifiers(options)
     priors = [_make_prior(classifier, options) for classifier in classifiers]
     path = locate_data(options.data, allow_download=False)
     report = options.output_report and options.output_report / "report.md"
     check_outputs([output for output in (options.output_json, report) if output], [path])
-    part = load_run_data(path, classifiers[0].config, options.split).split(options.split)
+    check = SnapshotCheck(make_detector())
+    process = FaceCropper(check.detector) if options.detect else check
+    config, loading = classifiers[0].config, reading.loading()
+    part = load_run_data(path, config, options.split, reading=loading, process=process).split(options.split)
+    if warning := check.warning():
+        logger.warning(warning)
     evaluation = _evaluate(options, classifiers, priors, part)
     # Files first: the reader of the tables may close the pipe, as `| head` does.
     if options.output_json:

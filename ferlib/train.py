@@ -1,5 +1,6 @@
 """Train a model on a dataset: ``ferlib train --model compact_cnn --data fer2013.zip``."""
 
+import logging
 import shlex
 import sys
 import time
@@ -14,16 +15,23 @@ from ferlib.core.errors import ArtifactError, DataError, OptionError
 from ferlib.core.options import OptionParser, ParsedOptions, check_options, option
 from ferlib.data import ImageDataset, load_images, split_dataset
 from ferlib.data.locate import default_data_dir, locate_data
+from ferlib.data.options import DataOptions
 from ferlib.data.splits import parse_scheme
+from ferlib.faces import make_detector
+from ferlib.faces.crops import FaceCropper, SnapshotCheck
 from ferlib.models import get_model, list_models
 from ferlib.runs.folder import RUN_OPTIONS
 from ferlib.training import TrainingOptions, default_options, train_model
+
+logger = logging.getLogger(__name__)
 
 EXAMPLES = """examples:
   ferlib train --model compact_cnn --data fer2013.zip --run-dir data/runs/my_cnn
   ferlib train --resume --run-dir data/runs/my_cnn
   ferlib train --config data/runs/my_cnn/run.toml --seed 1 --run-dir data/runs/my_cnn_1
   ferlib train --model bovw --data fer2013.csv --emotions angry,happy,sad,neutral
+  ferlib train --model compact_cnn --data AffectNet/ --label-order affectnet --split-folder 'val*=test'
+  ferlib train --model compact_cnn --data my_photographs/ --detect --split-scheme 70/15/15
   ferlib train --model plain_cnn --model-option depth=4 --model-option pooling=average --data fer2013.zip
   ferlib train --model transfer --model-option backbone=ResNet50 --model-option weights=resnet50.weights.h5
   ferlib train --model ensemble --model-option members=data/runs/a,data/runs/b --run-dir data/runs/both
@@ -56,6 +64,7 @@ class TrainOptions:
         None, help="random seed of the split and the sample (default: --seed)", minimum=0, group="data"
     )
     sample_size: int | None = option(None, help="use a stratified sample of this many images", minimum=1, group="data")
+    detect: bool = option(False, help="cut the largest face out of each image, for photographs", group="data")
 
     def __post_init__(self) -> None:
         """Check types, ranges and combinations."""
@@ -76,7 +85,7 @@ def build_parser() -> OptionParser:
     """Return the command's parser."""
     return OptionParser(
         "train",
-        (TrainOptions, TrainingOptions),
+        (TrainOptions, DataOptions, TrainingOptions),
         description="Train a model, measure it, and save it as a self-contained run folder.",
         examples=EXAMPLES,
     )
@@ -89,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     training = parsed.build(TrainingOptions, default_options(options.model))
     run_dir = options.run_dir or default_data_dir() / "runs" / f"{options.model}-{time.strftime('%Y%m%d-%H%M%S')}"
     path = locate_data(options.data, allow_download=False)
-    dataset = _load(path, options, training.seed)
+    dataset = _load(path, options, training, parsed.build(DataOptions))
     write_line(dataset.describe(), error=True)
     try:
         finished = train_model(
@@ -128,10 +137,27 @@ def _parse(argv: list[str]) -> ParsedOptions:
     return parser.parse(["--config", str(run_dir / RUN_OPTIONS), *argv])
 
 
-def _load(path: Path, options: TrainOptions, seed: int) -> ImageDataset:
+def _load(path: Path, options: TrainOptions, training: TrainingOptions, reading: DataOptions) -> ImageDataset:
     """Return the dataset, sampled and split."""
-    seed = seed if options.split_seed is None else options.split_seed
-    dataset = load_images(path, emotions=options.emotions, sample_size=options.sample_size, seed=seed)
+    seed = training.seed if options.split_seed is None else options.split_seed
+    spec, detector = get_model(options.model), make_detector()
+    check = SnapshotCheck(detector)
+    # Larger images than the model takes would only fill the memory. The members of an ensemble and a teacher may have
+    # another size.
+    alone = spec.kind != "ensemble" and training.teacher is None
+    dataset = load_images(
+        path,
+        emotions=options.emotions,
+        sample_size=options.sample_size,
+        seed=seed,
+        max_image_size=spec.image_size if alone else None,
+        # Gray before it is resized, as in prediction.
+        channels=1 if alone and spec.channels == 1 else None,
+        process=FaceCropper(detector) if options.detect else check,
+        **reading.loading(),
+    )
+    if warning := check.warning():
+        logger.warning(warning)
     return split_dataset(dataset, options.split_scheme, val_fraction=options.val_fraction, seed=seed)
 
 

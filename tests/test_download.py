@@ -1,8 +1,10 @@
+import gzip
 import json
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -87,6 +89,30 @@ def test_folder_is_packed_into_a_zip(folder, tmp_path):
     first = path.read_bytes()
     add_archive(folder, data_dir=tmp_path / "data", force=True)
     assert path.read_bytes() == first
+
+
+def test_tar_is_packed_and_its_label_order_remembered(folder, tmp_path, capsys):
+    for code, emotion in enumerate(EMOTIONS):
+        for split in ("train", "test"):
+            (folder / split / emotion).rename(folder / split / str(code + 1))
+    (folder / "train" / "1" / "broken.png").write_bytes(b"hm")
+    with tarfile.open(tmp_path / "my.tar.gz", "w:gz") as archive:
+        archive.add(folder, "faces")
+    with pytest.raises(DataError, match="--label-order"):
+        _download(tmp_path / "my.tar.gz", tmp_path / "data")
+    order = ",".join(EMOTIONS)
+    with pytest.raises(DataError, match="--strict"):
+        _download(tmp_path / "my.tar.gz", tmp_path / "data", "--label-order", order, "--strict")
+    assert _download(tmp_path / "my.tar.gz", tmp_path / "data", "--label-order", order) == 0
+    assert re.search(r"^all +70 +21 +91$", capsys.readouterr().out, re.MULTILINE)
+    # Later commands need no option.
+    assert len(load_images(tmp_path / "data" / "raw" / "my.zip").split("test")) == 21
+
+
+def test_compressed_table_is_copied_decompressed(table, tmp_path):
+    (tmp_path / "fer2013.csv.gz").write_bytes(gzip.compress(table.read_bytes()))
+    assert _download(tmp_path / "fer2013.csv.gz", tmp_path / "data") == 0
+    assert (tmp_path / "data" / "raw" / "fer2013.csv").read_bytes() == table.read_bytes()
 
 
 def test_csv_is_copied_unchanged(table, tmp_path, capsys):

@@ -2,18 +2,24 @@
 
 import contextlib
 import io
+import itertools
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ferlib.core.emotions import FOUR_EMOTIONS
 from ferlib.core.errors import ArtifactError, DataError, FerlibError, OptionError
 from ferlib.data import SplitInfo, load_images
+from ferlib.evaluate import main as evaluate
 from ferlib.runs.classifier import load_classifier
 from ferlib.runs.folder import Run
 from ferlib.synthetic.generate import write_synthetic
@@ -198,6 +204,72 @@ def test_a_single_class_cannot_be_trained(faces, tmp_path):
     data.select(data.labels == data.class_names.index("happy")).save(only)
     with pytest.raises(DataError, match="All training images are happy"):
         main([*BOVW, "--data", str(only), "--run-dir", str(tmp_path / "run")])
+
+
+def test_folders_are_read_as_the_options_say_and_recorded(tmp_path, capsys, encode_face):
+    """AffectNet's numbers, a fold that is test, and images that are larger than the model's input."""
+    for fold, code, number in itertools.product(("one", "two"), (0, 1, 2, 7), range(8)):
+        folder = tmp_path / "faces" / fold / str(code)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.png").write_bytes(
+            encode_face(100 * code + 10 * len(fold) + 1000 * (fold == "two") + number)
+        )
+    (tmp_path / "faces" / "one" / "1" / "broken.png").write_bytes(b"hm")
+    command = [*BOVW, "--data", str(tmp_path / "faces"), "--run-dir", str(tmp_path / "run"), "--val-fraction", "0.25"]
+    with pytest.raises(DataError, match="--label-order"):
+        main(command)
+    command += ["--label-order", "affectnet"]
+    with pytest.raises(DataError, match="--split-folder"):
+        main(command)
+    command += ["--split-folder", "one=train", "--split-folder", "two=test"]
+    with pytest.raises(DataError, match=r"1 of 49 images cannot be read.*--strict"):
+        main([*command, "--strict"])
+    assert main(command) == 0
+    assert "48 images of 48 x 48 pixels, gray" in capsys.readouterr().err
+    config = Run(tmp_path / "run").config
+    assert config.image_counts["test"]["happy"] == 8
+    assert sum(config.image_counts["train"].values()) == 18
+    options = tomllib.loads((tmp_path / "run" / "run.toml").read_text())
+    assert (options["label_order"], options["split_folders"]) == ("affectnet", {"one": "train", "two": "test"})
+    assert main(["--config", str(tmp_path / "run" / "run.toml"), "--run-dir", str(tmp_path / "again")]) == 0
+    assert Run(tmp_path / "again").config.image_counts == config.image_counts
+    # The evaluation reads the data as the run did.
+    assert evaluate(["--data", str(tmp_path / "faces"), "--run", str(tmp_path / "run"), "--split", "val"]) == 0
+    assert "n 6" in capsys.readouterr().out
+
+
+@pytest.fixture
+def encode_face():
+    """Return a function that encodes a gray image of 96 x 96 pixels."""
+
+    def encode(seed: int) -> bytes:
+        stream = io.BytesIO()
+        Image.fromarray(np.random.default_rng(seed).integers(0, 256, (96, 96), dtype=np.uint8)).save(stream, "PNG")
+        return stream.getvalue()
+
+    return encode
+
+
+@pytest.mark.real_data
+def test_faces_are_cut_out_of_photographs(photos_dir, tmp_path, caplog):
+    """Two classes of whole photographs: the faces cover a small part of each."""
+    for emotion, name in itertools.product(("happy", "sad"), ("bob", "hopper", "hopper_orientation_3")):
+        source = next((path for path in photos_dir.iterdir() if path.stem == name), photos_dir / "ivan.jpg")
+        for split in ("train", "test"):
+            folder = tmp_path / "photos" / split / emotion
+            folder.mkdir(parents=True, exist_ok=True)
+            for number in range(4 if split == "train" else 1):
+                shutil.copy(source, folder / f"{name}{number}.jpg")
+    shutil.copy(photos_dir / "no-faces.jpg", tmp_path / "photos" / "train" / "sad" / "none.jpg")
+    command = [*BOVW, "--data", str(tmp_path / "photos"), "--val-fraction", "0"]
+    assert main([*command, "--run-dir", str(tmp_path / "whole")]) == 0
+    assert "the face is small: these seem to be whole photographs, which --detect" in caplog.text
+    caplog.clear()
+    assert main([*command, "--detect", "--run-dir", str(tmp_path / "cut")]) == 0
+    assert "whole photographs" not in caplog.text
+    config = Run(tmp_path / "cut").config
+    assert config.data.detected
+    assert any(note.startswith("No face was found in 1 of") for note in config.data.notes)
 
 
 def test_missing_data_are_one_sentence(tmp_path):

@@ -3,7 +3,8 @@
 Apart from `ferlib.data`, which needs pandas, because every run folder holds such a record and prediction reads it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from ferlib.core.records import Record
 
@@ -26,7 +27,7 @@ class DataInfo(Record):
     title : str
         The dataset's name, such as ``"FER2013"``.
     layout : str
-        How the source is organized: ``"csv"``, ``"folders"`` or ``"expw"``.
+        How the source is organized, such as ``"csv"``, ``"folders"`` or ``"expw"``.
     path, sha256 : str
         File name of the source, without its folder, and its checksum.
     synthetic : bool
@@ -37,6 +38,8 @@ class DataInfo(Record):
         Number of images if the dataset is a sample of the source.
     split : SplitInfo, optional
         How `split_dataset` split the dataset; None for the split of the source.
+    label_order, split_folders, detected
+        The options of `load_images` with which the source was read; `detected` if faces were cut out of photographs.
     """
 
     title: str
@@ -48,3 +51,10 @@ class DataInfo(Record):
     sample_size: int | None = None
     split: SplitInfo | None = None
     split_notes: tuple[str, ...] = ()
+    label_order: str | None = None
+    split_folders: dict[str, str] = field(default_factory=dict)
+    detected: bool = False
+
+    def reading(self) -> dict[str, Any]:
+        """Return the arguments with which `ferlib.data.load_images` reads the source again."""
+        return {"label_order": self.label_order, "split_folders": self.split_folders}

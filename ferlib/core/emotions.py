@@ -1,5 +1,8 @@
 """The seven emotions: names, codes, colors, and the spellings of several datasets."""
 
+import difflib
+import functools
+import re
 from collections.abc import Sequence
 
 from ferlib.core.errors import DataError
@@ -21,17 +24,74 @@ EMOTION_COLORS = {
     "neutral": "#7F7F7F",
 }
 
-# Lower-case spellings in the folder names and label files of FER2013 on Kaggle, FER+, ExpW, CK+, RAF-DB and JAFFE.
+# Lower-case spellings in the folder names and label files of FER2013 on Kaggle, FER+, ExpW, AffectNet, CK+, RAF-DB,
+# KDEF, RaFD and JAFFE, with misspellings that published datasets contain.
 _ALIASES = {
-    "angry": ("anger", "an", "ang"),
-    "disgust": ("disgusted", "di", "dis"),
-    "fear": ("fearful", "afraid", "scared", "fe", "fea"),
-    "happy": ("happiness", "happily", "joy", "ha", "hap"),
-    "sad": ("sadness", "sa"),
-    "surprise": ("surprised", "su", "sur"),
-    "neutral": ("neutrality", "ne", "neu"),
+    "angry": ("anger", "an", "ang", "angery"),
+    "disgust": ("disgusted", "disgusting", "di", "dis", "disguist", "disgusts"),
+    "fear": ("fearful", "fearfull", "afraid", "scared", "fe", "fea", "af", "fears"),
+    "happy": ("happiness", "happily", "joy", "joyful", "ha", "hap", "hapiness", "happyness"),
+    "sad": ("sadness", "sa", "saddness"),
+    "surprise": ("surprised", "surprising", "su", "sur", "suprise", "suprised", "surprize", "surpise"),
+    "neutral": ("neutrality", "ne", "neu", "nuetral", "netural"),
 }
 _NAMES = {spelling: name for name, others in _ALIASES.items() for spelling in (name, *others)}
+
+# Words around an emotion in a folder's name that do not change its meaning, such as "class" in "class_3_happy".
+_FILLERS = frozenset(
+    {
+        *("class", "label", "emotion", "emotions", "expression", "expressions", "aligned", "cropped", "crop"),
+        *("face", "faces", "facial", "image", "images", "img", "imgs", "photo", "photos"),
+    }
+)
+
+
+@functools.lru_cache(maxsize=4096)
+def match_emotion(text: str) -> str | None:
+    """Return the emotion that a dataset's name of a class means, or None.
+
+    Case, digits, punctuation and words such as "class" and "faces" around the emotion do not matter.
+
+    Examples
+    --------
+    >>> match_emotion("0_Anger"), match_emotion("HappyFaces"), match_emotion("not happy"), match_emotion("3")
+    ('angry', 'happy', None, None)
+    """
+    words = split_words(text)
+    # Codes of two letters stand alone: "AF01" is a person in KDEF.
+    if len(words) == 1 and len(words[0]) < 3:
+        return _NAMES.get(text.strip().lower())
+    meaning = words if len(words) == 1 else [word for word in words if word not in _FILLERS]
+    return _NAMES.get(meaning[0]) if len(meaning) == 1 else None
+
+
+@functools.lru_cache(maxsize=4096)
+def suggest_emotion(text: str) -> str | None:
+    """Return the emotion that a name which `match_emotion` does not know probably stands for, or None.
+
+    Examples
+    --------
+    >>> suggest_emotion("Hapy"), suggest_emotion("very_sad"), suggest_emotion("contempt")
+    ('happy', 'sad', None)
+    """
+    words = split_words(text)
+    if exact := next((word for word in words if word in _NAMES and len(word) > 2), None):
+        return _NAMES[exact]
+    # Short words are similar to too many others: "sand" to "sad".
+    spellings = [spelling for spelling in _NAMES if len(spelling) > 3]
+    close = [near for word in words for near in difflib.get_close_matches(word, spellings, n=1, cutoff=0.8)]
+    return _NAMES[close[0]] if close else None
+
+
+def split_words(text: str) -> list[str]:
+    """Return the words of a name in lower case, without digits and punctuation.
+
+    Examples
+    --------
+    >>> split_words("FER2013Train"), split_words("03-Training set")
+    (['fer', 'train'], ['training', 'set'])
+    """
+    return re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text).lower())
 
 
 def parse_emotion(label: str | int) -> str:
@@ -45,16 +105,11 @@ def parse_emotion(label: str | int) -> str:
     ('happy', 'happy', 'angry')
     """
     text = str(label).strip().lower()
-    if text in _NAMES:
-        return _NAMES[text]
+    if name := match_emotion(text):
+        return name
     if text.isdecimal() and int(text) < len(EMOTIONS):
         return EMOTIONS[int(text)]
     raise DataError(f"'{label}' is not an emotion; expected one of {', '.join(EMOTIONS)} or a code 0 to 6.")
-
-
-def is_emotion(label: str) -> bool:
-    """Return whether `label` is a spelling of one of the seven emotions; codes are not."""
-    return label.strip().lower() in _NAMES
 
 
 def parse_emotions(labels: str | Sequence[str] | None) -> tuple[str, ...]:

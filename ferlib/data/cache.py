@@ -15,7 +15,7 @@ from ferlib.data.splits import split_dataset
 logger = logging.getLogger(__name__)
 
 # Increased when the same options give other arrays than before.
-_CACHE_VERSION = 2
+_CACHE_VERSION = 3
 
 
 def prepare_dataset(

@@ -1,6 +1,7 @@
 """The index of a source: everything about its images except the decoded pixels, in any layout."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,12 +10,49 @@ from ferlib.core.apportion import apportion
 from ferlib.core.console import progress_bar
 from ferlib.core.data_info import DataInfo
 from ferlib.core.emotions import EMOTIONS, parse_emotions
-from ferlib.core.errors import DataError, ImageError
+from ferlib.core.errors import ArchiveError, DataError, ImageError
 from ferlib.core.images import resize, to_gray, to_rgb
 from ferlib.data.archive import FileTree
+from ferlib.data.labels import LabelOrder
+
+logger = logging.getLogger(__name__)
 
 #: The default (height, width) for images of different sizes: FER2013's.
 DEFAULT_SIZE = (48, 48)
+
+# Images of one size that would take more memory than this, in bytes, become `DEFAULT_SIZE` unless a size is given.
+_MAX_BYTES = 2 << 30
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a source is read, for layouts.
+
+    Attributes
+    ----------
+    crop_margin : float
+        Added on each side of a box, as a fraction of the box.
+    skip_unknown : bool
+        The user named the emotions to keep, so that others may be left out whatever their names.
+    label_order : LabelOrder, optional
+        What numbers as labels mean.
+    split_folders : mapping
+        Names or patterns of folders to ``"train"``, ``"val"``, ``"test"`` or ``"none"``.
+    """
+
+    crop_margin: float = 0.0
+    skip_unknown: bool = False
+    label_order: LabelOrder | None = None
+    split_folders: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SizeOptions:
+    """The size and color of decoded images; see `ferlib.data.load_images`."""
+
+    image_size: tuple[int, int] | None = None
+    max_image_size: tuple[int, int] | None = None
+    channels: int | None = None
 
 
 @dataclass
@@ -29,8 +67,9 @@ class ImageIndex:
         The layout's defaults for images of different sizes or colors.
     has_boxes : bool
         Whether faces are cropped from photos, so that a crop margin has an effect.
-    notes : list of str
-        Sentences for the user about choices made while reading.
+    notes, left_out : list of str
+        Sentences for the user: about choices made while reading, and about images that are left out because of a fault
+        or of another class.
     """
 
     names: np.ndarray
@@ -45,6 +84,7 @@ class ImageIndex:
     channels: int | None = None
     has_boxes: bool = False
     notes: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
 
 def describe_tree(tree: FileTree, *, title: str, layout: str, synthetic: bool = False) -> DataInfo:
@@ -93,33 +133,100 @@ def choose_classes(emotions: str | Sequence[str] | None, present: tuple[str, ...
 
 
 def read_rows(
-    index: ImageIndex, rows: np.ndarray, *, image_size: tuple[int, int] | None, channels: int | None, title: str
-) -> np.ndarray:
-    """Decode the images of some rows into one array, uint8 (k, H, W, C), with a progress bar.
+    index: ImageIndex,
+    rows: np.ndarray,
+    options: SizeOptions,
+    *,
+    title: str,
+    process: Callable[[np.ndarray], np.ndarray | None] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Decode the images of some rows into one array, with a progress bar.
 
-    By default images of one size keep it, others get `DEFAULT_SIZE` and a note; they stay gray if all are gray.
-    Raises DataError if images cannot be read; the message names the first.
+    By default images of one size keep it, others get `DEFAULT_SIZE` and a note; they stay gray if all are gray. Images
+    that cannot be read are added to ``index.left_out``.
+
+    Parameters
+    ----------
+    index : ImageIndex
+    rows : ndarray of shape (k,), dtype int
+    options : SizeOptions
+    title : str
+        Of the progress bar.
+    process : callable, optional
+        Takes an image and returns the one to use; images for which it returns None are left out, with a note.
+
+    Returns
+    -------
+    images : ndarray of shape (m, H, W, C), dtype uint8
+    rows : ndarray of shape (m,)
+        The rows that could be read.
+
+    Raises
+    ------
+    DataError
+        No image can be read.
     """
-    size = image_size
+    size = options.image_size
     failures: list[str] = []
     images: list[np.ndarray] = []
+    kept: list[int] = []
+    n_faceless = 0
     for row in progress_bar(rows, desc=title, unit=" images", delay=1):
         try:
             image = index.read(row)
-        except ImageError as error:
+        except (ImageError, ArchiveError) as error:
             failures.append(str(error))
             continue
-        if channels:
-            image = to_gray(image) if channels == 1 else to_rgb(image)
-        if size is None and images and image.shape[:2] != images[0].shape[:2]:
-            size = DEFAULT_SIZE
-            images = [resize(kept, size) for kept in images]
-            index.notes.append(f"Images of different sizes were resized to {size[0]} x {size[1]} pixels.")
+        if process is not None and not index.has_boxes:
+            processed = process(image)
+            if processed is None:
+                n_faceless += 1
+                continue
+            image = processed
+        if options.channels:
+            image = to_gray(image) if options.channels == 1 else to_rgb(image)
+        if size is None:
+            size = _choose_size(image, images, len(rows), options, index.notes)
+            images = images if size is None else [resize(earlier, size) for earlier in images]
         images.append(image if size is None else resize(image, size))
-    if failures:
-        named = " ".join(list(dict.fromkeys(failures))[:3])
-        raise DataError(f"{len(failures)} of {len(rows):,} images cannot be read; repair or remove them. {named}")
-    return _stack(images, channels)
+        kept.append(row)
+    index.left_out.extend(report_unreadable(failures, len(rows)))
+    if n_faceless:
+        index.notes.append(f"No face was found in {n_faceless:,} of {len(rows):,} images, which were left out.")
+    if not images:
+        raise DataError(f"None of the {len(rows):,} images can be used. {' '.join(index.left_out or index.notes)}")
+    return _stack(images, options.channels), np.array(kept, dtype=np.int64)
+
+
+def _choose_size(
+    image: np.ndarray, earlier: Sequence[np.ndarray], n: int, options: SizeOptions, notes: list[str]
+) -> tuple[int, int] | None:
+    """Return the size for all images from the next one and the earlier ones of one size; None to keep their size."""
+    height, width = image.shape[:2]
+    limit = options.max_image_size
+    if earlier and image.shape[:2] != earlier[0].shape[:2]:
+        size = limit or DEFAULT_SIZE
+        notes.append(f"Images of different sizes were resized to {size[0]} x {size[1]} pixels.")
+        return size
+    if limit and height >= limit[0] and width >= limit[1] and (height, width) != limit:
+        return limit
+    if not earlier and image.size * n > _MAX_BYTES:
+        notes.append(
+            f"{n:,} images of {height} x {width} pixels would take {image.size * n / 1e9:.1f} GB of memory: they were "
+            f"resized to {DEFAULT_SIZE[0]} x {DEFAULT_SIZE[1]} pixels."
+        )
+        return DEFAULT_SIZE
+    return None
+
+
+def report_unreadable(failures: Sequence[str], n: int) -> list[str]:
+    """Log each of `n` images that could not be read, and return a sentence on all of them in a list, or no sentence."""
+    unique = list(dict.fromkeys(failures))
+    for failure in unique:
+        logger.warning("left out: %s", failure)
+    if not unique:
+        return []
+    return [f"{len(failures):,} of {n:,} images cannot be read and were left out: {' '.join(unique[:3])}"]
 
 
 def _stack(images: list[np.ndarray], channels: int | None) -> np.ndarray:

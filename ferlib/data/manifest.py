@@ -8,7 +8,11 @@ import numpy as np
 
 from ferlib.core.emotions import EMOTIONS
 from ferlib.data.dataset import SPLITS, ImageDataset
-from ferlib.data.layouts.fer2013 import FER2013_COUNTS, FER2013_USAGES
+from ferlib.data.layouts.fer2013 import FER2013_COUNTS
+from ferlib.data.layouts.splits import FER2013_USAGES
+
+# What a manifest has of `DataInfo`.
+_RECORDED = ("title", "layout", "path", "sha256", "synthetic", "sample_size", "split", "label_order", "split_folders")
 
 
 def build_manifest(dataset: ImageDataset) -> dict[str, Any]:
@@ -22,7 +26,7 @@ def build_manifest(dataset: ImageDataset) -> dict[str, Any]:
     digest.update(np.ascontiguousarray(dataset.labels).data)
     info = dataset.info.to_json()
     return {
-        **{key: info.get(key) for key in ("title", "layout", "path", "sha256", "synthetic", "sample_size", "split")},
+        **{key: info.get(key) for key in _RECORDED},
         "pixels_sha256": digest.hexdigest(),
         "n_images": len(dataset),
         "image_size": list(dataset.image_size),

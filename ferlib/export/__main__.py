@@ -97,10 +97,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _load_training_images(source: Run, data: str | None) -> np.ndarray:
     """Return training images of the run's size and color, uint8 (n, H, W, C)."""
     path = locate_data(data, allow_download=False)
-    dataset = load_images(path, sample_size=4 * _N_CALIBRATION)
+    config = source.config
+    dataset = load_images(path, sample_size=4 * _N_CALIBRATION, **config.data.reading() if config.data else {})
     train = dataset.split("train") if "train" in dataset.splits else dataset
     rows = np.random.default_rng(0).permutation(len(train))[:_N_CALIBRATION]
-    config = source.config
     return fit_to_model(train.images[rows], image_size=config.image_size, channels=config.channels)
 
 

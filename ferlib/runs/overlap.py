@@ -117,7 +117,7 @@ def _own_splits(config: RunConfig, dataset: ImageDataset, source: str | Path) ->
         theirs = _repeat_split(config, data, dataset, source)
     elif _family(data) == "FER2013" and (data.split is None or data.split.scheme == "official"):
         # Another copy of FER2013: val is part of the same Training.
-        theirs = load_images(source, emotions=config.class_names)
+        theirs = load_images(source, emotions=config.class_names, **dataset.info.reading())
     else:
         raise DataError(f"It was trained on another copy of {data.title}, whose split cannot be recomputed.")
     by_name = dict(zip(theirs.names.tolist(), theirs.splits.tolist(), strict=True))
@@ -131,7 +131,9 @@ def _repeat_split(config: RunConfig, data: DataInfo, dataset: ImageDataset, sour
         theirs = dataset
     else:
         seed = data.split.seed if data.split else 0
-        theirs = load_images(source, emotions=config.class_names, sample_size=data.sample_size, seed=seed)
+        theirs = load_images(
+            source, emotions=config.class_names, sample_size=data.sample_size, seed=seed, **data.reading()
+        )
         if data.split:
             theirs = split_dataset(theirs, **asdict(data.split))
     if config.image_counts and theirs.counts().to_dict() != config.image_counts:

@@ -76,6 +76,9 @@ def write_run_options(
         "val_fraction": split.val_fraction,
         "split_seed": split.seed,
         "sample_size": config.data.sample_size,
+        "label_order": config.data.label_order,
+        "split_folders": config.data.split_folders or None,
+        "detect": config.data.detected or None,
         "model_options": {name: "none" if value is None else value for name, value in config.model_options.items()},
         **to_config(options),
     }

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferlib.core.emotions import EMOTION_COLORS, EMOTIONS, FOUR_EMOTIONS, is_emotion, parse_emotion, parse_emotions
+from ferlib.core.emotions import (
+    EMOTION_COLORS,
+    EMOTIONS,
+    FOUR_EMOTIONS,
+    match_emotion,
+    parse_emotion,
+    parse_emotions,
+    suggest_emotion,
+)
 from ferlib.core.errors import DataError
 
 
@@ -41,6 +49,21 @@ def test_empty_subset_means_all_emotions():
         parse_emotions("happy, joy")
 
 
-def test_codes_are_not_spellings():
-    assert is_emotion("Surprised")
-    assert not is_emotion("3")
+@pytest.mark.parametrize(
+    ("name", "emotion"),
+    [
+        *(("Surprised", "surprise"), ("0_angry", "angry"), ("06-Neutral", "neutral"), ("HappyFaces", "happy")),
+        *(("class 3 (fear)", "fear"), ("suprise", "surprise"), ("3", None), ("contempt", None), ("not_happy", None)),
+        *(("happy_sad", None), ("", None), ("faces", None), ("AN", "angry"), ("AF01", None)),
+    ],
+)
+def test_names_of_class_folders(name, emotion):
+    assert match_emotion(name) == emotion
+
+
+@pytest.mark.parametrize(
+    ("name", "emotion"),
+    [("hapy", "happy"), ("Neutrl", "neutral"), ("very sad", "sad"), ("contempt", None), ("none", None), ("sand", None)],
+)
+def test_similar_names_are_suggested(name, emotion):
+    assert suggest_emotion(name) == emotion

@@ -1,4 +1,5 @@
 import io
+import re
 
 import numpy as np
 import pytest
@@ -56,13 +57,27 @@ def test_faces_are_64_by_64_and_the_margin_adds_context(pack_expw):
         ("a.jpg 0 1 2 30 40 50", "line 2: expected"),
         ("a.jpg 0 1 2 x 40 50 3", "line 2: expected"),
         ("a.jpg 0 1 30 2 40 50 3", "line 2: the box is empty"),
-        ("c.jpg 0 1 2 30 40 50 3", r"1 photos of label/label\.lst are missing.*'c\.jpg'"),
-        ("a.jpg 0 500 500 600 600 50 3", "1 of 2 images cannot be read.*outside an image"),
     ],
 )
 def test_invalid_line_is_an_error_that_names_it(pack_expw, line, message):
     with pytest.raises(DataError, match=message):
         load_images(pack_expw(["a.jpg 0 5 7 37 47 60 0", line]))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("c.jpg 0 1 2 30 40 50 3", r"1 photos of label/label\.lst are missing.*'c\.jpg'"),
+        ("a.jpg 0 500 500 600 600 50 3", "1 of 2 images cannot be read.*outside an image"),
+    ],
+)
+def test_unusable_face_is_left_out(pack_expw, line, message):
+    path = pack_expw(["a.jpg 0 5 7 37 47 60 0", line])
+    dataset = load_images(path)
+    assert dataset.names.tolist() == ["a.jpg#0"]
+    assert any(re.search(message, note) for note in dataset.info.notes)
+    with pytest.raises(DataError, match=f"{message}.*--strict"):
+        load_images(path, strict=True)
 
 
 @pytest.mark.real_data

@@ -3,8 +3,8 @@
 from typing import Protocol
 
 from ferlib.data.archive import FileTree
-from ferlib.data.index import ImageIndex
-from ferlib.data.layouts import expw, fer2013, folders, saved
+from ferlib.data.index import ImageIndex, ReadOptions
+from ferlib.data.layouts import annotations, expw, fer2013, ferplus, folders, names, rafdb, saved, tables
 
 
 class Layout(Protocol):
@@ -13,13 +13,9 @@ class Layout(Protocol):
     def matches(self, tree: FileTree) -> bool:
         """Return whether the files are in this layout."""
 
-    def index_images(self, tree: FileTree, *, crop_margin: float, skip_unknown: bool) -> ImageIndex:
-        """Return the index of the images, without decoding them; the tree must stay open while images are read.
-
-        Where the layout has boxes, `crop_margin` is added on each side, as a fraction of the box. Classes that are not
-        one of the seven emotions are left out if `skip_unknown` is set, else raise DataError.
-        """
+    def index_images(self, tree: FileTree, options: ReadOptions) -> ImageIndex:
+        """Return the index of the images, without decoding them; the tree must stay open while images are read."""
 
 
 #: All layouts, in the order in which they are tried.
-LAYOUTS: tuple[Layout, ...] = (saved, expw, fer2013, folders)
+LAYOUTS: tuple[Layout, ...] = (saved, expw, ferplus, rafdb, fer2013, annotations, tables, folders, names)

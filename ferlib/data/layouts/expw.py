@@ -13,7 +13,7 @@ from ferlib.core.emotions import EMOTIONS, parse_emotion
 from ferlib.core.errors import DataError, ImageError
 from ferlib.core.images import crop, decode_image
 from ferlib.data.archive import FileTree, open_tree
-from ferlib.data.index import ImageIndex, describe_tree
+from ferlib.data.index import ImageIndex, ReadOptions, describe_tree
 
 #: The default (height, width) of the faces.
 EXPW_SIZE = (64, 64)
@@ -47,13 +47,13 @@ def matches(tree: FileTree) -> bool:
     return _find_label_file(tree) is not None
 
 
-def index_images(tree: FileTree, *, crop_margin: float, skip_unknown: bool) -> ImageIndex:  # noqa: ARG001
+def index_images(tree: FileTree, options: ReadOptions) -> ImageIndex:
     """Index the faces of ExpW (``image/origin/*.jpg`` and ``label/label.lst``), ordered by photo.
 
     The faces are RGB, clipped at the edge of the photo. All are train, and the faces of a photo are one group. Raises
     DataError if a line cannot be parsed (the message names it), or photos are missing.
     """
-    faces, files = _read_faces(tree)
+    faces, files, left_out = _read_faces(tree)
 
     # The faces of a photo follow each other, so each photo is decoded once.
     @functools.lru_cache(maxsize=1)
@@ -64,7 +64,7 @@ def index_images(tree: FileTree, *, crop_margin: float, skip_unknown: bool) -> I
         face = faces[row]
         try:
             # A copy, because a view would keep the whole photo in memory.
-            return crop(read_photo(face.photo), face.box, margin=crop_margin).copy()
+            return crop(read_photo(face.photo), face.box, margin=options.crop_margin).copy()
         except ValueError as error:
             raise ImageError(f"{face.photo}: {error}.") from error
 
@@ -79,6 +79,7 @@ def index_images(tree: FileTree, *, crop_margin: float, skip_unknown: bool) -> I
         channels=3,
         has_boxes=True,
         notes=["ExpW has no official split: all faces are in train until the dataset is split."],
+        left_out=left_out,
     )
 
 
@@ -91,7 +92,7 @@ def read_labeled_photos(path: str | Path, *, sample_size: int | None = None, see
     with open_tree(path) as tree:
         if not matches(tree):
             raise DataError(f"{path} has no {_LABEL_FILE}; it is not ExpW.")
-        faces, files = _read_faces(tree)
+        faces, files, _ = _read_faces(tree)
         photos = {photo: tuple(members) for photo, members in groupby(faces, key=lambda face: face.photo)}
         chosen = sorted(photos)
         if sample_size:
@@ -104,17 +105,19 @@ def _find_label_file(tree: FileTree) -> str | None:
     return next((name for name in tree.names if posixpath.basename(name) == _LABEL_FILE), None)
 
 
-def _read_faces(tree: FileTree) -> tuple[list[LabeledFace], dict[str, str]]:
-    """Return the labeled faces, ordered by photo, and the file in the tree of each photo."""
+def _read_faces(tree: FileTree) -> tuple[list[LabeledFace], dict[str, str], list[str]]:
+    """Return the labeled faces whose photos are there, ordered by photo, their files, and what is left out."""
     label_file = _find_label_file(tree) or _LABEL_FILE
     faces = sorted(_parse_labels(tree, label_file), key=lambda face: face.photo)
     files = {posixpath.basename(name): name for name in tree.names if name.split("/")[-2:-1] == ["origin"]}
     missing = list(dict.fromkeys(face.photo for face in faces if face.photo not in files))
-    if missing:
-        raise DataError(
-            f"{len(missing):,} photos of {label_file} are missing in image/origin, the first '{missing[0]}'."
-        )
-    return faces, files
+    present = [face for face in faces if face.photo in files]
+    if not missing:
+        return present, files, []
+    sentence = f"{len(missing):,} photos of {label_file} are missing in image/origin, the first '{missing[0]}'"
+    if not present:
+        raise DataError(f"{sentence}.")
+    return present, files, [f"{sentence}: their faces were left out."]
 
 
 def _parse_labels(tree: FileTree, name: str) -> list[LabeledFace]:

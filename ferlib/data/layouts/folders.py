@@ -1,70 +1,89 @@
 """Class folders: one folder per emotion, optionally inside folders for train, validation and test."""
 
 import posixpath
-from collections import defaultdict
-from dataclasses import dataclass
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ferlib.core.emotions import EMOTIONS, is_emotion, parse_emotion
+from ferlib.core.emotions import EMOTIONS, match_emotion
 from ferlib.core.errors import DataError
 from ferlib.core.images import IMAGE_SUFFIXES, decode_image
 from ferlib.data.archive import FileTree
-from ferlib.data.index import ImageIndex, describe_tree
-from ferlib.data.layouts.fer2013 import FER2013_USAGES, is_fer2013, split_of_usage
+from ferlib.data.index import ImageIndex, ReadOptions, describe_tree
+from ferlib.data.labels import convert_labels
+from ferlib.data.layouts.fer2013 import is_fer2013, matches_counts
+from ferlib.data.layouts.splits import chosen_split, split_of_name, split_of_usage, usage_of_name
 from ferlib.synthetic import is_synthetic
 
-_SPLIT_FOLDERS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "val"),
-    **dict.fromkeys(("test", "testing", "publictest", "privatetest"), "test"),
-}
-_CODES = frozenset(str(code) for code in range(len(EMOTIONS)))
+# The names of the folder that the user gave which are taken as a split; others may be any folder of data.
+_ROOT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+
+# How the common formats begin, for images whose name has no known suffix; WebP's has its mark later.
+_IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*")
+
+_TEXT_SUFFIXES = frozenset({".txt", ".csv", ".tsv", ".json", ".xml", ".md", ".py", ".ipynb", ".npy", ".mat", ".lst"})
+
+_RAFDB_NAME = re.compile(r"(train_\d{5}|test_\d{4})(_aligned)?\.\w+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class _ImageFile:
-    """An image file, the name of its folder, and the split that its folders name ("" for none)."""
+    """An image file, the folders around it, the level of its class folder, and its split ("" for none)."""
 
     name: str
-    folder: str
-    split: str
+    folders: tuple[str, ...]
+    level: int | None = None
+    split: str = ""
 
     @property
-    def is_classified(self) -> bool:
-        """Whether the folder stands for an emotion."""
-        return is_emotion(self.folder) or self.folder in _CODES
+    def label(self) -> str:
+        """The name of the class folder, "" for none."""
+        return "" if self.level is None else self.folders[self.level]
 
     @property
-    def parent(self) -> str:
-        """The folder above the file's folder."""
-        return posixpath.dirname(posixpath.dirname(self.name))
+    def place(self) -> str:
+        """The path of the folder that contains the class folder."""
+        return "/".join(self.folders[: self.level])
 
     @property
     def usage(self) -> str:
         """The FER2013 usage that the file's name begins with, or ""."""
-        start = posixpath.basename(self.name).split("_")[0]
-        return start if start in FER2013_USAGES else ""
+        return usage_of_name(self.name)
 
 
 def matches(tree: FileTree) -> bool:
-    """Return whether any image is in a class folder."""
-    return any(file.is_classified for file in _find_images(tree))
+    """Return whether any image is in a class folder, named by an emotion or a number."""
+    return any(file.level is not None for file in _find_images(tree))
 
 
-def index_images(tree: FileTree, *, crop_margin: float, skip_unknown: bool) -> ImageIndex:  # noqa: ARG001
-    """Index the images of class folders: ``train/happy/1.jpg``, ``images/validation/sad/2.png``, ``fear/3.png``.
+def has_named_classes(tree: FileTree) -> bool:
+    """Return whether any image is in a folder that is named by an emotion."""
+    return any(match_emotion(file.label) for file in _find_images(tree) if file.label)
 
-    A class folder is named by any spelling of an emotion or by its FER2013 code. The nearest folder above it with the
-    name of a split gives the split. Without a test split, validation is used as test; without any split, all images
-    are train. Images elsewhere are left out, with a note. If an archive has the same files twice under different
-    folders, one of each is used. Raises DataError if a folder next to class folders is not an emotion, unless
-    `skip_unknown` is set.
+
+def index_images(tree: FileTree, options: ReadOptions) -> ImageIndex:
+    """Index the images of class folders: ``train/happy/1.jpg``, ``Test Set/0_Angry/2.png``, ``fear/3.png``.
+
+    A class folder is named by any spelling of an emotion, or by a number if a label order is given or the file names
+    are those of FER2013 or RAF-DB. The nearest folder with a word for train, validation or test in its name gives the
+    split, also inside the class folder. Without a test split, validation is used as test; without any split, all
+    images are train. Other classes and images elsewhere are left out, with notes. If an archive has the same files
+    twice under different folders, one of each is used.
+
+    Raises
+    ------
+    DataError
+        Classes are numbers of unknown meaning, a class name is misspelled, or several folders have the same classes
+        and it is unknown which split they are.
     """
     notes: list[str] = []
-    files = _keep_classes(tree, _find_images(tree), notes, skip_unknown=skip_unknown)
+    files = _choose_splits(tree, _keep_classes(tree, _find_images(tree), notes), options)
     files = _drop_copies(tree, files, notes)
-    labels = np.array([EMOTIONS.index(parse_emotion(file.folder)) for file in files], dtype=np.int64)
+    files, labels, left_out = _label(tree, files, options, notes)
+    _ask_about_places(tree, files, labels)
     usages = np.array([file.usage for file in files], dtype=str)
     synthetic = is_synthetic(tree.names)
     title = "synthetic faces" if synthetic else "FER2013" if is_fer2013(labels, usages) else "folder"
@@ -76,48 +95,98 @@ def index_images(tree: FileTree, *, crop_margin: float, skip_unknown: bool) -> I
         read=lambda row: decode_image(tree.read(files[row].name), name=files[row].name),
         info=describe_tree(tree, title=title, layout="folders", synthetic=synthetic),
         notes=notes,
+        left_out=left_out,
     )
 
 
+def is_image(tree: FileTree, name: str) -> bool:
+    """Return whether a file is an image by its suffix, or by its first bytes if the suffix is unknown."""
+    suffix = posixpath.splitext(name)[1].lower()
+    if suffix in IMAGE_SUFFIXES:
+        return True
+    if suffix in _TEXT_SUFFIXES:
+        return False
+    try:
+        with tree.open(name) as stream:
+            start = stream.read(12)
+    except DataError:
+        return False
+    return start.startswith(_IMAGE_STARTS) or start[8:] == b"WEBP"
+
+
+def is_rafdb_name(name: str) -> bool:
+    """Return whether a file is named as RAF-DB's are, such as ``train_00001_aligned.jpg``."""
+    return _RAFDB_NAME.fullmatch(posixpath.basename(name)) is not None
+
+
 def _find_images(tree: FileTree) -> list[_ImageFile]:
-    # The user may have given the path of the folder "train" or "test" itself.
-    above = [tree.path.resolve().name] if tree.kind == "folder" else []
-    files = []
-    for name in tree.names:
-        if posixpath.splitext(name)[1].lower() in IMAGE_SUFFIXES:
-            *parents, folder = ["", *name.split("/")[:-1]]
-            splits = [part.lower() for part in reversed(above + parents) if part.lower() in _SPLIT_FOLDERS]
-            files.append(_ImageFile(name, folder, _SPLIT_FOLDERS[splits[0]] if splits else ""))
-    return files
+    """Return the images with their class folders: the deepest one with an emotion's name, else that with a number."""
+    files = [_ImageFile(name, tuple(name.split("/")[:-1])) for name in tree.names if is_image(tree, name)]
+    named = [replace(file, level=_deepest(file.folders, match_emotion)) for file in files]
+    if any(file.level is not None for file in named):
+        return named
+    return [replace(file, level=_deepest(file.folders, re.compile(r"\d{1,2}").fullmatch)) for file in files]
 
 
-def _keep_classes(tree: FileTree, files: list[_ImageFile], notes: list[str], *, skip_unknown: bool) -> list[_ImageFile]:
-    """Return the images in class folders; raise, or add a note, for other folders next to them."""
-    kept = [file for file in files if file.is_classified]
-    class_parents = {file.parent for file in kept}
-    unknown, outside = defaultdict(list), []
+def _deepest(folders: Sequence[str], is_class: object) -> int | None:
+    return next((level for level in reversed(range(len(folders))) if is_class(folders[level])), None)  # type: ignore[operator]
+
+
+def _keep_classes(tree: FileTree, files: list[_ImageFile], notes: list[str]) -> list[_ImageFile]:
+    """Return the images in class folders and in unknown folders next to them; add a note on all other files."""
+    places = {file.folders[: file.level] for file in files if file.level is not None}
+    kept, outside = [], []
     for file in files:
-        if file.is_classified:
-            continue
-        is_class_level = file.parent in class_parents or posixpath.basename(file.parent).lower() in _SPLIT_FOLDERS
-        # Images directly in a folder such as "test" have no class; that is no reason to refuse the others.
-        if file.folder and is_class_level and file.folder.lower() not in _SPLIT_FOLDERS:
-            unknown[file.folder].append(file.name)
-        else:
+        level = file.level
+        if level is None:
+            # A folder is on the level of classes if it is next to one, or directly in the folder of a split.
+            levels = range(len(file.folders) - 1, -1, -1)
+            level = next(
+                (
+                    level
+                    for level in levels
+                    if not split_of_name(file.folders[level])
+                    and (file.folders[:level] in places or (level and split_of_name(file.folders[level - 1])))
+                ),
+                None,
+            )
+        if level is None:
             outside.append(file.name)
-    if unknown and not skip_unknown:
-        folder, names = next(iter(unknown.items()))
-        raise DataError(
-            f"{tree.path}: the folder '{folder}' ({len(names):,} images, such as {names[0]}) is not one of the "
-            f"emotions {', '.join(EMOTIONS)}; remove it, or name the emotions to use."
-        )
-    for folder, names in unknown.items():
-        notes.append(f"The folder '{folder}' is not an emotion: {len(names):,} images left out.")
+        else:
+            kept.append(replace(file, level=level))
     if outside:
         notes.append(f"{len(outside):,} images outside class folders were left out, the first {outside[0]}.")
-    if any(file.folder in _CODES for file in kept):
-        notes.append("Class folders named 0 to 6 were read as FER2013's codes.")
+    images = {file.name for file in files}
+    tops = {"/".join(file.folders[: (file.level or 0) + 1]) for file in kept}
+    others = [name for name in tree.names if name not in images and _is_inside(name, tops)]
+    if others:
+        counts = Counter(posixpath.splitext(name)[1].lower() or "no suffix" for name in others)
+        listed = ", ".join(f"{suffix} {count:,}" for suffix, count in counts.most_common())
+        notes.append(f"{len(others):,} files in class folders are not images and were left out: {listed}.")
     return kept
+
+
+def _is_inside(name: str, folders: set[str]) -> bool:
+    parts = name.split("/")[:-1]
+    return any("/".join(parts[:depth]) in folders for depth in range(1, len(parts) + 1))
+
+
+def _choose_splits(tree: FileTree, files: list[_ImageFile], options: ReadOptions) -> list[_ImageFile]:
+    """Return the files with their splits: as the user chose, or by the names of folders, the deepest first."""
+    # The user may have given the path of the folder "train" or "test" itself.
+    name = tree.path.resolve().name.lower() if tree.kind == "folder" else ""
+    root = (split_of_name(name) or "") if name in _ROOT_NAMES else ""
+    chosen = []
+    for file in files:
+        others = tuple(part for level, part in enumerate(file.folders) if level != file.level)
+        split = chosen_split(others, options.split_folders)
+        if split is None:
+            split = next((found for part in reversed(others) if (found := split_of_name(part))), root)
+        if split != "none":
+            chosen.append(replace(file, split=split))
+    if not chosen:
+        raise DataError("No images are left: --split-folder leaves out all folders.")
+    return chosen
 
 
 def _drop_copies(tree: FileTree, files: list[_ImageFile], notes: list[str]) -> list[_ImageFile]:
@@ -125,7 +194,7 @@ def _drop_copies(tree: FileTree, files: list[_ImageFile], notes: list[str]) -> l
     first: dict[tuple[str, str, str], str] = {}
     kept = []
     for file in sorted(files, key=lambda file: (file.name.count("/"), file.name)):
-        earlier = first.setdefault((file.split, file.folder, posixpath.basename(file.name)), file.name)
+        earlier = first.setdefault((file.split, file.label, posixpath.basename(file.name)), file.name)
         is_copy = earlier != file.name and tree.size(earlier) == tree.size(file.name)
         if not (is_copy and tree.read(earlier) == tree.read(file.name)):
             kept.append(file)
@@ -134,11 +203,68 @@ def _drop_copies(tree: FileTree, files: list[_ImageFile], notes: list[str]) -> l
     return sorted(kept, key=lambda file: file.name)
 
 
+def _label(
+    tree: FileTree, files: list[_ImageFile], options: ReadOptions, notes: list[str]
+) -> tuple[list[_ImageFile], np.ndarray, list[str]]:
+    """Return the images whose folder is an emotion, their codes (n,), and sentences on other folders."""
+    codes, others, left_out = convert_labels(
+        [file.label for file in files],
+        source=str(tree.path),
+        order=options.label_order,
+        proven=_proven_order(files),
+        what="The folder",
+        skip_unknown=options.skip_unknown,
+    )
+    notes.extend(others)
+    if tree.skipped:
+        left_out.append(
+            f"{len(tree.skipped):,} broken links or special files were left out, the first {tree.skipped[0]}."
+        )
+    return [file for file, code in zip(files, codes, strict=True) if code >= 0], codes[codes >= 0], left_out
+
+
+def _proven_order(files: Sequence[_ImageFile]) -> str | None:
+    """Return the dataset whose numbering the file names, or the published counts, prove."""
+    names = [posixpath.basename(file.name) for file in files]
+    if all(file.usage for file in files):
+        return "fer2013"
+    if all(map(is_rafdb_name, names)):
+        return "rafdb"
+    counts = Counter(file.label for file in files)
+    return "fer2013" if matches_counts([counts[str(code)] for code in range(len(EMOTIONS))]) else None
+
+
+def _ask_about_places(tree: FileTree, files: Sequence[_ImageFile], labels: np.ndarray) -> None:
+    """Raise if several folders contain the same classes and it is not known which split each of them is."""
+    classes = defaultdict(set)
+    unknown = set()
+    for file, label in zip(files, labels.tolist(), strict=True):
+        classes[file.place].add(label)
+        if not (file.split or file.usage):
+            unknown.add(file.place)
+    for place in sorted(unknown):
+        other = next((name for name in classes if name != place and classes[name] & classes[place]), None)
+        if other is not None:
+            shown = sorted(classes, key=lambda name: (name not in unknown, name))
+            listed = ", ".join(f"'{name or '.'}'" for name in shown[:4]) + (" and others" if len(shown) > 4 else "")
+            raise DataError(
+                f"{tree.path}: the folders {listed} have the same classes, and the name '{place or '.'}' does not say "
+                f"which split it is; name each with --split-folder, such as --split-folder "
+                f"'{posixpath.basename(place) or '*'}=train' (train, val, test, or none to leave it out; '*=train' "
+                "for all)."
+            )
+
+
 def _settle_splits(files: list[_ImageFile], notes: list[str]) -> np.ndarray:
     """Return the split of each image (n,): by its folder, else by the usage in its name, else train."""
     splits = [file.split or (split_of_usage(file.usage) if file.usage else "train") for file in files]
     if not any(file.split or file.usage for file in files):
         notes.append("No folder names a split: all images are train.")
+    return settle_test(splits, notes)
+
+
+def settle_test(splits: list[str], notes: list[str]) -> np.ndarray:
+    """Return splits (n,) in which validation is test if there is no test."""
     if "val" in splits and "test" not in splits:
         notes.append("There is no test folder: validation is used as test.")
         splits = ["test" if split == "val" else split for split in splits]

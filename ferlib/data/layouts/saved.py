@@ -2,7 +2,7 @@
 
 from ferlib.data.archive import FileTree
 from ferlib.data.dataset import read_saved
-from ferlib.data.index import ImageIndex
+from ferlib.data.index import ImageIndex, ReadOptions
 
 
 def matches(tree: FileTree) -> bool:
@@ -10,7 +10,7 @@ def matches(tree: FileTree) -> bool:
     return tree.kind == "file" and tree.path.suffix.lower() == ".npz"
 
 
-def index_images(tree: FileTree, *, crop_margin: float, skip_unknown: bool) -> ImageIndex:  # noqa: ARG001
+def index_images(tree: FileTree, options: ReadOptions) -> ImageIndex:  # noqa: ARG001
     """Return the index of a saved dataset, which keeps the information about its own source."""
     dataset = read_saved(tree.path)
     return ImageIndex(
