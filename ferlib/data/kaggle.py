@@ -1,5 +1,6 @@
 """Download a dataset with Kaggle's own client: resumed after an interruption, and verified."""
 
+import codecs
 import contextlib
 import errno
 import io
@@ -28,6 +29,9 @@ _ALTERNATIVES = (
 _HOW_TO_SIGN_IN = "create a token at https://www.kaggle.com/settings/api and set KAGGLE_API_TOKEN to it"
 _REJECTED = "Kaggle rejected your credentials, which may be mistyped, expired or revoked"
 
+# Byte-order marks of UTF-8 and UTF-16.
+_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
 # Disk space that stays free.
 _RESERVED_BYTES = 64 << 20
 
@@ -44,14 +48,47 @@ def has_credentials() -> bool:
         from kagglesdk.kaggle_env import get_access_token_from_env
     except ImportError:
         return False
-    if get_access_token_from_env()[0]:
+    rewritten = _rewritten_credentials()
+    if "KAGGLE_API_TOKEN" in rewritten or get_access_token_from_env()[0]:
         return True
-    home = Path("~/.kaggle").expanduser()
+    stored = _read_json(_config_folder() / "kaggle.json")
+    given = {**os.environ, **rewritten}
+    has_key = all(given.get(f"KAGGLE_{name.upper()}", stored.get(name)) for name in ("username", "key"))
+    return has_key or bool(_read_json(_home() / "credentials.json").get("refresh_token"))
+
+
+def _home() -> Path:
+    return Path("~/.kaggle").expanduser()
+
+
+def _config_folder() -> Path:
+    """Return the folder in which the client looks for ``kaggle.json``."""
     xdg = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "kaggle"
-    folder = Path(os.environ.get("KAGGLE_CONFIG_DIR") or (home if home.exists() else xdg))
-    stored = _read_json(folder / "kaggle.json")
-    has_key = all(os.environ.get(f"KAGGLE_{name.upper()}", stored.get(name)) for name in ("username", "key"))
-    return has_key or bool(_read_json(home / "credentials.json").get("refresh_token"))
+    return Path(os.environ.get("KAGGLE_CONFIG_DIR") or (_home() if _home().exists() else xdg))
+
+
+def _rewritten_credentials() -> dict[str, str]:
+    """Return credentials that are in a form which the client cannot read, as environment variables for it.
+
+    Windows' Notepad and PowerShell write a byte-order mark and UTF-16, and hide the ending of ``kaggle.json.txt``.
+    """
+    rewritten: dict[str, str] = {}
+    named = os.environ.get("KAGGLE_API_TOKEN")
+    cleaned = (named or "").strip("\ufeff\"' \t\r\n")
+    files = [Path(cleaned)] if named else [_home() / "access_token", _home() / "access_token.txt"]
+    file = next(filter(Path.is_file, files), None)
+    if file is not None:
+        token = (_read_text(file) or "").strip()
+        if token and (not token.isascii() or token.encode() != file.read_bytes().strip()):
+            rewritten["KAGGLE_API_TOKEN"] = token
+    elif cleaned and cleaned != named:
+        rewritten["KAGGLE_API_TOKEN"] = cleaned
+    for path in (_config_folder() / "kaggle.json", _config_folder() / "kaggle.json.txt"):
+        if path.is_file() and (path.suffix == ".txt" or path.read_bytes().startswith(_MARKS)):
+            stored = _read_json(path)
+            keys = {f"KAGGLE_{name.upper()}": stored.get(name) for name in ("username", "key")}
+            rewritten |= {name: str(value) for name, value in keys.items() if value and name not in os.environ}
+    return rewritten
 
 
 def is_dataset_name(name: str) -> bool:
@@ -88,7 +125,9 @@ def fetch_dataset(dataset: str = DEFAULT_DATASET, *, data_dir: str | Path, force
     if path.is_file() and not force:
         return path
     if not has_credentials():
-        raise CredentialsError(f"No Kaggle credentials found: {_HOW_TO_SIGN_IN}, {_ALTERNATIVES}.")
+        path = _config_folder() / "kaggle.json"
+        damaged = f" ({path} is not JSON with a username and a key)" if path.is_file() else ""
+        raise CredentialsError(f"No Kaggle credentials found{damaged}: {_HOW_TO_SIGN_IN}, {_ALTERNATIVES}.")
     partial = path.with_name(f"{path.name}.partial")
     with _readable_errors(dataset, partial):
         partial.parent.mkdir(parents=True, exist_ok=True)
@@ -102,17 +141,27 @@ def fetch_dataset(dataset: str = DEFAULT_DATASET, *, data_dir: str | Path, force
 
 def _read_json(path: Path) -> dict[str, Any]:
     """Return the dictionary in a JSON file, or an empty one."""
+    with contextlib.suppress(ValueError):
+        value = json.loads(_read_text(path) or "")
+        return value if isinstance(value, dict) else {}
+    return {}
+
+
+def _read_text(path: Path) -> str | None:
+    """Return the text of a small file in UTF-8 or UTF-16, with or without a byte-order mark; None if it is none."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
+        data = path.read_bytes()
+        return data.decode("utf-16" if data.startswith(_MARKS[1:]) else "utf-8-sig")
+    except (OSError, UnicodeError):
+        return None
 
 
 def _sign_in() -> Any:
     """Return the client's authenticated `KaggleApi`; what it prints is discarded."""
     try:
         with contextlib.redirect_stdout(io.StringIO()):
+            # The client reads the environment when it signs in.
+            os.environ.update(_rewritten_credentials())
             import kaggle  # which signs in
 
             if not kaggle.api.get_config_value(kaggle.api.CONFIG_NAME_AUTH_METHOD):

@@ -11,6 +11,7 @@ import pytest
 from kaggle_server import KEY, REFRESH_TOKEN, TOKEN, USER, start_python, zip_bytes
 
 from ferlib.core.errors import DataError
+from ferlib.data import kaggle
 from ferlib.data.kaggle import DEFAULT_DATASET, dataset_path, fetch_dataset, has_credentials
 from ferlib.synthetic.generate import write_synthetic
 
@@ -19,6 +20,7 @@ OTHER_DATASET = "jonathanoheix/face-expression-recognition-dataset"
 _FETCH = """
 import sys
 from ferlib.core.errors import FerlibError
+from ferlib.data import kaggle
 from ferlib.data.kaggle import fetch_dataset
 failed = False
 for dataset in sys.argv[1].split(","):
@@ -135,7 +137,49 @@ def _notebook(home, environment):
     }
 
 
+def _json_with_mark(encoding, name="kaggle.json"):
+    def write(home, environment):
+        (home / ".kaggle").mkdir()
+        (home / ".kaggle" / name).write_bytes(json.dumps({"username": USER, "key": KEY}).encode(encoding))
+
+    return write
+
+
+def _token_in_utf16(home, environment):
+    (home / ".kaggle").mkdir()
+    (home / ".kaggle" / "access_token.txt").write_bytes(f"{TOKEN}\r\n".encode("utf-16"))
+
+
+def _token_file_with_mark(home, environment):
+    (home / "token").write_bytes(TOKEN.encode("utf-8-sig"))
+    environment["KAGGLE_API_TOKEN"] = str(home / "token")
+
+
+_WINDOWS_FORMS = {
+    "kaggle.json in UTF-16": _json_with_mark("utf-16"),
+    "kaggle.json.txt": _json_with_mark("utf-8-sig", "kaggle.json.txt"),
+    "token file with a mark": _token_file_with_mark,
+    "token in quotes": lambda home, environment: environment.update(KAGGLE_API_TOKEN=f'"{TOKEN}"'),
+}
+
+
+@pytest.mark.parametrize("form", _WINDOWS_FORMS)
+def test_forms_that_windows_writes_are_passed_to_the_client(monkeypatch, home, form):
+    for name in [name for name in os.environ if name.startswith(("KAGGLE", "XDG"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+    environment = {}
+    _WINDOWS_FORMS[form](home, environment)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    expected = {"KAGGLE_USERNAME": USER, "KAGGLE_KEY": KEY} if "json" in form else {"KAGGLE_API_TOKEN": TOKEN}
+    assert kaggle._rewritten_credentials() == expected
+    assert has_credentials()
+
+
 _FORMS = {
+    "kaggle.json with a mark": _json_with_mark("utf-8-sig"),
+    "access_token in UTF-16": _token_in_utf16,
     "token": lambda home, environment: environment.update(KAGGLE_API_TOKEN=TOKEN),
     "token file": _token_file,
     "access_token": _home_token,

@@ -11,6 +11,7 @@ import numpy as np
 from ferlib.core.emotions import EMOTIONS, match_emotion
 from ferlib.core.errors import DataError
 from ferlib.core.images import IMAGE_SUFFIXES, decode_image
+from ferlib.core.signatures import HEAD_BYTES, sniff_kind
 from ferlib.data.archive import FileTree
 from ferlib.data.index import ImageIndex, ReadOptions, describe_tree
 from ferlib.data.labels import convert_labels
@@ -20,9 +21,6 @@ from ferlib.synthetic import is_synthetic
 
 # The names of the folder that the user gave which are taken as a split; others may be any folder of data.
 _ROOT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
-
-# How the common formats begin, for images whose name has no known suffix; WebP's has its mark later.
-_IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*")
 
 _TEXT_SUFFIXES = frozenset({".txt", ".csv", ".tsv", ".json", ".xml", ".md", ".py", ".ipynb", ".npy", ".mat", ".lst"})
 
@@ -108,10 +106,9 @@ def is_image(tree: FileTree, name: str) -> bool:
         return False
     try:
         with tree.open(name) as stream:
-            start = stream.read(12)
+            return sniff_kind(stream.read(HEAD_BYTES)) == "image"
     except DataError:
         return False
-    return start.startswith(_IMAGE_STARTS) or start[8:] == b"WEBP"
 
 
 def is_rafdb_name(name: str) -> bool:
