@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -22,10 +22,13 @@ from ferlib.evaluation import evaluate_predictions, measure_robustness, tabulate
 from ferlib.evaluation.intervals import compare_all
 from ferlib.evaluation.markdown import DESCRIBE_VIEWS, headline_rows, robustness_rows
 from ferlib.evaluation.robustness import measure_corruptions
+from ferlib.evaluation.speed import Speed, measure_speed, speed_rows
 from ferlib.faces import make_detector
 from ferlib.faces.crops import FaceCropper, SnapshotCheck
 from ferlib.runs.classifier import Classifier, load_classifier
 from ferlib.runs.data import load_run_data
+from ferlib.runs.folder import PretrainedName, Run, check_one_model, pretrained_run_dir
+from ferlib.runs.model_file import ModelFile
 from ferlib.runs.prior import ClassPrior, make_prior, parse_prior
 from ferlib.runs.records import Metrics, TestTimeAugmentation
 
@@ -35,6 +38,7 @@ EXAMPLES = """examples:
   ferlib evaluate --data fer2013.zip --compare data/runs/a data/runs/b
   ferlib evaluate --data fer2013.zip --robustness --corruptions --output-report report
   ferlib evaluate --data photographs.zip --prior photographs
+  ferlib evaluate --data fer2013.zip --run data/runs/my_cnn --model-file fast.onnx
 
 val is the part of train that the run's training used for validation.
 """
@@ -50,9 +54,15 @@ class EvaluateOptions:
     split: Literal["train", "val", "test", "Training", "PublicTest", "PrivateTest"] = option(
         "test", help="part of the dataset to evaluate on"
     )
-    run: Path | None = option(None, metavar="DIR", help="run folder to load", default_text="the pretrained model")
+    model: PretrainedName | None = option(None, help="pretrained model", default_text="default")
+    run: Path | None = option(None, metavar="DIR", help="run folder to use instead of a pretrained model")
+    model_file: Path | None = option(
+        None,
+        metavar="FILE",
+        help="exported .onnx or .tflite file to evaluate instead of the run's own model; also measures its speed",
+    )
     test_time_augmentation: TestTimeAugmentation | None = option(
-        None, flag="--tta", help="test-time augmentation", default_text="the run's own"
+        None, flag="--tta", help="test-time augmentation", default_text="the run's own; none for a model file"
     )
     prior: str = option(
         "training",
@@ -73,6 +83,7 @@ class EvaluateOptions:
     def __post_init__(self) -> None:
         """Check types and ranges."""
         check_options(self)
+        check_one_model(self.run, self.model)
         parse_prior(self.prior, "--prior")
 
 
@@ -92,6 +103,8 @@ class Evaluation:
         Names of all compared runs to probabilities (n, n_classes); the classifier's are the first.
     results : dict
         The same names to metrics, without robustness.
+    speed : Speed or None
+        Of a model file.
     """
 
     classifier: Classifier
@@ -103,17 +116,21 @@ class Evaluation:
     metrics: Metrics
     corruptions: pd.DataFrame | None = None
     tests: pd.DataFrame | None = None
+    speed: Speed | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON can hold it."""
         record = self.metrics.to_json() | {
             "model": self.classifier.name,
             "run": self.classifier.run.name,
+            "model_file": self.classifier.path.name if isinstance(self.classifier, ModelFile) else None,
             "test_time_augmentation": self.classifier.config.test_time_augmentation,
             "prior": self.prior.name,
             "data": self.part.info.path,
             "split": self.split,
         }
+        if self.speed is not None:
+            record["speed"] = asdict(self.speed)
         if self.corruptions is not None:
             record["corruptions"] = self.corruptions.replace({np.nan: None}).to_dict("records")
         if self.tests is not None:
@@ -174,8 +191,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _load_classifiers(options: EvaluateOptions) -> list[Classifier]:
     """Return the model to evaluate, then those to compare it with."""
-    load = partial(load_classifier, test_time_augmentation=options.test_time_augmentation)
-    first, *others = [load(folder) for folder in (options.run, *options.compare)]
+    views = options.test_time_augmentation
+    first: Classifier
+    if options.model_file:
+        source = Run(options.run or pretrained_run_dir(options.model or "default"))
+        first = ModelFile(options.model_file, source, test_time_augmentation=views or "none")
+    else:
+        first = load_classifier(options.run, model=options.model or "default", test_time_augmentation=views)
+    others = [load_classifier(folder, test_time_augmentation=views) for folder in options.compare]
     for other in others:
         if other.class_names != first.class_names:
             raise OptionError(f"--compare: {other.run.path} has other classes: {', '.join(other.class_names)}.")
@@ -220,6 +243,7 @@ def _evaluate(
         metrics=metrics,
         corruptions=corruptions,
         tests=tests,
+        speed=measure_speed(classifier, part.images) if isinstance(classifier, ModelFile) else None,
     )
 
 
@@ -248,6 +272,8 @@ def _tables(evaluation: Evaluation) -> list[str]:
         _align(headline_rows(evaluation.metrics)),
         _format(tabulate_per_class(evaluation.metrics)),
     ]
+    if evaluation.speed is not None:
+        tables.append(_align(speed_rows(evaluation.speed)))
     if evaluation.metrics.robustness is not None:
         tables.append(_align(robustness_rows(evaluation.metrics.robustness)))
     if evaluation.corruptions is not None:

@@ -15,6 +15,7 @@ from ferlib.core.emotions import EMOTIONS, FOUR_EMOTIONS
 from ferlib.core.errors import ArtifactError, DataError, FerlibError, OptionError
 from ferlib.data import load_images, split_dataset
 from ferlib.evaluate import main
+from ferlib.runs.classifier import load_classifier
 from ferlib.runs.folder import Run, pretrained_run_dir
 from ferlib.synthetic.generate import write_synthetic
 from ferlib.training import TrainingOptions, train_model
@@ -239,6 +240,21 @@ def test_runs_are_compared(run_dir, faces, tmp_path, capsys):
 def test_runs_with_other_classes_are_not_compared(run_dir, sampled_run, faces):
     with pytest.raises(FerlibError, match="has other classes: angry, happy, sad, neutral"):
         main(["--run", str(run_dir), "--data", str(faces), "--compare", str(sampled_run)])
+
+
+def test_a_model_file_is_evaluated_with_its_size_and_speed(network_run, faces, tmp_path, capsys):
+    path, output = network_run / "model.onnx", tmp_path / "e.json"
+    arguments = ["--run", network_run, "--data", faces, "--model-file", path, "--output-json", output]
+    assert main(list(map(str, arguments))) == 0
+    found = json.loads(output.read_text())
+    test = load_images(faces).split("test")
+    # Neither the run's calibration nor its test-time augmentation is part of the file.
+    plain = load_classifier(network_run, calibrated=False, test_time_augmentation="none")
+    assert found["accuracy"] == (plain.predict_proba(test.images).argmax(axis=1) == test.labels).mean()
+    assert found["model_file"] == "model.onnx"
+    assert found["speed"]["megabytes"] == path.stat().st_size / 1e6
+    assert min(found["speed"].values()) > 0
+    assert "faces per second" in capsys.readouterr().out
 
 
 def test_report_has_tables_and_figures(network_run, faces, tmp_path, capsys):

@@ -419,6 +419,7 @@ def test_impossible_video_outputs_are_refused_first(predict, arguments, sentence
         (["a.png", "--prior", "portraits"], "--prior: expected photographs or training, or .*, got portraits"),
         (["a.png", "--prior", "0.5,0.5"], "--prior: expected 7 shares"),
         (["a.png", "--output-image", "b.png", "--output-dir", "c"], "cannot be combined"),
+        (["a.png", "--model", "fast", "--run", "runs/a"], "--run and --model cannot be combined"),
     ],
 )
 def test_impossible_combinations_are_refused(arguments, sentence):

@@ -1,8 +1,9 @@
-"""Replace the pretrained model by a finished run: ``python tools/release_model.py RUN --data fer2013.zip``.
+"""Ship a finished run as a pretrained model: ``python tools/release_model.py RUN --data fer2013.zip --model fast``.
 
 The network's weights are rounded to 8 bits with a scale per channel. ``model.onnx`` stores them as int8, at a quarter
 of the size, and ``model.keras`` compresses well; both give the same probabilities. The rounded model is measured, also
-on shifted, scaled and rotated images. Nothing is replaced if its accuracy on val is more than 0.3 points lower.
+on shifted, scaled and rotated images. Nothing is written if its accuracy on val is more than 0.3 points lower, or if
+a file is larger than 6 MB.
 """
 
 import argparse
@@ -21,9 +22,12 @@ from ferlib.data import load_images, split_dataset
 from ferlib.export.onnx import save_network
 from ferlib.export.quantize import int8_scale
 from ferlib.runs.classifier import load_keras_model
-from ferlib.runs.folder import KERAS_MODEL, Run, pretrained_run_dir
+from ferlib.runs.folder import ASSETS, KERAS_MODEL, PRETRAINED, Run
 from ferlib.runs.records import RunConfig
 from ferlib.training import measure_run
+
+#: Largest file of a pretrained model, in bytes.
+MAX_FILE_SIZE = 6_000_000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the finished run")
     parser.add_argument("--data", required=True, help="the dataset that it was trained on")
+    parser.add_argument("--model", choices=PRETRAINED, default="default", help="which pretrained model to replace")
     args = parser.parse_args(argv)
     source = Run(args.run)
     config = source.config
@@ -50,12 +55,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         before, after = source.metrics["val"].accuracy, metrics["val"].accuracy
         print(f"accuracy on val {before:.2%}, with 8 bits {after:.2%}; on test {metrics['test'].accuracy:.2%}")
         if after < before - 0.003:
-            print("nothing was replaced")
+            print("nothing was written")
             return 1
-        shutil.rmtree(pretrained_run_dir())
-        shutil.copytree(rounded.path, pretrained_run_dir())
-    size = sum(path.stat().st_size for path in pretrained_run_dir().iterdir())
-    print(f"wrote {pretrained_run_dir()} ({size / 1e6:.2f} MB)")
+        sizes = {path.name: path.stat().st_size for path in rounded.path.iterdir()}
+        too_large = [f"{name} has {size / 1e6:.2f} MB" for name, size in sizes.items() if size > MAX_FILE_SIZE]
+        if too_large:
+            raise FerlibError(f"A file may have {MAX_FILE_SIZE / 1e6:g} MB, but {', '.join(too_large)}.")
+        target = ASSETS / args.model
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(rounded.path, target)
+    print(f"wrote {target} ({sum(sizes.values()) / 1e6:.2f} MB)")
     return 0
 
 

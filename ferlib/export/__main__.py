@@ -16,7 +16,7 @@ from ferlib.data import load_images
 from ferlib.data.locate import locate_data
 from ferlib.export.formats import Format, export_run
 from ferlib.export.quantize import Weights
-from ferlib.runs.folder import CONFIG, ONNX_MODEL, Run, pretrained_run_dir
+from ferlib.runs.folder import CONFIG, ONNX_MODEL, PretrainedName, Run, check_one_model, pretrained_run_dir
 
 EXAMPLES = """examples:
   ferlib export --format onnx --weights int8 --run data/runs/my_cnn small.onnx
@@ -43,12 +43,14 @@ class ExportOptions:
     weights: Weights = option("float32", help="for onnx: how the weights are stored")
     tta: Literal["none", "flip"] = option("none", help="test-time augmentation inside the file")
     calibrated: bool = option(False, help="put the run's calibration into the file")
-    run: Path | None = option(None, help="run folder (default: the pretrained model)", metavar="DIR")
+    model: PretrainedName | None = option(None, help="pretrained model", default_text="default")
+    run: Path | None = option(None, help="run folder to use instead of a pretrained model", metavar="DIR")
     data: str | None = option(None, help="for int8: the dataset that the run was trained on", metavar="PATH")
 
     def __post_init__(self) -> None:
         """Check types and combinations."""
         check_options(self)
+        check_one_model(self.run, self.model)
         if len(self.output) != 1:
             raise OptionError(f"FILE: expected one file to write, got {len(self.output)}.")
         output = self.output[0]
@@ -79,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = build_parser().parse(argv).build(ExportOptions)
     output = options.output[0]
     check_outputs([output], [])
-    source = Run(options.run or pretrained_run_dir())
+    source = Run(options.run or pretrained_run_dir(options.model or "default"))
     images = _load_training_images(source, options.data) if options.format.endswith("int8") else None
     export_run(
         source,

@@ -9,6 +9,7 @@ from ferlib.core.images import ImageLike, as_image, crop, fit_to_model
 from ferlib.faces import MIN_CONFIDENCE, MIN_FACE_SIZE, Detector, Face, make_detector
 from ferlib.inference.results import UNCERTAIN, FaceEmotion
 from ferlib.runs.classifier import Classifier, load_classifier
+from ferlib.runs.folder import PretrainedName
 from ferlib.runs.prior import ClassPrior, make_prior
 
 #: Fraction of a face's box that is added on each side before classification. On the faces that MTCNN finds in the ExpW
@@ -30,7 +31,9 @@ class EmotionRecognizer:
     detector : str or Detector
         A name of `ferlib.faces.DETECTORS`, or a detector.
     classifier : path, Classifier or None
-        A run folder, or a loaded run; the pretrained model if None.
+        A run folder, or a loaded run; a pretrained model if None.
+    model : {"default", "fast"}
+        The pretrained model: the most accurate, or the one that classifies the most faces per second.
     crop_margin : float
         Fraction of a face's box that is added on each side.
     prior : str, sequence of float or ClassPrior
@@ -46,9 +49,9 @@ class EmotionRecognizer:
     ValueError
         The detector is unknown.
     ArtifactError
-        The run folder has no model that can be loaded.
+        The run folder has no model that can be loaded, or ferlib does not ship the pretrained model.
     OptionError
-        The prior is not one for this classifier.
+        The prior is not one for this classifier, or the name of the pretrained model is unknown.
 
     Examples
     --------
@@ -64,6 +67,7 @@ class EmotionRecognizer:
         detector: str | Detector = "mtcnn",
         classifier: str | Path | Classifier | None = None,
         *,
+        model: PretrainedName = "default",
         prior: str | Sequence[float] | ClassPrior = DEFAULT_PRIOR,
         crop_margin: float = DEFAULT_CROP_MARGIN,
         min_probability: float = 0.0,
@@ -76,7 +80,7 @@ class EmotionRecognizer:
                 detector, min_face_size=min_face_size, min_confidence=min_confidence, n_threads=n_threads
             )
         if classifier is None or isinstance(classifier, str | Path):
-            classifier = load_classifier(classifier, n_threads=n_threads)
+            classifier = load_classifier(classifier, model=model, n_threads=n_threads)
         self.detector: Detector = detector
         self.classifier: Classifier = classifier
         # A classifier of one's own need not know its training shares.

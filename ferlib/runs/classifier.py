@@ -10,12 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ferlib.core.backend import import_keras, import_onnxruntime
+from ferlib.core.backend import import_keras
 from ferlib.core.console import progress_bar
 from ferlib.core.errors import ArtifactError, OptionError
 from ferlib.core.images import fit_to_model
-from ferlib.core.threads import available_cores
-from ferlib.runs.folder import KERAS_MODEL, MEMBERS, ONNX_MODEL, SKOPS_MODEL, Run, pretrained_run_dir
+from ferlib.runs.folder import (
+    KERAS_MODEL,
+    MEMBERS,
+    ONNX_MODEL,
+    SKOPS_MODEL,
+    PretrainedName,
+    Run,
+    pretrained_run_dir,
+)
+from ferlib.runs.onnx_session import OnnxSession
 from ferlib.runs.records import RunConfig, TestTimeAugmentation
 from ferlib.runs.views import VIEWS, make_views
 
@@ -83,8 +91,8 @@ class Classifier(ABC):
         """
 
 
-class _SingleModel(Classifier):
-    """A classifier with one model file."""
+class SingleModel(Classifier):
+    """A classifier with one network or pipeline; subclasses implement `_predict`."""
 
     def predict_proba(self, images: np.ndarray, *, progress: bool = False) -> np.ndarray:
         """Return the probability of each emotion; see `Classifier`."""
@@ -102,23 +110,18 @@ class _SingleModel(Classifier):
         """Return the model's own probabilities (n, n_classes) for uint8 images (n, H, W, C) of its size and color."""
 
 
-class OnnxClassifier(_SingleModel):
+class OnnxClassifier(SingleModel):
     """A network on ONNX Runtime."""
 
     def __init__(self, run: Run, config: RunConfig, n_threads: int = 0) -> None:
         super().__init__(run, config)
-        onnxruntime = import_onnxruntime()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = n_threads or available_cores()
-        path = str(run.path / ONNX_MODEL)
-        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        self._input = self._session.get_inputs()[0].name
+        self._session = OnnxSession(run.path / ONNX_MODEL, n_threads)
 
     def _predict(self, images: np.ndarray) -> np.ndarray:
-        return np.asarray(self._session.run(None, {self._input: images.astype(np.float32)})[0])
+        return self._session.predict(images)
 
 
-class KerasClassifier(_SingleModel):
+class KerasClassifier(SingleModel):
     """A network in Keras."""
 
     def __init__(self, run: Run, config: RunConfig) -> None:
@@ -132,7 +135,7 @@ class KerasClassifier(_SingleModel):
             return np.asarray(self.model.predict_on_batch(images.astype(np.float32)))
 
 
-class SklearnClassifier(_SingleModel):
+class SklearnClassifier(SingleModel):
     """A scikit-learn pipeline."""
 
     def __init__(self, run: Run, config: RunConfig) -> None:
@@ -166,6 +169,7 @@ def _mean(probabilities: Sequence[np.ndarray]) -> np.ndarray:
 def load_classifier(
     run: str | os.PathLike[str] | None = None,
     *,
+    model: PretrainedName = "default",
     calibrated: bool = True,
     test_time_augmentation: TestTimeAugmentation | None = None,
     n_threads: int = 0,
@@ -175,7 +179,9 @@ def load_classifier(
     Parameters
     ----------
     run : path or Run, optional
-        A run folder; the pretrained model when None.
+        A run folder; a pretrained model when None.
+    model : {"default", "fast"}
+        The pretrained model; see `pretrained_run_dir`.
     calibrated : bool
         Apply the run's calibration. Members of an ensemble always apply their own.
     test_time_augmentation : {"none", "flip", "ten_crop"}, optional
@@ -190,7 +196,7 @@ def load_classifier(
     OptionError
         `test_time_augmentation` is unknown.
     """
-    run = Run(pretrained_run_dir() if run is None else run)
+    run = Run(pretrained_run_dir(model) if run is None else run)
     config = run.config
     if test_time_augmentation is not None:
         if test_time_augmentation not in VIEWS:

@@ -23,9 +23,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
-from ferlib.core.errors import ArtifactError
+from ferlib.core.errors import ArtifactError, OptionError
 from ferlib.core.files import write_json, write_text
 from ferlib.runs.records import Metrics, RunConfig
 
@@ -41,9 +41,40 @@ HISTORY_CSV, RUN_OPTIONS, CHECKPOINT, LOGS = "history.csv", "run.toml", "checkpo
 MODEL_FILES = (ONNX_MODEL, KERAS_MODEL, SKOPS_MODEL)
 
 
-def pretrained_run_dir() -> Path:
-    """Return the folder of the model that ships with ferlib."""
-    return Path(str(resources.files("ferlib"))) / "assets" / "compact_cnn"
+PretrainedName = Literal["default", "fast"]
+
+#: The names of the models that ferlib can ship; each is a run folder of this name in `ASSETS`.
+PRETRAINED: tuple[PretrainedName, ...] = get_args(PretrainedName)
+ASSETS = Path(str(resources.files("ferlib"))) / "assets"
+
+
+def pretrained_run_dir(name: PretrainedName = "default") -> Path:
+    """Return the folder of a model that ships with ferlib.
+
+    Parameters
+    ----------
+    name : {"default", "fast"}
+        The most accurate one, or the one that classifies the most faces per second.
+
+    Raises
+    ------
+    OptionError
+        The name is unknown.
+    ArtifactError
+        This version does not ship the model.
+    """
+    if name not in PRETRAINED:
+        raise OptionError(f"model: expected one of {', '.join(PRETRAINED)}, got {name!r}.")
+    folder = ASSETS / name
+    if not (folder / CONFIG).exists():
+        raise ArtifactError(f"This version of ferlib ships no {name} model; use the default one, or name a run folder.")
+    return folder
+
+
+def check_one_model(run: Path | None, model: PretrainedName | None) -> None:
+    """Raise OptionError if a command got both a run folder and the name of a pretrained model."""
+    if run is not None and model is not None:
+        raise OptionError("--run and --model cannot be combined; --model names a pretrained model.")
 
 
 @dataclass(frozen=True, init=False)

@@ -7,6 +7,7 @@ import numpy as np
 
 from ferlib.core.backend import suppress_native_stderr
 from ferlib.core.errors import FerlibError
+from ferlib.core.threads import available_cores
 
 
 class LiteRT:
@@ -37,7 +38,7 @@ class LiteRT:
             raise FerlibError("TensorFlow Lite files need LiteRT: pip install ai-edge-litert.") from None
         # LiteRT logs what it uses.
         with suppress_native_stderr():
-            self._interpreter = Interpreter(os.fspath(path), num_threads=n_threads or os.cpu_count())
+            self._interpreter = Interpreter(os.fspath(path), num_threads=n_threads or available_cores())
             self._interpreter.allocate_tensors()
         [self._input], [self._output] = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         self.input_shape = tuple(map(int, self._input["shape"][1:]))

@@ -12,7 +12,7 @@ import pandas as pd
 from ferlib.core.errors import DataError
 from ferlib.evaluation import best_epoch
 from ferlib.models import get_model
-from ferlib.runs.folder import CONFIG, Run, pretrained_run_dir
+from ferlib.runs.folder import ASSETS, CONFIG, PRETRAINED, Run
 from ferlib.runs.records import RunConfig
 from ferlib.training.options import TrainingOptions
 from ferlib.training.recipes import default_options
@@ -26,13 +26,18 @@ _COUNTS = ("parameters", "epochs", "best epoch")
 
 
 def find_runs(folder: str | os.PathLike[str], class_names: Sequence[str]) -> dict[str, Run]:
-    """Return the finished runs in a folder that were trained on some classes, then the pretrained model if it fits.
+    """Return the finished runs in a folder that were trained on some classes, then the pretrained models that fit.
 
-    The keys are the names of the runs' folders; that of the pretrained model is such as ``compact_cnn (pretrained)``.
+    The keys are the names of the runs' folders; those of pretrained models are ``compact_cnn (pretrained)`` and
+    ``fast_cnn (pretrained, fast)``, for example.
     """
-    pretrained = Run(pretrained_run_dir())
     runs = {path.parent.name: Run(path.parent) for path in sorted(Path(folder).glob(f"*/{CONFIG}"))}
-    runs[f"{pretrained.name} (pretrained)"] = pretrained
+    # The default model is the last.
+    for name in reversed(PRETRAINED):
+        pretrained = Run(ASSETS / name)
+        if pretrained.path.exists():
+            note = "pretrained" if name == "default" else f"pretrained, {name}"
+            runs[f"{pretrained.config.model} ({note})"] = pretrained
     wanted = ("finished", tuple(class_names))
     return {name: run for name, run in runs.items() if (run.config.status, run.config.class_names) == wanted}
 

@@ -3,18 +3,20 @@
 import pytest
 
 from ferlib.core.emotions import EMOTIONS
-from ferlib.core.errors import ArtifactError
+from ferlib.core.errors import ArtifactError, OptionError
 from ferlib.evaluation import best_epoch
-from ferlib.runs.folder import Run, pretrained_run_dir
+from ferlib.runs import folder
+from ferlib.runs.folder import PRETRAINED, Run, pretrained_run_dir
 
 
-def test_pretrained_run_is_complete_and_small():
-    run = Run(pretrained_run_dir())
+@pytest.mark.parametrize("name", [name for name in PRETRAINED if (folder.ASSETS / name).exists()])
+def test_pretrained_run_is_complete_and_small(name):
+    run = Run(pretrained_run_dir(name))
     assert {path.name for path in run.path.iterdir()} == {
         *("config.json", "history.json", "history.csv", "metrics.json", "model_card.md", "model.keras", "model.onnx")
     }
-    assert sum(path.stat().st_size for path in run.path.iterdir()) <= 6_000_000
-    assert (run.config.model, run.config.status, run.config.class_names) == ("compact_cnn", "finished", EMOTIONS)
+    assert max(path.stat().st_size for path in run.path.iterdir()) <= 6_000_000
+    assert (run.config.status, run.config.class_names) == ("finished", EMOTIONS)
     assert not run.config.data.synthetic
     # Training and val come from FER2013's Training, test is its PublicTest.
     images = {split: sum(counts.values()) for split, counts in run.config.image_counts.items()}
@@ -52,3 +54,11 @@ def test_missing_folder_and_config_are_named(tmp_path):
         _ = Run(tmp_path / "missing").config
     with pytest.raises(ArtifactError, match=r"is not a run folder: it has no config\.json"):
         _ = Run(tmp_path).config
+
+
+def test_models_that_do_not_ship_are_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(folder, "ASSETS", tmp_path)
+    with pytest.raises(ArtifactError, match="ships no fast model; use the default one, or name a run folder"):
+        pretrained_run_dir("fast")
+    with pytest.raises(OptionError, match="model: expected one of default, fast, got 'slow'"):
+        pretrained_run_dir("slow")

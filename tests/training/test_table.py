@@ -9,7 +9,7 @@ import pytest
 
 from ferlib.core.emotions import EMOTIONS, FOUR_EMOTIONS
 from ferlib.core.errors import DataError
-from ferlib.runs.folder import Run, pretrained_run_dir
+from ferlib.runs.folder import ASSETS, Run
 from ferlib.training import default_options, find_runs, read_experiments, tabulate_runs
 from ferlib.training.table import describe_options
 
@@ -20,7 +20,11 @@ def test_runs_are_found_by_their_classes(bovw_run, tmp_path):
         run = Run(shutil.copytree(bovw_run, tmp_path / name))
         run.write_config(dataclasses.replace(run.config, **change))
     (tmp_path / "notes").mkdir()
-    pretrained = {f"{pretrained_run_dir().name} (pretrained)": Run(pretrained_run_dir())}
+    pretrained = {
+        f"{Run(ASSETS / name).config.model} (pretrained{note})": Run(ASSETS / name)
+        for name, note in (("default", ""), ("fast", ", fast"))
+        if (ASSETS / name).exists()
+    }
     assert find_runs(tmp_path, EMOTIONS) == {"a": Run(tmp_path / "a"), "b": Run(tmp_path / "b")} | pretrained
     assert find_runs(tmp_path, FOUR_EMOTIONS) == {"four": Run(tmp_path / "four")}
     assert find_runs(tmp_path / "missing", EMOTIONS) == pretrained
