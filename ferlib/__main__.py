@@ -16,6 +16,7 @@ COMMANDS = {
     "predict": ("ferlib.predict", "detect faces in images and videos and classify their expressions"),
     "serve": ("ferlib.serve", "serve the REST API and the page in a browser"),
     "export": ("ferlib.export.__main__", "convert a run to another format"),
+    "import": ("ferlib.import_model", "make a run folder from an ONNX or Keras file of another program"),
     "runs": ("ferlib.runs.__main__", "compare runs in a table"),
 }
 

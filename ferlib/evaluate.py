@@ -211,9 +211,16 @@ def _make_prior(classifier: Classifier, options: EvaluateOptions) -> ClassPrior:
     return make_prior(options.prior, class_names=classifier.class_names, training_shares=shares, name="--prior")
 
 
-def _predict(classifier: Classifier, prior: ClassPrior, images: np.ndarray, *, progress: bool = False) -> np.ndarray:
-    """Return probabilities (n, n_classes) under a prior."""
-    return prior.apply(classifier.predict_proba(images, progress=progress))
+def _predict(
+    classifier: Classifier, prior: ClassPrior, class_names: Sequence[str], images: np.ndarray, *, progress: bool = False
+) -> np.ndarray:
+    """Return probabilities (n, n_classes) of some of the model's classes under a prior."""
+    probabilities = prior.apply(classifier.predict_proba(images, progress=progress))
+    if classifier.class_names == tuple(class_names):
+        return probabilities
+    # Classes that datasets do not have, such as contempt, cannot be right.
+    probabilities = probabilities[:, [classifier.class_names.index(name) for name in class_names]]
+    return np.asarray(probabilities / np.maximum(probabilities.sum(axis=1, keepdims=True), 1e-12))
 
 
 def _evaluate(
@@ -221,16 +228,21 @@ def _evaluate(
 ) -> Evaluation:
     """Return the metrics of all classifiers, and the rest of the measurements for the first."""
     classifier, probabilities = classifiers[0], {}
+    others = [name for name in classifier.class_names if name not in part.class_names]
+    if others:
+        logger.warning("the dataset has no %s: these classes are not measured", ", ".join(others))
     for each, prior in zip(classifiers, priors, strict=True):
         name = each.run.name if each.run.name not in probabilities else str(each.run.path)
-        probabilities[name] = _predict(each, prior, part.images, progress=True)
+        probabilities[name] = _predict(each, prior, part.class_names, part.images, progress=True)
     results = {name: evaluate_predictions(part.labels, p, part.class_names) for name, p in probabilities.items()}
     metrics, corruptions, tests = next(iter(results.values())), None, None
     if options.robustness:
-        measured = partial(_predict, classifier, priors[0], progress=True)
+        measured = partial(_predict, classifier, priors[0], part.class_names, progress=True)
         metrics = replace(metrics, robustness=measure_robustness(measured, part.images, part.labels))
     if options.corruptions:
-        corruptions = measure_corruptions(partial(_predict, classifier, priors[0]), part.images, part.labels)
+        corruptions = measure_corruptions(
+            partial(_predict, classifier, priors[0], part.class_names), part.images, part.labels
+        )
     if options.compare:
         tests = compare_all(part.labels, {name: p.argmax(axis=1) for name, p in probabilities.items()})
     return Evaluation(

@@ -55,6 +55,8 @@ def _describe_training(config: RunConfig, history: Sequence[Mapping[str, float]]
     """Return how a model was trained and its weights chosen, one line per fact."""
     if config.kind == "ensemble":
         return [f"The mean of {config.n_members} models; `members/` contains the configuration of each."]
+    if config.imported is not None:
+        return [f"Imported from {config.imported}, a network of another program. Its training is not recorded."]
     training = config.training
     lines = ["Fitted once on the train split; nothing was selected on the test split."]
     if history:

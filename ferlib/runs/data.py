@@ -10,6 +10,7 @@ import numpy as np
 
 from ferlib.core.data_info import DataInfo, SplitInfo
 from ferlib.core.emotions import EMOTIONS
+from ferlib.core.errors import DataError
 from ferlib.data import SPLITS, ImageDataset, load_images, split_dataset
 from ferlib.data.archive import open_tree
 from ferlib.faces import make_detector
@@ -37,6 +38,7 @@ def load_run_data(
     ----------
     path : path
     config : RunConfig
+        The classes of the dataset are those of the run's that are emotions.
     split : str
         The split that will be used: train, val, test, or the source's own name, such as PublicTest. Only PrivateTest
         itself loads FER2013's final test where there is a PublicTest.
@@ -49,8 +51,11 @@ def load_run_data(
     options = trained_on.split if trained_on and trained_on.split else SplitInfo()
     recorded = _recorded_reading(path, trained_on)
     given = {name: value for name, value in (reading or {}).items() if value}
+    classes = [name for name in EMOTIONS if name in config.class_names]
+    if len(classes) < 2:
+        raise DataError(f"The classes of {config.model} are {', '.join(config.class_names)}: datasets have emotions.")
     loading: dict[str, Any] = {
-        "emotions": None if config.class_names == EMOTIONS else config.class_names,
+        "emotions": classes if len(classes) < len(EMOTIONS) else None,
         "max_image_size": config.image_size,
         # Gray before it is resized, as in prediction.
         "channels": 1 if config.channels == 1 else None,

@@ -186,6 +186,11 @@ def _from_json(cls: type[R], record: dict[str, Any], path: Path) -> R:
 
 def _read_json(path: Path, kind: type[J]) -> J:
     """Return a JSON file's object or list; an error names the file."""
+    if path.parent.is_file():
+        raise ArtifactError(
+            f"{path.parent} is a file, not a run folder. A run folder has a model and {CONFIG}, which says its classes "
+            f"and input; `ferlib import {path.parent.name} --run-dir DIR` makes one from an ONNX or Keras file."
+        )
     if not path.parent.is_dir():
         raise ArtifactError(f"There is no run folder {path.parent}.")
     try:

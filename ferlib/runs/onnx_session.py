@@ -31,7 +31,20 @@ class OnnxSession:
         self._session = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
         source = self._session.get_inputs()[0]
         self._input, self.input_shape = source.name, tuple(source.shape[1:])
+        # Networks of other programs may take a fixed number of images.
+        self._n_images: int | None = source.shape[0] if isinstance(source.shape[0], int) else None
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Return probabilities (n, n_classes), float32, for uint8 images (n, H, W, C)."""
-        return np.asarray(self._session.run(None, {self._input: images.astype(np.float32)})[0])
+        images = images.astype(np.float32)
+        if self._n_images is None or self._n_images == len(images):
+            return self._run(images)
+        n = self._n_images
+        # The last part is filled up; for no images, one part of zeros gives the number of classes.
+        missing = -len(images) % n if len(images) else n
+        padded = np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.float32)])
+        results = [self._run(padded[start : start + n]) for start in range(0, len(padded), n)]
+        return np.concatenate(results)[: len(images)]
+
+    def _run(self, images: np.ndarray) -> np.ndarray:
+        return np.asarray(self._session.run(None, {self._input: images})[0])

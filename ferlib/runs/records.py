@@ -104,6 +104,8 @@ class RunConfig(_Versioned):
         The runs that gave distillation targets and initial weights.
     votes : str or None
         SHA-256 of the file of FER+ votes.
+    imported : str or None
+        Name and checksum of the file of another program that the network comes from.
     """
 
     model: str
@@ -126,6 +128,7 @@ class RunConfig(_Versioned):
     teacher: RunReference | None = None
     init_from: RunReference | None = None
     votes: str | None = None
+    imported: str | None = None
 
     @property
     def training_shares(self) -> tuple[float, ...] | None:
