@@ -2,6 +2,7 @@
 
 from typing import Literal, get_args
 
+from ferlib.faces.adaptive import AdaptiveDetector
 from ferlib.faces.base import MIN_CONFIDENCE, MIN_FACE_SIZE, Detector, Face, Landmarks, RedetectingDetector, match_box
 from ferlib.faces.haar import HaarDetector
 from ferlib.faces.mtcnn import MtcnnDetector
@@ -16,6 +17,7 @@ __all__ = [
     "DETECTORS",
     "MIN_CONFIDENCE",
     "MIN_FACE_SIZE",
+    "AdaptiveDetector",
     "Detector",
     "DetectorName",
     "Face",

@@ -1,34 +1,37 @@
-"""Read videos, animations and cameras as frames with times."""
+"""Read videos and animations as frames with times."""
 
 import contextlib
-import itertools
+import logging
 import math
-import os
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageSequence
 
-from ferlib.core.backend import suppress_native_stderr
+from ferlib.core.decoding import MAX_PIXELS
 from ferlib.core.errors import VideoError
-from ferlib.core.images import MAX_PIXELS
+from ferlib.core.images import resize
+from ferlib.video.animation import open_animation
+from ferlib.video.container import is_cut_off
+from ferlib.video.kinds import is_animation, refuse_playlists
+from ferlib.video.opencv import frame_size, open_capture
 
-#: Suffixes that are read as videos in a folder, in addition to animated GIF and WebP images.
-VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
+logger = logging.getLogger(__name__)
 
-# Pillow reads these; the formats are named because it would otherwise try all it knows, and EPS starts Ghostscript.
-_ANIMATION_SUFFIXES = frozenset({".gif", ".webp"})
-_ANIMATION_FORMATS = ("GIF", "WEBP")
-
-# Frames per second of cameras, and of videos that state no plausible rate.
+# Frames per second of videos that state no plausible rate.
 _DEFAULT_RATE = 25.0
 
-# Containers estimate their number of frames from the duration. A video with fewer than this part of them is truncated.
-_COMPLETE = 0.9
+# Frames that are left out for longer than this, in seconds, are jumped over. Decoding them is faster for shorter times,
+# because a jump leads to the last complete frame before, which may be ten seconds earlier.
+_JUMP = 10.0
+
+#: A longer gap between two frames, in seconds, is reported: it is rather a fault of the file than a still image.
+MAX_GAP = 10.0
+
+# Pixels that differ from a square by less than this are taken for squares.
+_SQUARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -38,13 +41,47 @@ class Frame:
     Attributes
     ----------
     index : int, from 0
-    time : float, seconds since the first frame
-    image : ndarray of shape (H, W, 3), dtype uint8, RGB, upright
+    time : float, seconds since the first frame of the video
+    image : ndarray of shape (H, W, 3), dtype uint8, RGB, upright, with square pixels
     """
 
     index: int
     time: float
     image: np.ndarray = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which frames of a video are read.
+
+    Attributes
+    ----------
+    start, end : float
+        Seconds since the first frame of the video; frames before and after are left out.
+    every : float
+        Seconds between two frames, 0 for every frame.
+    """
+
+    start: float = 0.0
+    end: float = math.inf
+    every: float = 0.0
+
+    def next_time(self, time: float) -> float:
+        """Return when the frame after one at a time is wanted, or `start` for -inf."""
+        if time < self.start or not self.every:
+            return max(time, self.start)
+        # A frame that is due at 2 s may have the time 1.9999.
+        return self.start + (math.floor((time - self.start) / self.every + 1e-3) + 1) * self.every
+
+    def apply(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        """Yield those of some frames that are selected."""
+        due = self.start
+        for frame in frames:
+            if frame.time > self.end:
+                return
+            if frame.time >= due:
+                yield frame
+                due = self.next_time(frame.time)
 
 
 @dataclass
@@ -54,16 +91,18 @@ class Video:
     Attributes
     ----------
     name : str
+        The path or address, without user names and passwords.
     size : tuple of int
         (height, width) in pixels, as the file states it; the sides may be swapped if the video is rotated.
     rate : float
         Frames per second, on average if they vary.
     n_frames : int or None
-        Number of frames that the file states; None for a camera and for files that do not state it.
+        Number of frames that the file states, or that a selection makes of it; None for a camera and for files that do
+        not state it. It is an estimate: some files count frames that are not shown.
     n_read : int
         Number of frames read so far.
     truncated : bool
-        After the last frame: whether the file had clearly fewer frames than it states.
+        After the last frame: whether the file, or the stream of a camera, broke off.
     """
 
     name: str
@@ -73,143 +112,187 @@ class Video:
     n_frames: int | None
     n_read: int = 0
     truncated: bool = False
+    is_cut_off: Callable[[], bool] = field(default=lambda: False, repr=False)
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames."""
         for frame in self.frames:
             self.n_read += 1
             yield frame
-        self.truncated = self.n_frames is not None and self.n_read < _COMPLETE * self.n_frames
-
-
-def is_video(path: str | Path) -> bool:
-    """Return whether a file is read as a video: by its suffix, or because a GIF or WebP file has several frames."""
-    suffix = Path(path).suffix.lower()
-    if suffix in VIDEO_SUFFIXES:
-        return True
-    if suffix not in _ANIMATION_SUFFIXES:
-        return False
-    try:
-        with Image.open(path, formats=_ANIMATION_FORMATS) as image:
-            return getattr(image, "n_frames", 1) > 1
-    # Pillow raises many kinds of errors for damaged files; reading the file as an image reports them.
-    except Exception:
-        return False
+        self.truncated = self.is_cut_off()
 
 
 @contextlib.contextmanager
-def open_video(path: str | Path) -> Iterator[Video]:
-    """Open a video file; frames are rotated as the file's metadata states. What is not a video is a `VideoError`."""
-    path = Path(path)
+def open_video(
+    path: str | Path,
+    *,
+    start: float = 0.0,
+    end: float | None = None,
+    every: float = 0.0,
+    max_pixels: int = MAX_PIXELS,
+) -> Iterator[Video]:
+    """Open a video file or an animation.
+
+    Frames are rotated as the file's metadata state, and have square pixels.
+
+    Parameters
+    ----------
+    path : path
+    start, end : float
+        Read the frames from and until these times only, in seconds since the first frame.
+    every : float
+        Read one frame every so many seconds; 0 reads each.
+    max_pixels : int
+        A video with larger frames is refused.
+
+    Raises
+    ------
+    VideoError
+        The file is not a video, or none of its frames can be read.
+    """
+    path, selection = Path(path), Selection(start, math.inf if end is None else end, every)
     try:
         with path.open("rb") as file:
-            start = file.read(1)
+            first = file.read(1)
     except FileNotFoundError:
         raise VideoError(f"{path}: there is no such file.") from None
-    except OSError as error:
-        raise VideoError(f"{path}: the file cannot be read ({error.strerror}).") from None
-    if not start:
+    # ValueError: a null character in the name.
+    except (OSError, ValueError) as error:
+        raise VideoError(f"{path}: the file cannot be read ({getattr(error, 'strerror', error)}).") from None
+    if not first:
         raise VideoError(f"{path}: the file is empty.")
-    if path.suffix.lower() in _ANIMATION_SUFFIXES:
-        yield _open_animation(path)
+    if is_animation(path):
+        animation = open_animation(path, max_pixels=max_pixels)
+        frames = selection.apply(Frame(*frame) for frame in animation.frames)
+        count = estimate_count(animation.n_frames, animation.rate, selection)
+        yield Video(str(path), frames, animation.size, animation.rate, count, is_cut_off=lambda: animation.is_cut_off)
         return
-    with _capture(str(path), cv2.CAP_FFMPEG) as capture:
+    refuse_playlists(path)
+    with open_capture(str(path), cv2.CAP_FFMPEG) as capture:
         if capture is None:
-            raise VideoError(f"{path}: not a readable video.")
+            raise VideoError(f"{path}: not a readable video{_cut(path)}.")
+        height, width = frame_size(capture)
+        if height * width > max_pixels:
+            raise VideoError(f"{path}: {width:,} x {height:,} pixels is over the limit of {max_pixels:,} pixels.")
         rate = capture.get(cv2.CAP_PROP_FPS)
         rate = rate if 0.1 <= rate <= 1000 else _DEFAULT_RATE
         count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        frames = _read_frames(capture, str(path), _timestamps(capture, rate).__next__)
-        yield Video(str(path), frames, _size(capture), rate, count if count > 0 else None)
+        yield Video(
+            str(path),
+            _read_frames(capture, str(path), rate, selection),
+            square_size((height, width), shown_aspect(capture)),
+            rate,
+            estimate_count(count, rate, selection) if count > 0 else None,
+            is_cut_off=lambda: is_cut_off(path),
+        )
 
 
-@contextlib.contextmanager
-def open_camera(source: int | str) -> Iterator[Video]:
-    """Open a camera by its number, or by a device or address that OpenCV accepts; a missing one is a `VideoError`."""
-    name = f"camera {source}"
-    with _capture(source, cv2.CAP_ANY) as capture:
-        if capture is None:
-            raise VideoError(f"{name} cannot be opened; is it connected, and not used by another program?")
-        frames = _read_frames(capture, name, time.monotonic)
-        yield Video(name, frames, _size(capture), _DEFAULT_RATE, None)
+def estimate_count(n_frames: int, rate: float, selection: Selection) -> int:
+    """Return about how many frames of a video a selection keeps."""
+    seconds = min(selection.end, n_frames / rate) - selection.start
+    return max(0, math.ceil(seconds * min(rate, 1 / selection.every if selection.every else rate) - 1e-6))
 
 
-@contextlib.contextmanager
-def _capture(source: int | str, backend: int) -> Iterator[cv2.VideoCapture | None]:
-    """Yield OpenCV's reader, or None if it cannot open the source."""
-    silence_ffmpeg()
-    with suppress_native_stderr():
-        capture = cv2.VideoCapture(source, backend)
-    try:
-        yield capture if capture.isOpened() else None
-    finally:
-        capture.release()
-
-
-def silence_ffmpeg() -> None:
-    """Hide FFmpeg's messages about damaged frames; OpenCV reads this variable with the first video."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-
-
-def _size(capture: cv2.VideoCapture) -> tuple[int, int]:
-    """Return the (height, width) of the frames."""
-    return int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
-
-
-def _read_frames(capture: cv2.VideoCapture, name: str, clock: Callable[[], float]) -> Iterator[Frame]:
-    """Yield the frames of a file or camera; `clock` returns the time of the frame that was just read."""
-    first = 0.0
-    for index in itertools.count():
-        ok, image = capture.read()
-        if not ok and index == 0:
-            raise VideoError(f"{name}: not one frame can be read.")
-        if not ok:
-            return
-        now = clock()
-        first = first if index else now
-        yield Frame(index, now - first, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
-
-
-def _timestamps(capture: cv2.VideoCapture, rate: float) -> Iterator[float]:
-    """Yield the time of the frame that was just read, in seconds."""
-    timestamp = -math.inf
+def _read_frames(capture: cv2.VideoCapture, name: str, rate: float, selection: Selection) -> Iterator[Frame]:
+    """Yield the selected frames of a file; those in between are neither converted nor, if possible, decoded."""
+    clock = _Clock(capture, rate)
+    index, due, found = -1, selection.start, False
+    aspect = shown_aspect(capture)
     while True:
-        position = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        # Some files have no timestamps, and those of damaged files may decrease.
-        timestamp = position if position > timestamp else timestamp + 1 / rate
-        yield timestamp
+        if clock.time > -math.inf and due - clock.time > _JUMP:
+            index += _jump(capture, clock, due, rate)
+        if not _grab(capture):
+            break
+        index += 1
+        time = clock.update(name, index)
+        # Half a frame earlier is the frame that is shown at that time.
+        if time < due - 0.5 / rate:
+            continue
+        if time > selection.end:
+            break
+        ok, image = _retrieve(capture)
+        if ok:
+            found = True
+            yield Frame(index, time, to_square(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), aspect))
+            due = selection.next_time(max(time, due))
+    if not found:
+        reason = f"not one frame can be read{_cut(name)}" if index < 0 else "there is no frame in the selected time"
+        raise VideoError(f"{name}: {reason}.")
 
 
-def _open_animation(path: Path) -> Video:
-    """Return an animated GIF or WebP file as a video."""
+def _cut(path: str | Path) -> str:
+    """Return the end of a sentence about a file that cannot be read, if it is cut off."""
+    return ": the file is cut off" if is_cut_off(path) else ""
+
+
+def _grab(capture: cv2.VideoCapture) -> bool:
+    """Go to the next frame; return whether there is one."""
     try:
-        image = Image.open(path, formats=_ANIMATION_FORMATS)
-        n_frames = getattr(image, "n_frames", 1)
-    # Pillow's decoders raise many kinds of errors for damaged files.
-    except Exception as error:
-        raise VideoError(f"{path}: not a readable animation ({type(error).__name__}).") from None
-    if image.width * image.height > MAX_PIXELS:
-        raise VideoError(f"{path}: {image.width} x {image.height} pixels is over the limit of {MAX_PIXELS:,}.")
-    first = image.info.get("duration", 0) / 1000
-    frames = _read_animation(image, path)
-    return Video(str(path), frames, (image.height, image.width), 1 / first if first else 10.0, n_frames)
+        return capture.grab()
+    # No memory for the frame of a damaged file.
+    except cv2.error:
+        return False
 
 
-def _read_animation(image: Image.Image, path: Path) -> Iterator[Frame]:
-    """Yield the frames of an animation, on white where they are transparent."""
-    timestamp = 0.0
-    with image:
-        frames = ImageSequence.Iterator(image)
-        for index in itertools.count():
-            try:
-                frame = next(frames)
-                upright = Image.alpha_composite(Image.new("RGBA", frame.size, "white"), frame.convert("RGBA"))
-            except StopIteration:
-                return
-            except Exception as error:
-                if index == 0:
-                    raise VideoError(f"{path}: not one frame can be read ({type(error).__name__}).") from None
-                return
-            yield Frame(index, timestamp, np.array(upright.convert("RGB")))
-            # Like browsers, take a duration of 0 for a tenth of a second.
-            timestamp += (frame.info.get("duration") or 100) / 1000
+def _retrieve(capture: cv2.VideoCapture) -> tuple[bool, np.ndarray]:
+    """Return whether the frame can be decoded, and its BGR image (H, W, 3)."""
+    try:
+        return capture.retrieve()
+    except cv2.error:
+        return False, np.empty((0, 0, 3), np.uint8)
+
+
+def _jump(capture: cv2.VideoCapture, clock: "_Clock", due: float, rate: float) -> int:
+    """Go to just before a time; return the number of frames left out, 0 if that is not possible."""
+    before = capture.get(cv2.CAP_PROP_POS_FRAMES)
+    # OpenCV stops at the frame before, so that the next one is the first that is not earlier.
+    if not capture.set(cv2.CAP_PROP_POS_MSEC, 1000 * (clock.first + due - 1 / rate)):
+        return 0
+    clock.jumped = True
+    return max(0, round(capture.get(cv2.CAP_PROP_POS_FRAMES) - before))
+
+
+class _Clock:
+    """The time of the current frame, in seconds since the first one."""
+
+    def __init__(self, capture: cv2.VideoCapture, rate: float) -> None:
+        self._capture = capture
+        self._step = 1 / rate
+        self.first = 0.0
+        self.time = -math.inf
+        self.jumped = False  # whether frames were left out before the next one
+
+    def update(self, name: str, index: int) -> float:
+        """Return the time of the frame that was just read."""
+        position = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        if self.time == -math.inf:
+            self.first, self.time = position, 0.0
+            return 0.0
+        now = position - self.first
+        # Some files have no timestamps, and those of damaged files may decrease.
+        if not now > self.time:
+            now = self.time + self._step
+        if now - self.time > MAX_GAP and not self.jumped:
+            logger.warning("%s: the time jumps by %.0f seconds before frame %d.", name, now - self.time, index)
+        self.time, self.jumped = now, False
+        return now
+
+
+def shown_aspect(capture: cv2.VideoCapture) -> float:
+    """Return the width of a pixel of a frame divided by its height, 1 if that is unknown or implausible."""
+    width, height = capture.get(cv2.CAP_PROP_SAR_NUM), capture.get(cv2.CAP_PROP_SAR_DEN)
+    aspect = width / height if width > 0 and height > 0 else 1.0
+    if int(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 180 and capture.get(cv2.CAP_PROP_ORIENTATION_AUTO):
+        aspect = 1 / aspect
+    return aspect if 0.1 < aspect < 10 and abs(aspect - 1) > _SQUARE else 1.0
+
+
+def square_size(size: tuple[int, int], aspect: float) -> tuple[int, int]:
+    """Return the (height, width) that a frame has with square pixels; it is enlarged rather than reduced."""
+    height, width = size
+    return (height, round(width * aspect)) if aspect >= 1 else (round(height / aspect), width)
+
+
+def to_square(image: np.ndarray, aspect: float) -> np.ndarray:
+    """Return a frame (H, W, 3) as it is shown, with square pixels."""
+    return image if aspect == 1 else resize(image, square_size((image.shape[0], image.shape[1]), aspect))

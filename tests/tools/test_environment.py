@@ -21,7 +21,7 @@ def test_lock_names_no_index(lock):
 
 
 def test_every_package_is_pinned_with_its_hashes(lock):
-    for section in ("default", "develop", "headless", "predict", "serve"):
+    for section in ("default", "develop", "headless", "predict", "serve", "video"):
         for name, entry in lock[section].items():
             assert entry["version"].startswith("=="), name
             assert entry["hashes"], name
@@ -44,7 +44,7 @@ def test_first_release_of_a_python_gets_every_package(lock, version):
     release = {"python_version": version.rpartition(".")[0], "python_full_version": version}
     left_out = [
         name
-        for section in ("default", "develop", "headless", "predict", "serve")
+        for section in ("default", "develop", "headless", "predict", "serve", "video")
         for name, entry in lock[section].items()
         if "markers" in entry and not Marker(entry["markers"]).evaluate(release)
     ]

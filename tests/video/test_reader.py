@@ -127,14 +127,14 @@ def test_other_formats_are_not_read_as_animations(tmp_path):
     path = tmp_path / "drawing.gif"
     Image.new("RGB", (4, 4)).save(path, "EPS")
     assert not is_video(path)
-    with pytest.raises(VideoError, match=r"not a readable animation \(UnidentifiedImageError\)"):
+    with pytest.raises(VideoError, match="not a readable video"):
         read(path)
 
 
 def test_a_truncated_mp4_is_an_error(tmp_path, capfd):
     data = gray_video(tmp_path / "v.mp4", range(0, 250, 2)).read_bytes()
     (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
-    with pytest.raises(VideoError, match=r"cut\.mp4: not a readable video"):
+    with pytest.raises(VideoError, match=r"cut\.mp4: not .* read.*: the file is cut off"):
         read(tmp_path / "cut.mp4")
     assert capfd.readouterr().err == ""
 
@@ -157,8 +157,8 @@ def test_a_camera_may_be_a_file(tmp_path):
 def test_a_missing_codec_leaves_no_file(tmp_path, monkeypatch):
     monkeypatch.setattr(cv2.VideoWriter, "fourcc", lambda *code: 0x20202020)
     with (
-        pytest.raises(VideoError, match=r"v\.mp4 cannot be written"),
-        VideoWriter(tmp_path / "v.mp4", rate=5) as writer,
+        pytest.raises(VideoError, match=r"v\.avi cannot be written"),
+        VideoWriter(tmp_path / "v.avi", rate=5) as writer,
     ):
         writer.write(np.zeros((48, 64, 3), np.uint8), 0)
     assert list(tmp_path.iterdir()) == []

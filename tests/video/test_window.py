@@ -59,7 +59,7 @@ def long_video(tmp_path):
 @pytest.mark.parametrize("key", ["q", "Escape"])
 def test_a_key_ends_a_video_in_a_window(long_video, key, tmp_path):
     assert has_display()
-    outputs = ["--output-csv", tmp_path / "faces.csv", "--output-json", tmp_path / "faces.json"]
+    outputs = ["--output-csv", tmp_path / "faces.csv", "--output-json", tmp_path / "faces.jsonl"]
     command = [sys.executable, "-m", "ferlib.predict", long_video, "--detector", "none", "--show", *outputs]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(list(map(str, command)), **pipes) as process:
@@ -82,5 +82,5 @@ def test_a_key_ends_a_video_in_a_window(long_video, key, tmp_path):
     rows = (tmp_path / "faces.csv").read_text().splitlines()
     assert f"{len(rows) - 1:,} frames" in out
     assert 1 < len(rows) < 3001
-    frames = [json.loads(line) for line in (tmp_path / "faces.json").read_text().splitlines()]
+    frames = [json.loads(line) for line in (tmp_path / "faces.jsonl").read_text().splitlines()]
     assert len([frame for frame in frames if "faces" in frame]) == len(rows) - 1
