@@ -81,7 +81,7 @@ def save(path, shape=(40, 60, 3), level=0):
 
 
 def test_a_photograph_with_every_output(predict, tmp_path, capsys):
-    outputs = {name: tmp_path / "new" / name for name in ("drawn.png", "faces.csv", "counts.csv", "faces.json")}
+    outputs = {name: tmp_path / "new" / name for name in ("drawn.png", "faces.csv", "counts.csv", "faces.jsonl")}
     drawn, faces, counts, record = outputs.values()
     tables = ("--output-csv", faces, "--output-counts", counts, "--output-json", record)
     status = predict(HOPPER, "--output-image", drawn, *tables)
@@ -144,7 +144,7 @@ def test_unreadable_files_are_named_and_others_processed(predict, tmp_path, caps
     ]:
         assert any(str(tmp_path / path) in line and reason in line for line in err.splitlines())
     assert [row["file"] for row in read_csv(tmp_path / "f.csv")] == [str(good)]
-    records = [json.loads(line) for line in (tmp_path / "f.json").read_text().splitlines()]
+    records = json.loads((tmp_path / "f.json").read_text())
     assert sorted(record["file"] for record in records if "error" in record) == sorted(map(str, set(inputs) - {good}))
 
 
@@ -281,7 +281,9 @@ def clip(tmp_path_factory):
 
 
 def test_a_video_with_every_output(predict, clip, tmp_path, capsys):
-    outputs = {name: tmp_path / name for name in ("drawn.mp4", "faces.csv", "counts.csv", "faces.json", "timeline.png")}
+    outputs = {
+        name: tmp_path / name for name in ("drawn.mp4", "faces.csv", "counts.csv", "faces.jsonl", "timeline.png")
+    }
     drawn, faces, counts, records, timeline = outputs.values()
     tables = ("--output-csv", faces, "--output-counts", counts, "--output-json", records)
     status = predict(clip, "--output-video", drawn, "--output-timeline", timeline, *tables)

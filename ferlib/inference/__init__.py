@@ -4,7 +4,7 @@ from ferlib.inference.annotate import annotate, write_image
 from ferlib.inference.batch import predict_images
 from ferlib.inference.recognizer import EmotionRecognizer
 from ferlib.inference.results import UNCERTAIN, FaceEmotion, ImageResult, to_frame
-from ferlib.inference.sinks import CountsSink, CsvSink, JsonlSink
+from ferlib.inference.sinks import CountsSink, CsvSink, JsonSink
 from ferlib.inference.stream import predict_video
 from ferlib.inference.tracks import TrackSummary
 
@@ -15,7 +15,7 @@ __all__ = [
     "EmotionRecognizer",
     "FaceEmotion",
     "ImageResult",
-    "JsonlSink",
+    "JsonSink",
     "TrackSummary",
     "annotate",
     "predict_images",

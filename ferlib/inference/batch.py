@@ -17,7 +17,7 @@ _MAX_BATCH_PIXELS = 4_000_000
 
 
 def predict_images(
-    paths: Iterable[str | Path],
+    paths: str | Path | Iterable[str | Path],
     recognizer: EmotionRecognizer,
     *,
     batch_size: int = 64,
@@ -28,7 +28,7 @@ def predict_images(
 
     Parameters
     ----------
-    paths : iterable of path
+    paths : path or iterable of path
         Image files; ``-`` for standard input.
     recognizer : EmotionRecognizer
     batch_size : int
@@ -44,6 +44,7 @@ def predict_images(
     image : ndarray of shape (H, W, 1) or (H, W, 3), dtype uint8
     result : ImageResult
     """
+    paths = [paths] if isinstance(paths, str | Path) else paths
     batch: list[tuple[Path, np.ndarray]] = []
     n_pixels = 0
     for path in map(Path, paths):

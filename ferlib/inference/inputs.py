@@ -2,6 +2,8 @@
 
 import glob
 import itertools
+import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +11,9 @@ from pathlib import Path
 from ferlib.core.errors import FerlibError
 from ferlib.core.images import IMAGE_SUFFIXES
 from ferlib.inference.annotate import WRITABLE_SUFFIXES
-from ferlib.video import VIDEO_CODECS, VIDEO_SUFFIXES, is_video
+from ferlib.video import AMBIGUOUS_SUFFIXES, VIDEO_CODECS, VIDEO_SUFFIXES, has_known_content, is_video
+
+logger = logging.getLogger(__name__)
 
 #: Stands for an image on standard input.
 STANDARD_INPUT = Path("-")
@@ -27,15 +31,17 @@ class InputFile:
     is_video: bool = False
 
 
-def find_inputs(paths: Iterable[str | Path], *, skip: str | Path | None = None) -> tuple[list[InputFile], list[Path]]:
+def find_inputs(
+    paths: str | Path | Iterable[str | Path], *, skip: str | Path | None = None
+) -> tuple[list[InputFile], list[Path]]:
     """Expand files, folders and patterns to images and videos, each once.
 
     Parameters
     ----------
-    paths : iterable of path
-        A file, whatever its name; a folder, for the files below it with the suffix of an image or a video, sorted,
-        without hidden ones; a pattern such as ``album/**/*.jpg``, unless a file has that name; ``-`` for standard
-        input.
+    paths : path or iterable of path
+        A file, whatever its name; a folder, for the images and videos below it, sorted, without hidden ones (by their
+        suffix; by their content if they have none), while the number of others is logged; a pattern such as
+        ``album/**/*.jpg``, unless a file has that name; ``-`` for standard input.
     skip : path, optional
         An output folder: if it lies inside one of `paths`, its files are not read.
 
@@ -46,6 +52,7 @@ def find_inputs(paths: Iterable[str | Path], *, skip: str | Path | None = None) 
     empty : list of Path
         Folders without an image or video.
     """
+    paths = [paths] if isinstance(paths, str | Path) else paths
     inputs: dict[Path, InputFile] = {}
     empty = []
     for path in itertools.chain.from_iterable(_expand(Path(path)) for path in paths):
@@ -74,13 +81,22 @@ def _search(folder: Path, skip: str | Path | None) -> list[InputFile]:
     skipped = None if skip is None else Path(skip).resolve()
     inside = skipped is not None and folder.resolve() in skipped.parents
     found = []
+    left_out: Counter[str] = Counter()
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in name.parts)
         written = inside and skipped in path.resolve().parents
-        readable = path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES and path.is_file()
-        if readable and not hidden and not written:
+        if hidden or written or not path.is_file():
+            continue
+        suffix = path.suffix.lower()
+        by_content = not suffix or suffix in AMBIGUOUS_SUFFIXES
+        if has_known_content(path) if by_content else suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
             found.append(_input_file(path, name))
+        else:
+            left_out[suffix or "without suffix"] += 1
+    if left_out:
+        kinds = ", ".join(f"{n:,} {suffix}" for suffix, n in left_out.most_common())
+        logger.info("%s: %s other files were left out (%s)", folder, f"{left_out.total():,}", kinds)
     return found
 
 

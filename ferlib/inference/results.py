@@ -1,6 +1,7 @@
 """What was recognized: results, and the records in which all outputs store them."""
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,9 @@ class ImageResult:
 
 def display_path(path: str | Path) -> str:
     """Return a path as text that any output can store; bytes that are not UTF-8 become replacement characters."""
-    return os.fsencode(path).decode("utf-8", "replace")
+    text = os.fsencode(path).decode("utf-8", "replace")
+    # A path has one slash less than the address of a camera.
+    return re.sub(r"^(camera \w\w+:/)(?!/)", r"\1/", text)
 
 
 def image_record(result: ImageResult, **origin: str) -> Record:
@@ -104,31 +107,35 @@ def face_columns(class_names: Sequence[str]) -> list[str]:
     return [*columns, *(f"p_{name}" for name in class_names), "prior"]
 
 
-def face_rows(record: Record) -> list[Record]:
+def face_rows(record: Record, *, empty_rows: bool = False) -> list[Record]:
     """Return the faces of a record as flat rows.
 
     Columns: file; frame and time (seconds), empty for an image; face (from 1 from left to right, in a video the track
     ID); x, y, width, height (pixels); confidence (the detector's); emotion; probability; p_<class> for each class;
-    prior (the class prior of the probabilities).
+    prior (the class prior of the probabilities). With `empty_rows` an image or a frame without a face has one row with
+    file, frame and time only.
     """
+    start = {"file": record["file"], "frame": record.get("frame", ""), "time": record.get("time", "")}
+    faces = record.get("faces")
+    if empty_rows and faces == []:
+        return [start]
     return [
         {
-            "file": record["file"],
-            "frame": record.get("frame", ""),
-            "time": record.get("time", ""),
+            **start,
             "face": face.get("track_id", number),
             **dict(zip(("x", "y", "width", "height"), face["box"], strict=True)),
             **{name: face[name] for name in ("confidence", "emotion", "probability")},
             **{f"p_{name}": value for name, value in face["probabilities"].items()},
             "prior": record.get("prior", ""),
         }
-        for number, face in enumerate(record.get("faces", ()), start=1)
+        for number, face in enumerate(faces or (), start=1)
     ]
 
 
-def to_frame(results: Iterable[ImageResult], class_names: Sequence[str] = EMOTIONS) -> "pd.DataFrame":
+def to_frame(results: ImageResult | Iterable[ImageResult], class_names: Sequence[str] = EMOTIONS) -> "pd.DataFrame":
     """Return a data frame with one row per face and the columns of `face_rows`; `class_names` are the classifier's."""
     import pandas as pd
 
+    results = [results] if isinstance(results, ImageResult) else results
     rows = [row for result in results for row in face_rows(image_record(result))]
     return pd.DataFrame(rows, columns=face_columns(class_names))

@@ -10,7 +10,7 @@ import pytest
 from ferlib.core.emotions import EMOTIONS
 from ferlib.core.errors import FerlibError
 from ferlib.faces import Face
-from ferlib.inference import UNCERTAIN, CountsSink, CsvSink, FaceEmotion, ImageResult, JsonlSink
+from ferlib.inference import UNCERTAIN, CountsSink, CsvSink, FaceEmotion, ImageResult, JsonSink
 from ferlib.inference.results import display_path, image_record
 from ferlib.inference.sinks import read_finished
 
@@ -75,10 +75,10 @@ def test_csv_without_a_face_has_a_header(tmp_path):
 def test_frames_have_a_time_and_track_ids(tmp_path):
     result = frame(12, found(0, "sad", track_id=4))
     write(CsvSink(tmp_path / "f.csv", EMOTIONS), [result])
-    write(JsonlSink(tmp_path / "f.json"), [result])
+    write(JsonSink(tmp_path / "f.jsonl"), [result])
     (row,) = read_csv(tmp_path / "f.csv")
     assert (row["frame"], row["time"], row["face"]) == ("12", "0.48", "4")
-    record = json.loads((tmp_path / "f.json").read_text())
+    record = json.loads((tmp_path / "f.jsonl").read_text())
     assert (record["frame"], record["time"], record["faces"][0]["track_id"]) == (12, 0.48, 4)
 
 
@@ -95,9 +95,9 @@ def test_uncertain_faces_are_counted_apart():
     assert write(CountsSink(), [uncertain]).counts == dict.fromkeys(EMOTIONS, 0) | {UNCERTAIN: 1}
 
 
-def test_json_has_one_line_per_image(tmp_path, results):
-    write(JsonlSink(tmp_path / "faces.json"), results)
-    first, empty, _ = map(json.loads, (tmp_path / "faces.json").read_text().splitlines())
+def test_json_lines_have_one_line_per_image(tmp_path, results):
+    write(JsonSink(tmp_path / "faces.jsonl"), results)
+    first, empty, _ = map(json.loads, (tmp_path / "faces.jsonl").read_text().splitlines())
     assert (first["file"], first["width"], first["height"]) == ("a, b.jpg", 200, 100)
     assert first["faces"][0]["box"] == [1, 2, 30, 40]
     assert first["faces"][0]["landmarks"] == {"nose": [5.5, 6.0]}
@@ -105,6 +105,52 @@ def test_json_has_one_line_per_image(tmp_path, results):
     assert first["faces"][1]["landmarks"] is None
     assert "track_id" not in first["faces"][0]
     assert empty["faces"] == []
+
+
+@pytest.mark.parametrize("n_records", [0, 1, 3])
+def test_json_is_one_document(tmp_path, results, n_records):
+    write(JsonSink(tmp_path / "faces.json"), results[:n_records])
+    records = json.loads((tmp_path / "faces.json").read_text())
+    assert records == [json.loads(json.dumps(image_record(result))) for result in results[:n_records]]
+    with pytest.raises(KeyboardInterrupt), JsonSink(tmp_path / "cut.json") as sink:
+        sink.write(image_record(results[0]))
+        raise KeyboardInterrupt
+    assert len(json.loads((tmp_path / "cut.json").read_text())) == 1
+
+
+def test_images_without_a_face_may_have_rows(tmp_path, results):
+    write(CsvSink(tmp_path / "f.csv", EMOTIONS, empty_rows=True), [*results, frame(3)])
+    rows = read_csv(tmp_path / "f.csv")
+    assert [(row["file"], row["face"], row["emotion"]) for row in rows if not row["face"]] == [
+        ("empty.png", "", ""),
+        ("v.mp4", "", ""),
+    ]
+    assert (rows[-1]["frame"], rows[-1]["time"], rows[-1]["x"]) == ("3", "0.12", "")
+    # A file that cannot be read is not one without a face.
+    write(CsvSink(tmp_path / "g.csv", EMOTIONS, empty_rows=True), [])
+    with CsvSink(tmp_path / "h.csv", EMOTIONS, empty_rows=True) as sink:
+        sink.write({"file": "bad.jpg", "error": "it is damaged"})
+        sink.write({"file": "v.mp4", "frames": 4, "tracks": []})
+    assert read_csv(tmp_path / "h.csv") == []
+
+
+def test_spreadsheets_get_utf8_and_no_formulas(tmp_path):
+    names = ["\u0444\u0430\u0439\u043b, 1.jpg", "=1+1.jpg", " @SUM(A1).jpg", "-2.jpg", 'a "b".jpg']
+    with CsvSink(tmp_path / "f.csv", EMOTIONS, spreadsheet=True) as sink:
+        for name in names:
+            sink.write(image_record(ImageResult(Path(name), (9, 9), (found(0, "sad"),))))
+    with (tmp_path / "f.csv").open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows] == [names[0], "'=1+1.jpg", "' @SUM(A1).jpg", "'-2.jpg", names[4]]
+    assert float(rows[0]["p_sad"]) == 0.7
+    assert (tmp_path / "f.csv").read_bytes().startswith(b"\xef\xbb\xbf")
+
+
+def test_classes_of_other_models_are_counted(tmp_path):
+    faces = tuple(FaceEmotion(Face((0, 0, 9, 9), 1.0), name, 0.9, {}) for name in ("positive", "positive", "a, b"))
+    write(CountsSink(tmp_path / "c.csv", ("negative", "positive", "a, b")), [ImageResult(Path("a.jpg"), (9, 9), faces)])
+    counts = {row["emotion"]: row["count"] for row in read_csv(tmp_path / "c.csv")}
+    assert counts == {"negative": "0", "positive": "2", "a, b": "1"}
 
 
 def test_file_names_that_are_not_utf8_are_written(tmp_path):
@@ -128,18 +174,19 @@ def test_a_file_that_cannot_be_created_is_named(tmp_path):
         CsvSink(tmp_path / "file/f.csv", EMOTIONS).__enter__()
 
 
+@pytest.mark.parametrize("suffix", ["json", "jsonl"])
 @pytest.mark.parametrize("killed", [False, True])
-def test_finished_files_are_read_back(tmp_path, results, killed):
-    path = tmp_path / "f.json"
+def test_finished_files_are_read_back(tmp_path, results, killed, suffix):
+    path = tmp_path / f"f.{suffix}"
     with contextlib.ExitStack() as stack:
-        sink = JsonlSink(path).__enter__()
+        sink = JsonSink(path).__enter__()
         for result in [*results[:2], frame(0), frame(1)]:
             sink.write(image_record(result))
         sink.write({"file": "bad.jpg", "error": "it is damaged"})
         if killed:
             # A killed process leaves the growing file, perhaps with an incomplete line.
             stack.enter_context(contextlib.closing(sink._file))
-            sink._file.write('{"file": "c.p')
+            sink._file.write(',\n{"file": "c.p' if suffix == "json" else '{"file": "c.p')
         else:
             sink.__exit__(None, None, None)
     # Failures and incomplete videos are repeated.
@@ -147,13 +194,13 @@ def test_finished_files_are_read_back(tmp_path, results, killed):
 
 
 def test_a_call_killed_while_resuming_loses_nothing(tmp_path, results):
-    write(JsonlSink(tmp_path / "f.json"), results)
+    write(JsonSink(tmp_path / "f.json"), results)
     (tmp_path / "f.json.part").write_text(json.dumps(image_record(results[0])) + "\n")
     assert [record["file"] for record in read_finished(tmp_path / "f.json")] == ["a, b.jpg", "empty.png", "c.png"]
 
 
 def test_a_video_is_finished_with_its_summary(tmp_path):
-    with JsonlSink(tmp_path / "f.json") as sink:
+    with JsonSink(tmp_path / "f.json") as sink:
         sink.write(image_record(frame(0)))
         sink.write({"file": "v.mp4", "frames": 1, "tracks": []})
     assert len(read_finished(tmp_path / "f.json")) == 2

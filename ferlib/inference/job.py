@@ -1,0 +1,239 @@
+"""The work of ``ferlib predict``, input by input."""
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from ferlib.core.console import Terminated, logger, progress_bar, write_line
+from ferlib.core.errors import FerlibError, VideoError
+from ferlib.faces import MIN_FACE_SIZE, AdaptiveDetector, RedetectingDetector
+from ferlib.inference.annotate import annotate, write_image
+from ferlib.inference.batch import predict_images
+from ferlib.inference.options import PredictOptions
+from ferlib.inference.recognizer import EmotionRecognizer
+from ferlib.inference.results import Record, display_path, image_record
+from ferlib.inference.sinks import CountsSink, CsvSink, JsonSink, Sink
+from ferlib.inference.stream import VIDEO_FACE, predict_video
+from ferlib.inference.tracks import TrackSummary
+from ferlib.runs.classifier import Classifier
+from ferlib.runs.prior import make_prior
+from ferlib.video import Video, VideoWriter, hide_credentials, open_camera, open_video
+from ferlib.video.reader import MAX_GAP
+from ferlib.video.window import Window, has_display
+from ferlib.video.writer import has_h264
+
+# In the first frames of a video, faces of this fraction of the usual smallest size are looked for.
+_FIRST_FACE = 1 / 3
+
+
+class PredictionJob:
+    """What ``ferlib predict`` does with each input: recognize, write to the outputs, and report.
+
+    Parameters
+    ----------
+    options : PredictOptions
+    classifier : Classifier
+    targets : mapping
+        The path of the annotated copy of each input that gets one.
+    draw_timeline : callable
+        Writes the figure of a video: takes its path, the tracks and a title.
+    """
+
+    def __init__(
+        self,
+        options: PredictOptions,
+        classifier: Classifier,
+        targets: Mapping[Path, Path],
+        draw_timeline: Callable[[Path, TrackSummary, str], None],
+    ) -> None:
+        self.options = options
+        self.classifier = classifier
+        self.targets = targets
+        self.draw_timeline = draw_timeline
+        self.prior = make_prior(
+            options.prior,
+            class_names=classifier.class_names,
+            training_shares=classifier.training_shares,
+            name="--prior",
+        )
+        self.show = _can_show(options)
+        self.advance: Callable[[], object] = lambda: None
+        self.origin = {"detector": options.detector, "model": classifier.name}
+        self.counts = CountsSink(options.output_counts, classifier.class_names, spreadsheet=options.spreadsheet)
+        self.sinks: list[Sink] = [self.counts]
+        if options.output_csv:
+            self.sinks.append(
+                CsvSink(
+                    options.output_csv,
+                    classifier.class_names,
+                    empty_rows=options.empty_rows,
+                    spreadsheet=options.spreadsheet,
+                )
+            )
+        if options.output_json:
+            self.sinks.append(JsonSink(options.output_json))
+        self.n_images = self.n_failed = 0
+
+    def recognizer(self, min_face_size: int) -> EmotionRecognizer:
+        """Return a recognizer, for faces of at least a size unless an option states another."""
+        options = self.options
+        return EmotionRecognizer(
+            options.detector,
+            self.classifier,
+            prior=self.prior,
+            crop_margin=options.crop_margin,
+            min_probability=options.min_probability,
+            min_face_size=options.min_face_size or min_face_size,
+            min_confidence=options.min_confidence,
+            n_threads=options.threads or 0,
+        )
+
+    def write(self, record: Record) -> None:
+        """Write a record to each sink."""
+        for sink in self.sinks:
+            sink.write(record)
+
+    def fail(self, path: Path, message: object) -> None:
+        """Report and count a file that could not be processed."""
+        logger.error("error: %s", message)
+        self.write({"file": display_path(path), "error": str(message)})
+        self.n_failed += 1
+
+    def run_images(self, paths: Sequence[Path]) -> None:
+        """Process images."""
+
+        def fail(path: Path, error: FerlibError) -> None:
+            self.fail(path, error)
+            self.advance()
+
+        recognizer, options = self.recognizer(MIN_FACE_SIZE), self.options
+        for image, result in predict_images(
+            paths, recognizer, batch_size=options.batch_size, max_pixels=options.max_pixels, on_error=fail
+        ):
+            if result.path in self.targets:
+                try:
+                    write_image(self.targets[result.path], annotate(image, result.faces))
+                except FerlibError as error:
+                    fail(result.path, error)
+                    continue
+            self.n_images += 1
+            self.write(image_record(result, **self.origin))
+            name = display_path(result.path)
+            for number, found in enumerate(result.faces, start=1):
+                box = list(found.face.box)
+                write_line(f"{name}: face {number}, box {box}, {found.emotion}, probability {found.probability:.3f}")
+            if not result.faces:
+                write_line(f"{name}: no face found.")
+            self.advance()
+
+    def run_video_file(self, path: Path) -> None:
+        """Process a video file."""
+        options = self.options
+        try:
+            with open_video(
+                path, start=options.start, end=options.end, every=options.every, max_pixels=options.max_pixels
+            ) as video:
+                self._run_video(video, path, self.targets.get(path), sound=path)
+            if video.truncated:
+                raise VideoError(f"{path}: the file is cut off; the video ends after frame {video.n_read:,}.")
+        except FerlibError as error:
+            self.fail(path, error)
+        self.advance()
+
+    def run_camera(self, address: str) -> None:
+        """Process a camera until it ends; Ctrl+C ends the recording normally."""
+        options = self.options
+        source = int(address) if address.isdecimal() else address
+        name = Path(f"camera {hide_credentials(address)}")
+        try:
+            with open_camera(
+                source, start=options.start, end=options.end, every=options.every, reconnect=options.reconnect
+            ) as video:
+                self._run_video(video, name, options.output_video)
+            if video.truncated:
+                raise VideoError(f"{video.name}: the stream broke off after frame {video.n_read:,}; see --reconnect.")
+        except Terminated:
+            raise
+        except KeyboardInterrupt:
+            pass
+        except FerlibError as error:
+            self.fail(name, error)
+
+    def _run_video(self, video: Video, path: Path, target: Path | None, *, sound: Path | None = None) -> None:
+        """Process the frames of a video; what was done until an error or Ctrl+C is kept."""
+        recognizer, smallest = self._video_recognizer(video)
+        tracks, seconds, complete = TrackSummary(self.classifier.class_names), 0.0, False
+        try:
+            with contextlib.ExitStack() as stack:
+                writer = stack.enter_context(self._writer(target, video, sound)) if target else None
+                window = stack.enter_context(Window(video.name)) if self.show else None
+                bar = stack.enter_context(progress_bar(total=video.n_frames, desc=path.name, unit="frame", leave=False))
+                for frame, result in predict_video(video, recognizer, path=path, smoothing=self.options.smoothing):
+                    tracks.add(result)
+                    self.write(image_record(result))
+                    seconds = frame.time
+                    bar.update()
+                    annotated = annotate(frame.image, result.faces) if writer or window else frame.image
+                    if writer:
+                        writer.write(annotated, frame.time)
+                    if window and not window.show(annotated):
+                        break
+                complete = True
+        finally:
+            if video.n_read:
+                if complete:
+                    summary = {"frames": video.n_read, "seconds": round(seconds, 3), "tracks": tracks.records()}
+                    self.write({"file": display_path(path), **summary, "prior": self.prior.name, **self.origin})
+                name = display_path(path)
+                write_line(f"{name}: {video.n_read:,} frames, {seconds:.1f} s, tracks: {len(tracks)}")
+                for line in tracks.describe():
+                    write_line(f"  {line}")
+                if not len(tracks) and smallest:
+                    logger.info(
+                        "%s: after the first seconds, faces under %d pixels were not looked for; see --min-face-size.",
+                        name,
+                        smallest,
+                    )
+                if self.options.output_timeline:
+                    self.draw_timeline(self.options.output_timeline, tracks, path.name)
+                report_written(target, self.options.output_timeline)
+                if target and target.suffix.lower() != ".avi" and not has_h264(target):
+                    logger.info("for browsers, and with sound: pip install 'ferlib[video]'; VLC plays it as it is")
+
+    def _video_recognizer(self, video: Video) -> tuple[EmotionRecognizer, int | None]:
+        """Return the recognizer of a video, and the size of the smallest face if that was not an option."""
+        usual = max(MIN_FACE_SIZE, round(min(video.size) * VIDEO_FACE))
+        recognizer = self.recognizer(usual)
+        small = max(MIN_FACE_SIZE, round(usual * _FIRST_FACE))
+        if self.options.min_face_size is not None or small == usual or self.options.detector == "none":
+            return recognizer, None
+        if isinstance(recognizer.detector, RedetectingDetector):
+
+            def make(size: int) -> RedetectingDetector:
+                detector = self.recognizer(size).detector
+                assert isinstance(detector, RedetectingDetector)
+                return detector
+
+            recognizer.detector = AdaptiveDetector(make, smallest=small, usual=usual)
+        return recognizer, usual
+
+    def _writer(self, target: Path, video: Video, sound: Path | None) -> VideoWriter:
+        """Return the writer of a video's annotated copy."""
+        every = self.options.every
+        rate = min(video.rate, 1 / every) if every else video.rate
+        return VideoWriter(target, rate=rate, sound=sound, max_gap=max(MAX_GAP, 2 * every))
+
+
+def _can_show(options: PredictOptions) -> bool:
+    wanted = options.webcam is not None if options.show is None else options.show
+    if wanted and not has_display():
+        logger.warning("No display found: running without a window (Ctrl+C to stop).")
+        return False
+    return wanted
+
+
+def report_written(*paths: Path | None) -> None:
+    """Log the paths of the outputs that were written."""
+    written = [display_path(path) for path in paths if path]
+    if written:
+        logger.info("wrote %s", ", ".join(written))
