@@ -24,10 +24,13 @@ EXAMPLES = """examples:
   ferlib export --format onnx-int8 --data fer2013.zip fast.onnx
   ferlib export --format tflite --tta flip --calibrated model.tflite
   ferlib evaluate --model-file fast.onnx --data fer2013.zip
+  ferlib export --format web public/
 
 The input is float32 of shape (n, height, width, channels), 0 to 255; TensorFlow Lite takes one image at a time, and
 tflite-int8 takes and gives int8. The output is the probability of each emotion. --weights int8 makes the file four
 times as small and does not change the speed. onnx-int8 and tflite-int8 also compute in 8 bits, which is faster.
+
+The format web is a folder with a page that recognizes emotions in the browser, for any static web server.
 """
 
 # Training images that the ranges of 8-bit activations are measured on.
@@ -38,8 +41,8 @@ _N_CALIBRATION = 512
 class ExportOptions:
     """The options of the command."""
 
-    output: tuple[Path, ...] = option((), help="file to write", metavar="FILE", positional=True)
-    format: Format = option(help="format of the file; int8 computes in 8 bits")
+    output: tuple[Path, ...] = option((), help="file to write, for web a new folder", metavar="FILE", positional=True)
+    format: Literal[Format, "web"] = option(help="format of the file; int8 computes in 8 bits")
     weights: Weights = option("float32", help="for onnx: how the weights are stored")
     tta: Literal["none", "flip"] = option("none", help="test-time augmentation inside the file")
     calibrated: bool = option(False, help="put the run's calibration into the file")
@@ -53,12 +56,16 @@ class ExportOptions:
         check_one_model(self.run, self.model)
         if len(self.output) != 1:
             raise OptionError(f"FILE: expected one file to write, got {len(self.output)}.")
+        if self.weights != "float32" and self.format != "onnx":
+            raise OptionError(f"--weights is for --format onnx, not {self.format}.")
         output = self.output[0]
+        if self.format == "web":
+            if self.tta != "none" or self.calibrated:
+                raise OptionError("--tta and --calibrated: the page follows the run's configuration without them.")
+            return
         suffix = ".tflite" if self.format.startswith("tflite") else ".onnx"
         if output.suffix != suffix:
             raise OptionError(f"FILE: expected a name that ends in {suffix} for {self.format}, got '{output}'.")
-        if self.weights != "float32" and self.format != "onnx":
-            raise OptionError(f"--weights is for --format onnx, not {self.format}.")
         if (self.tta != "none" or self.calibrated) and output.name == ONNX_MODEL and (output.parent / CONFIG).exists():
             raise OptionError(
                 f"FILE: prediction with {output.parent} adds test-time augmentation and calibration itself; "
@@ -80,8 +87,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write the file; return the exit status."""
     options = build_parser().parse(argv).build(ExportOptions)
     output = options.output[0]
-    check_outputs([output], [])
     source = Run(options.run or pretrained_run_dir(options.model or "default"))
+    if options.format == "web":
+        from ferlib.web.page import write_page
+
+        write_line(f"wrote {output} ({write_page(source, output) / 1e6:.2f} MB)")
+        return EXIT_OK
+    check_outputs([output], [])
     images = _load_training_images(source, options.data) if options.format.endswith("int8") else None
     export_run(
         source,

@@ -150,6 +150,5 @@ def _add_files(app: FastAPI) -> None:
     except ArtifactError as error:
         logger.info("no page: %s", error)
         return
-    if "index.html" in page:
-        page[""] = page.pop("index.html")
+    page[""] = page["index.html"]
     add_files(app, page, PAGE_HEADERS)

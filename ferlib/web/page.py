@@ -9,9 +9,11 @@ import ferlib
 from ferlib.core.emotions import EMOTION_COLORS
 from ferlib.core.errors import ArtifactError, FerlibError
 from ferlib.faces import MIN_CONFIDENCE, MIN_FACE_SIZE
-from ferlib.inference.recognizer import DEFAULT_CROP_MARGIN
+from ferlib.inference.recognizer import DEFAULT_CROP_MARGIN, DEFAULT_PRIOR
 from ferlib.inference.stream import DEFAULT_SMOOTHING, VIDEO_FACE
 from ferlib.runs.folder import MODEL_CARD, ONNX_MODEL, Run, pretrained_run_dir
+from ferlib.runs.prior import PRIORS, make_prior
+from ferlib.runs.records import RunConfig
 
 #: Names of files, relative to the page's address, to a file on disk or to the content.
 PageFiles = dict[str, Path | bytes]
@@ -60,7 +62,7 @@ def page_config(run: Run, *, networks: tuple[str, ...], service: str | None = No
     if not (run.path / ONNX_MODEL).is_file():
         raise ArtifactError(f"{run.path} has no {ONNX_MODEL}, which the page needs; export a single network.")
     if config.test_time_augmentation not in _VIEWS:
-        raise ArtifactError(f"{run.path} uses {config.test_time_augmentation}; the page needs one of {_VIEWS}.")
+        raise ArtifactError(f"{run.path} averages {config.test_time_augmentation} views, which the page cannot make.")
     card = run.path / MODEL_CARD
     return {
         "version": ferlib.__version__,
@@ -73,7 +75,7 @@ def page_config(run: Run, *, networks: tuple[str, ...], service: str | None = No
         "test_time_augmentation": config.test_time_augmentation,
         "calibration": config.calibration.to_json() if config.calibration else None,
         "crop": {"margin": DEFAULT_CROP_MARGIN},
-        "priors": {"training": None},
+        "priors": _prior_factors(config),
         "min_face_size": MIN_FACE_SIZE,
         "video_face": VIDEO_FACE,
         "min_confidence": MIN_CONFIDENCE,
@@ -83,6 +85,15 @@ def page_config(run: Run, *, networks: tuple[str, ...], service: str | None = No
         "model_card": card.read_text(encoding="utf-8") if card.is_file() else "",
         "service": service,
     }
+
+
+def _prior_factors(config: RunConfig) -> dict[str, list[float] | None]:
+    """Return the factors of the class priors that a run can have, by name, the default first."""
+    factors = {}
+    for name in sorted(PRIORS, key=lambda name: name != DEFAULT_PRIOR):
+        prior = make_prior(name, class_names=config.class_names, training_shares=config.training_shares)
+        factors[prior.name] = None if prior.factors is None else list(prior.factors)
+    return factors
 
 
 def write_page(run: str | Path | Run | None, folder: str | Path) -> int:

@@ -9,38 +9,50 @@ const BATCH = 16;
 const MIN_PROBABILITY = 1e-12;
 
 export class EmotionClassifier {
-  /** `network` is an asynchronous function like those of MtcnnDetector; `config` comes from page.json. */
+  /** `network` is one as MtcnnDetector takes them; `config` comes from page.json. */
   constructor(network, config) {
     this.network = network;
     this.config = config;
   }
 
-  /** Return the probabilities of face crops (images of any size), one array per crop, before the class prior. */
-  async predict(crops) {
+  /**
+   * Return the probabilities of face crops (images of any size), one array per crop, before the class prior.
+   *
+   * Unless a view is chosen ("plain" or "mirrored"), they are averaged over the views that the run's configuration names.
+   */
+  async predict(crops, view = null) {
+    const views = this.isMirrored ? (view === null ? ["plain", "mirrored"] : [view]) : ["plain"];
     const rows = [];
     for (let start = 0; start < crops.length; start += BATCH) {
-      rows.push(...(await this.predictBatch(crops.slice(start, start + BATCH))));
+      rows.push(...(await this.predictBatch(crops.slice(start, start + BATCH), views)));
     }
     return rows;
   }
 
-  async predictBatch(crops) {
+  get isMirrored() {
+    return this.config.test_time_augmentation === "flip";
+  }
+
+  async predictBatch(crops, views) {
     const [height, width] = this.config.image_size;
     const { channels } = this.config;
-    const mirrored = this.config.test_time_augmentation === "flip";
     const size = height * width * channels;
     const n = crops.length;
-    const input = new Float32Array(size * n * (mirrored ? 2 : 1));
+    const input = new Float32Array(size * n * views.length);
     crops.forEach((crop, i) => {
       const pixels = fitToModel(crop, width, height, channels);
-      input.set(pixels, i * size);
-      if (mirrored) input.set(mirror(pixels, width, height, channels), (n + i) * size);
+      views.forEach((view, k) => {
+        input.set(view === "plain" ? pixels : mirror(pixels, width, height, channels), (k * n + i) * size);
+      });
     });
-    const [{ data }] = await this.network(input, [input.length / size, height, width, channels]);
+    const dims = [n * views.length, height, width, channels];
+    const [{ data }] = await this.network.run({ [this.network.inputNames[0]]: [input, dims] });
     const nClasses = this.config.class_names.length;
     return crops.map((_, i) => {
-      const row = Array.from(data.subarray(i * nClasses, (i + 1) * nClasses));
-      const mean = mirrored ? row.map((value, k) => (value + data[(n + i) * nClasses + k]) / 2) : row;
+      const mean = new Array(nClasses).fill(0);
+      views.forEach((_, k) => {
+        for (let c = 0; c < nClasses; c++) mean[c] += data[(k * n + i) * nClasses + c] / views.length;
+      });
       return calibrate(mean, this.config.calibration);
     });
   }

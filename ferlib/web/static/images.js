@@ -13,12 +13,15 @@ export async function decodeImage(blob, maxPixels) {
   } catch {
     throw new Error("This browser cannot read the file as an image.");
   }
-  const { width, height } = bitmap;
-  if (width * height > maxPixels) {
+  try {
+    const { width, height } = bitmap;
+    if (width * height > maxPixels) {
+      throw new Error(`The image has ${width} × ${height} pixels; the limit is ${Math.round(maxPixels / 1e6)} megapixels.`);
+    }
+    return readPixels(bitmap);
+  } finally {
     bitmap.close();
-    throw new Error(`The image has ${width} × ${height} pixels; the limit is ${(maxPixels / 1e6).toFixed(0)} megapixels.`);
   }
-  return { image: readPixels(bitmap), bitmap };
 }
 
 let canvas = null;

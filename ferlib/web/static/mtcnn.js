@@ -1,7 +1,7 @@
 // MTCNN: three networks that propose, refine and confirm faces, and locate five landmarks.
 //
-// The same search as ferlib/faces/mtcnn.py, which explains the constants. A network is an asynchronous function from a
-// Float32Array and its shape (n, height, width, 3) to the network's outputs.
+// The same search as ferlib/faces/mtcnn.py and mtcnn_networks.py, which explain the constants. A network has an
+// asynchronous method `run` from input names to [data, dims] to its outputs.
 
 import { compareBoxes, nms, round } from "./boxes.js";
 import { averageAreas, resize } from "./images.js";
@@ -9,9 +9,10 @@ import { averageAreas, resize } from "./images.js";
 const PNET_SIDE = 12, RNET_SIDE = 24, ONET_SIDE = 48;
 const STRIDE = 2;
 const FACTOR = 0.709;
-const PNET_THRESHOLD = 0.6, RNET_THRESHOLD = 0.7, REDETECT_THRESHOLD = 0.5;
+const PNET_LOG_ODDS = Math.log(0.6 / 0.4), RNET_THRESHOLD = 0.7, REDETECT_THRESHOLD = 0.5;
 const PYRAMID_FACE = 20, MIN_SIDE = 24, ENLARGED_SIDE = 48, MAX_SIDE = 1600;
 const MAX_OVERLAP = 0.6;
+const BATCH = 32; // patches that are refined in one call
 const LANDMARKS = ["left_eye", "right_eye", "nose", "mouth_left", "mouth_right"];
 
 export class MtcnnDetector {
@@ -53,7 +54,7 @@ export class MtcnnDetector {
     };
     if (Math.min(region.width, region.height) < 2) return null;
     const moved = { corners: [x0 - left, y0 - top, x1 - left, y1 - top], score: 1 };
-    const [found] = await this.refine("onet", ONET_SIDE, image, [moved], region);
+    const [found] = await this.refine("onet", toPlanes(image, region), [moved]);
     if (!(found.score > REDETECT_THRESHOLD)) return null;
     const back = {
       corners: found.corners.map((value, i) => value + (i % 2 ? top : left)),
@@ -66,10 +67,11 @@ export class MtcnnDetector {
   /** Return the candidates of an image in which the smallest face has 20 pixels. */
   async detectCandidates(image) {
     const proposed = await this.propose(image);
-    let found = await this.refine("rnet", RNET_SIDE, image, proposed);
+    const planes = toPlanes(image, { left: 0, top: 0, width: image.width, height: image.height });
+    let found = await this.refine("rnet", planes, proposed);
     found = found.filter(({ score }) => score > RNET_THRESHOLD);
     found = squared(suppress(found, 0.7, { greedy: false }));
-    found = await this.refine("onet", ONET_SIDE, image, found);
+    found = await this.refine("onet", planes, found);
     found = found.filter(({ score }) => score > this.minConfidence);
     return suppress(found, 0.7, { mode: "min", greedy: false });
   }
@@ -85,18 +87,18 @@ export class MtcnnDetector {
       if (Math.min(w, h) < PNET_SIDE) continue;
       const pixels = averageAreas(image, w, h).data;
       for (let i = 0; i < pixels.length; i++) pixels[i] = (pixels[i] - 127.5) / 128;
-      const [offsets, probabilities] = await this.networks.pnet(pixels, [1, h, w, 3]);
-      const [, rows, columns] = probabilities.dims;
+      const [{ data, dims }] = await this.networks.pnet.run({ image: [pixels, [1, h, w, 3]] });
+      // For each window, offsets of the corners and the log-odds of a face.
+      const [, , rows, columns] = dims;
+      const plane = rows * columns;
       const found = [];
-      for (let row = 0, i = 0; row < rows; row++) {
-        for (let column = 0; column < columns; column++, i++) {
-          const score = probabilities.data[2 * i + 1];
-          if (!(score > PNET_THRESHOLD)) continue;
-          const starts = [column * STRIDE, row * STRIDE];
-          const windows = [starts[0] + 1, starts[1] + 1, starts[0] + PNET_SIDE, starts[1] + PNET_SIDE];
-          const corners = windows.map((value, k) => (value + offsets.data[4 * i + k] * (PNET_SIDE - 1)) / scale);
-          found.push({ corners, score });
-        }
+      for (let i = 0; i < plane; i++) {
+        const logOdds = data[4 * plane + i];
+        if (!(logOdds > PNET_LOG_ODDS)) continue;
+        const left = (i % columns) * STRIDE, top = Math.floor(i / columns) * STRIDE;
+        const window = [left + 1, top + 1, left + PNET_SIDE, top + PNET_SIDE];
+        const corners = window.map((value, k) => (value + data[k * plane + i] * (PNET_SIDE - 1)) / scale);
+        found.push({ corners, score: sigmoid(logOdds) });
       }
       candidates.push(...suppress(found, 0.5, { greedy: false }));
     }
@@ -104,27 +106,38 @@ export class MtcnnDetector {
   }
 
   /** Return candidates as RNet or ONet corrects them; ONet adds landmarks. */
-  async refine(network, side, image, squares, region = { left: 0, top: 0, width: image.width, height: image.height }) {
-    if (!squares.length) return [];
-    const patches = cutPatches(image, region, squares, side);
-    const outputs = await this.networks[network](patches, [squares.length, side, side, 3]);
-    const offsets = outputs[0].data, probabilities = outputs.at(-1).data;
-    const points = outputs.length === 3 ? outputs[1].data : null;
-    return squares.map(({ corners: [x0, y0, x1, y1] }, i) => {
-      const width = x1 - x0 + 1, height = y1 - y0 + 1;
-      const offset = (k) => offsets[4 * i + k];
-      return {
-        corners: [x0 + offset(0) * width, y0 + offset(1) * height, x1 + offset(2) * width, y1 + offset(3) * height],
-        score: probabilities[2 * i + 1],
-        // The network lists five x, then five y.
-        landmarks: points && LANDMARKS.map((_, k) => [points[10 * i + k] * width + x0 - 1, points[10 * i + 5 + k] * height + y0 - 1]),
-      };
-    });
+  async refine(name, planes, squares) {
+    const side = name === "rnet" ? RNET_SIDE : ONET_SIDE;
+    const refined = [];
+    for (let start = 0; start < squares.length; start += BATCH) {
+      const batch = squares.slice(start, start + BATCH);
+      const [{ data, dims }] = await this.networks[name].run({ image: planes, ...patchInputs(planes, batch, side) });
+      refined.push(...batch.map((square, i) => refineSquare(square, data.subarray(i * dims[1], (i + 1) * dims[1]))));
+    }
+    return refined;
   }
 }
 
+/** Return a square as a network corrects it: offsets of the corners, of ONet ten coordinates, and the log-odds of a face. */
+function refineSquare({ corners: [x0, y0, x1, y1] }, values) {
+  const width = x1 - x0 + 1, height = y1 - y0 + 1;
+  const sizes = [width, height, width, height];
+  // The network lists five x, then five y.
+  const landmarks = LANDMARKS.map((_, k) => [values[4 + k] * width + x0 - 1, values[9 + k] * height + y0 - 1]);
+  return {
+    corners: [x0, y0, x1, y1].map((value, k) => value + values[k] * sizes[k]),
+    score: sigmoid(values.at(-1)),
+    landmarks: values.length > 5 ? landmarks : null,
+  };
+}
+
+/** Return a probability, rounded as Python does it: candidates that tie there must tie here. */
+function sigmoid(logOdds) {
+  return Math.fround(1 / (1 + Math.exp(-logOdds)));
+}
+
 function suppress(candidates, threshold, options) {
-  const corners = candidates.flatMap((candidate) => candidate.corners);
+  const corners = candidates.flatMap((candidate) => candidate.corners.map(Math.fround));
   const scores = candidates.map(({ score }) => score);
   return nms(corners, scores, threshold, options).map((i) => candidates[i]);
 }
@@ -157,40 +170,41 @@ function mergeDetections(faces) {
   return kept.map((i) => faces[i]).sort((a, b) => compareBoxes(a.box, b.box));
 }
 
-/**
- * Return the squares of a region resized bilinearly to (n, side, side, 3), from -1 to 1; 0 outside the region.
- *
- * Sampled at the same points as TensorFlow's crop_and_resize, with which the thresholds were tuned.
- */
-function cutPatches(image, region, squares, side) {
-  const { data, channels } = image;
-  const { left, top, width, height } = region;
-  const patches = new Float32Array(squares.length * side * side * 3);
-  const [green, blue] = channels === 1 ? [0, 0] : [1, 2];
-  let target = 0;
-  for (const { corners: [x0, y0, x1, y1] } of squares) {
-    for (let i = 0; i < side; i++) {
-      const y = (y0 + (i / (side - 1)) * (y1 - y0)) * ((height - 1) / height);
-      const above = Math.floor(y);
-      const below = Math.min(above + 1, height - 1);
-      for (let j = 0; j < side; j++, target += 3) {
-        const x = (x0 + (j / (side - 1)) * (x1 - x0)) * ((width - 1) / width);
-        if (!(y >= 0 && y <= height - 1 && x >= 0 && x <= width - 1)) continue;
-        const before = Math.floor(x);
-        const after = Math.min(before + 1, width - 1);
-        const u = x - before, v = y - above;
-        const weights = [(1 - u) * (1 - v), u * (1 - v), (1 - u) * v, u * v];
-        const a = ((top + above) * image.width + left + before) * channels;
-        const b = ((top + above) * image.width + left + after) * channels;
-        const c = ((top + below) * image.width + left + before) * channels;
-        const d = ((top + below) * image.width + left + after) * channels;
-        const sample = (k) =>
-          (weights[0] * data[a + k] + weights[1] * data[b + k] + weights[2] * data[c + k] + weights[3] * data[d + k] - 127.5) / 128;
-        patches[target] = sample(0);
-        patches[target + 1] = sample(green);
-        patches[target + 2] = sample(blue);
-      }
+/** Return a region of an image as a network's input (1, 3, height, width), from -1 to 1. */
+function toPlanes({ data, width: step, channels }, { left, top, width, height }) {
+  const size = width * height;
+  const planes = new Float32Array(3 * size);
+  for (let y = 0, target = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, target++) {
+      const source = ((top + y) * step + left + x) * channels;
+      for (let c = 0; c < 3; c++) planes[c * size + target] = (data[source + (channels === 1 ? 0 : c)] - 127.5) / 128;
     }
   }
-  return patches;
+  return [planes, [1, 3, height, width]];
+}
+
+/** Return the inputs with which a network samples squares of an image: bilinear, and 0 outside the image. */
+function patchInputs([, [, , height, width]], squares, side) {
+  const n = squares.length;
+  const regions = new Float32Array(4 * n);
+  const inside = { x: new Float32Array(n * side), y: new Float32Array(n * side) };
+  squares.forEach(({ corners }, i) => {
+    for (const [axis, length, name] of [[0, width, "x"], [1, height, "y"]]) {
+      const last = length - 1;
+      const start = corners[axis] * (last / length), end = corners[axis + 2] * (last / length);
+      for (let j = 0; j < side; j++) {
+        const point = start + (j / (side - 1)) * (end - start);
+        inside[name][i * side + j] = point >= 0 && point <= last ? 1 : 0;
+      }
+      const half = (end - start) / (side - 1) / 2;
+      regions[4 * i + axis] = start - half;
+      regions[4 * i + axis + 2] = end + half;
+    }
+  });
+  return {
+    regions: [regions, [n, 4]],
+    indices: [new BigInt64Array(n), [n]],
+    inside_y: [inside.y, [n, 1, side, 1]],
+    inside_x: [inside.x, [n, 1, 1, side]],
+  };
 }

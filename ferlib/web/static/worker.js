@@ -4,7 +4,7 @@
 
 import * as ort from "./vendor/onnxruntime-web/ort.wasm.min.mjs";
 
-import { EmotionClassifier, applyPrior } from "./classifier.js";
+import { EmotionClassifier } from "./classifier.js";
 import { cutFace } from "./faces.js";
 import { decodeImage, readPixels } from "./images.js";
 import { MtcnnDetector } from "./mtcnn.js";
@@ -18,7 +18,7 @@ let classifier = null;
 let stream = null;
 
 const handlers = {
-  /** Load the networks; `page` is the address of page.json. */
+  /** Load the networks, whose addresses in `config` are relative to `base`. */
   async load({ config: given, base }) {
     config = given;
     ort.env.logLevel = "error";
@@ -34,31 +34,33 @@ const handlers = {
 
   /** Find the faces of an image file; the probabilities are those before the class prior. */
   async image({ blob, minFaceSize, minConfidence, maxPixels }) {
-    const { image, bitmap } = await decodeImage(blob, maxPixels);
+    const image = await decodeImage(blob, maxPixels);
     const detector = new MtcnnDetector(networks, { minFaceSize, minConfidence });
     const faces = await detector.detect(image);
     const rows = await classifier.predict(faces.map((face) => cutFace(image, face, config.crop)));
-    const found = faces.map((face, i) => ({ ...face, probabilities: rows[i] }));
-    return { answer: { width: image.width, height: image.height, faces: found, bitmap }, transfer: [bitmap] };
+    const { width, height } = image;
+    return { width, height, faces: faces.map((face, i) => ({ ...face, probabilities: rows[i] })) };
   },
 
   /** Start a video or camera: frames get track IDs and smoothed probabilities from here on. */
   start({ minFaceSize, minConfidence, smoothing }) {
     const detector = new MtcnnDetector(networks, { minFaceSize, minConfidence });
-    stream = { tracker: new FaceTracker(detector), smoother: new Smoother(smoothing) };
+    stream = { tracker: new FaceTracker(detector), smoother: new Smoother(smoothing), nFrames: 0 };
     return {};
   },
 
-  /** Find the faces of the next frame, at a time in seconds; `factors` are those of the class prior. */
-  async frame({ bitmap, time, factors }) {
+  /** Find the faces of the next frame, at a time in seconds; the probabilities are those before the class prior. */
+  async frame({ bitmap, time }) {
     const image = readPixels(bitmap);
     bitmap.close();
     const tracked = await stream.tracker.update(image, time);
-    const rows = await classifier.predict(tracked.map(({ face }) => cutFace(image, face, config.crop)));
+    // Smoothing averages over frames, so that one view per frame is enough, at half the cost.
+    const view = stream.nFrames++ % 2 === 0 ? "plain" : "mirrored";
+    const rows = await classifier.predict(tracked.map(({ face }) => cutFace(image, face, config.crop)), view);
     const faces = tracked.map(({ trackId, face }, i) => ({
       ...face,
       trackId,
-      probabilities: stream.smoother.update(trackId, applyPrior(rows[i], factors), time),
+      probabilities: stream.smoother.update(trackId, rows[i], time),
     }));
     return { width: image.width, height: image.height, time, faces };
   },
@@ -73,9 +75,16 @@ async function download(url) {
 
 async function createNetwork(file) {
   const session = await ort.InferenceSession.create(file, { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
-  return async (data, dims) => {
-    const outputs = await session.run({ [session.inputNames[0]]: new ort.Tensor("float32", data, dims) });
-    return session.outputNames.map((name) => outputs[name]);
+  return {
+    inputNames: session.inputNames,
+    async run(inputs) {
+      const feeds = {};
+      for (const [name, [data, dims]] of Object.entries(inputs)) {
+        feeds[name] = new ort.Tensor(data instanceof BigInt64Array ? "int64" : "float32", data, dims);
+      }
+      const outputs = await session.run(feeds);
+      return session.outputNames.map((name) => outputs[name]);
+    },
   };
 }
 
@@ -85,8 +94,7 @@ let queue = Promise.resolve();
 self.addEventListener("message", ({ data: { id, type, ...message } }) => {
   queue = queue.then(async () => {
     try {
-      const result = await handlers[type](message);
-      self.postMessage({ id, ...(result.answer ?? result) }, result.transfer ?? []);
+      self.postMessage({ id, ...(await handlers[type](message)) });
     } catch (error) {
       self.postMessage({ id, error: error instanceof Error ? error.message : String(error) });
     }
