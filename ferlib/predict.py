@@ -15,13 +15,14 @@ from ferlib.inference.job import PredictionJob, report_written
 from ferlib.inference.options import PredictOptions
 from ferlib.inference.results import display_path
 from ferlib.inference.sinks import read_finished
-from ferlib.runs.classifier import Classifier, load_classifier
+from ferlib.runs.classifier import load_classifier
 
 EXAMPLES = """examples:
   ferlib predict photo.jpg
   ferlib predict photo.jpg --output-image annotated.png --output-csv faces.csv
   ferlib predict album/ more.png 'scans/**/*.tif' --output-dir annotated --output-counts counts.csv
   ferlib predict album/ --output-json album.jsonl --resume
+  ferlib predict album/ --output-csv faces.csv --workers 16
   ferlib predict clip.mp4 --output-video annotated.mp4 --output-csv clip.csv --output-timeline clip.png
   ferlib predict --webcam 0
   ferlib predict --detector none face.png
@@ -61,7 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = build_parser().parse(argv).build(PredictOptions)
     inputs, empty = find_inputs(options.inputs, skip=options.output_dir or options.output_image)
     targets = _plan_outputs(options, inputs)
-    job = PredictionJob(options, _load_classifier(options), targets, _draw_timeline)
+    # Images are processed side by side with one thread each, the frames of a video one by one.
+    many_images = len(inputs) > 1 and not any(item.is_video for item in inputs) and options.webcam is None
+    n_inner = 1 if many_images else options.threads or 0
+    classifier = load_classifier(options.run, model=options.model or "default", n_threads=n_inner)
+    job = PredictionJob(options, classifier, targets, _draw_timeline, n_inner=n_inner)
     earlier = read_finished(options.output_json) if options.resume and options.output_json else []
     done = {record["file"] for record in earlier}
     remaining = [item for item in inputs if display_path(item.path) not in done]
@@ -97,11 +102,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         n_faces = sum(job.counts.counts.values())
         write_line(f"{job.n_images:,} images, {n_faces:,} faces{': ' if counts else ''}{counts}")
     return EXIT_FAILED if job.n_failed else EXIT_OK
-
-
-def _load_classifier(options: PredictOptions) -> Classifier:
-    """Return the run or the pretrained model that the options name."""
-    return load_classifier(options.run, model=options.model or "default", n_threads=options.threads or 0)
 
 
 def _plan_outputs(options: PredictOptions, inputs: Sequence[InputFile]) -> dict[Path, Path]:

@@ -175,6 +175,20 @@ def test_folders_are_annotated_into_a_folder(predict, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines() == out
 
 
+def test_several_processes_write_the_same_files(predict, tmp_path, capsys):
+    album = tmp_path / "album"
+    album.mkdir()
+    for number in range(4):
+        Image.new("L", (60, 60), 80 * number).save(album / f"{number}.png")
+    (album / "2.png").write_text("not an image")
+    for workers in (1, 2):
+        output = ("--output-csv", tmp_path / f"{workers}.csv", "--output-dir", tmp_path / str(workers))
+        assert predict(album, "--detector", "none", "--workers", workers, "--threads", 2, *output) == 1
+        assert sorted(path.name for path in (tmp_path / str(workers)).iterdir()) == ["0.png", "1.png", "3.png"]
+        assert "2.png: not a readable image" in capsys.readouterr().err
+    assert (tmp_path / "1.csv").read_text() == (tmp_path / "2.csv").read_text()
+
+
 def test_impossible_outputs_are_refused_first(predict, tmp_path, capsys):
     image = save(tmp_path / "a.png")
     before = image.read_bytes()
@@ -418,6 +432,7 @@ def test_impossible_video_outputs_are_refused_first(predict, arguments, sentence
     [
         ([], "No input given; name an image"),
         (["a.png", "--resume"], "--resume needs --output-json"),
+        (["-", "a.png", "--workers", "2"], "--workers reads files"),
         (["a.png", "--prior", "portraits"], "--prior: expected photographs or training, or .*, got portraits"),
         (["a.png", "--prior", "0.5,0.5"], "--prior: expected 7 shares"),
         (["a.png", "--output-image", "b.png", "--output-dir", "c"], "cannot be combined"),

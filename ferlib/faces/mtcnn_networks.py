@@ -22,8 +22,8 @@ PNET_STRIDE = 2
 
 # PNet runs on strips of a level with about this many pixels and RNet and ONet on so many patches at a time: the values
 # between layers then stay in the processor's cache, and threads share the work.
-_STRIP_PIXELS = 50_000
-_BATCH = 32
+_STRIP_PIXELS = 20_000
+_BATCH = 16
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
@@ -45,6 +45,7 @@ class MtcnnNetworks:
         options.intra_op_num_threads = 1
         # Images and pyramid levels have many sizes: memory kept for each of them would not be used again.
         options.enable_cpu_mem_arena = False
+        options.enable_mem_pattern = False
         folder = resources.files("ferlib") / "assets" / "mtcnn"
         self._sessions = {
             name: onnxruntime.InferenceSession(

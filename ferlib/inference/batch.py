@@ -1,8 +1,11 @@
 """Recognize emotions in many image files."""
 
+import itertools
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,8 +15,18 @@ from ferlib.inference.inputs import STANDARD_INPUT
 from ferlib.inference.recognizer import EmotionRecognizer
 from ferlib.inference.results import ImageResult
 
+# Importing threads takes time when the command starts, which often reads one image.
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
 # The faces of images with up to this many pixels in total are classified together: face crops are, photographs are not.
-_MAX_BATCH_PIXELS = 4_000_000
+_MAX_BATCH_PIXELS = 1_000_000
+
+# For each thread, images with this many pixels in total are read ahead, and as many wait for their turn.
+_MAX_PIXELS_AHEAD = 16_000_000
+
+_Batch = list[tuple[Path, np.ndarray]]
+_Results = list[tuple[np.ndarray, ImageResult]]
 
 
 def predict_images(
@@ -23,8 +36,9 @@ def predict_images(
     batch_size: int = 64,
     max_pixels: int = MAX_PIXELS,
     on_error: Callable[[Path, ImageError], None] | None = None,
+    n_threads: int = 1,
 ) -> Iterator[tuple[np.ndarray, ImageResult]]:
-    """Yield each image with the emotions of its faces; at most one batch is in memory.
+    """Yield each image with the emotions of its faces, in order; a few batches per thread are in memory.
 
     Parameters
     ----------
@@ -38,6 +52,8 @@ def predict_images(
     on_error : callable, optional
         Called with the path of an image that cannot be read and its `ImageError`; then the other images follow. If it
         is None, the error is raised.
+    n_threads : int
+        Threads that read and process images side by side. The recognizer should then use one thread itself.
 
     Yields
     ------
@@ -45,23 +61,67 @@ def predict_images(
     result : ImageResult
     """
     paths = [paths] if isinstance(paths, str | Path) else paths
-    batch: list[tuple[Path, np.ndarray]] = []
-    n_pixels = 0
-    for path in map(Path, paths):
+    pool = _make_pool(n_threads) if n_threads > 1 else None
+    limit = n_threads * _MAX_PIXELS_AHEAD
+    try:
+        images = _read_all(map(Path, paths), max_pixels, on_error, pool, n_threads, limit)
+        batches = _group(images, batch_size)
+        if pool is None:
+            for batch in batches:
+                yield from _predict_batch(batch, recognizer)
+            return
+        running: deque[tuple[int, Future[_Results]]] = deque()
+        for batch in batches:
+            n_pixels = sum(image.shape[0] * image.shape[1] for _, image in batch)
+            while running and (len(running) > n_threads or sum(n for n, _ in running) + n_pixels > limit):
+                yield from running.popleft()[1].result()
+            running.append((n_pixels, pool.submit(_predict_batch, batch, recognizer)))
+        while running:
+            yield from running.popleft()[1].result()
+    finally:
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)
+
+
+def _make_pool(n_threads: int) -> "ThreadPoolExecutor":
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(n_threads, "images")
+
+
+def _read_all(
+    paths: Iterator[Path],
+    max_pixels: int,
+    on_error: Callable[[Path, ImageError], None] | None,
+    pool: "ThreadPoolExecutor | None",
+    n_ahead: int,
+    limit: int,
+) -> Iterator[tuple[Path, np.ndarray]]:
+    """Yield the images that can be read; with a pool, others are read ahead."""
+    waiting: deque[tuple[Path, Future[np.ndarray]]] = deque()
+    n_allowed = n_ahead
+    while True:
+        if pool is not None:
+            for path in itertools.islice(paths, max(0, n_allowed - len(waiting))):
+                waiting.append((path, pool.submit(_read, path, max_pixels)))
+        future = None
+        if waiting:
+            path, future = waiting.popleft()
+        else:
+            following = next(paths, None)
+            if following is None:
+                return
+            path = following
         try:
-            image = _read(path, max_pixels)
+            image = _read(path, max_pixels) if future is None else future.result()
         except ImageError as error:
             if on_error is None:
                 raise
             on_error(path, error)
             continue
-        size = image.shape[0] * image.shape[1]
-        if batch and (n_pixels + size > _MAX_BATCH_PIXELS or len(batch) == batch_size):
-            yield from _predict_batch(batch, recognizer)
-            batch, n_pixels = [], 0
-        batch.append((path, image))
-        n_pixels += size
-    yield from _predict_batch(batch, recognizer)
+        # The images of an album are mostly of one size.
+        n_allowed = min(n_ahead, max(1, limit // (image.shape[0] * image.shape[1])))
+        yield path, image
 
 
 def _read(path: Path, max_pixels: int) -> np.ndarray:
@@ -70,10 +130,24 @@ def _read(path: Path, max_pixels: int) -> np.ndarray:
     return read_image(path, max_pixels=max_pixels)
 
 
-def _predict_batch(
-    batch: list[tuple[Path, np.ndarray]], recognizer: EmotionRecognizer
-) -> Iterator[tuple[np.ndarray, ImageResult]]:
+def _group(images: Iterable[tuple[Path, np.ndarray]], batch_size: int) -> Iterator[_Batch]:
+    """Yield batches of images that are processed together."""
+    batch: _Batch = []
+    n_pixels = 0
+    for path, image in images:
+        size = image.shape[0] * image.shape[1]
+        if batch and (n_pixels + size > _MAX_BATCH_PIXELS or len(batch) == batch_size):
+            yield batch
+            batch, n_pixels = [], 0
+        batch.append((path, image))
+        n_pixels += size
+    if batch:
+        yield batch
+
+
+def _predict_batch(batch: _Batch, recognizer: EmotionRecognizer) -> _Results:
     recognized = recognizer.recognize_all([image for _, image in batch])
-    for (path, image), faces in zip(batch, recognized, strict=True):
-        height, width = image.shape[:2]
-        yield image, ImageResult(path, (height, width), faces, prior=recognizer.prior.name)
+    return [
+        (image, ImageResult(path, (image.shape[0], image.shape[1]), faces, prior=recognizer.prior.name))
+        for (path, image), faces in zip(batch, recognized, strict=True)
+    ]

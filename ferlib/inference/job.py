@@ -1,20 +1,22 @@
 """The work of ``ferlib predict``, input by input."""
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ferlib.core.console import Terminated, logger, progress_bar, write_line
 from ferlib.core.errors import FerlibError, VideoError
+from ferlib.core.threads import available_cores
 from ferlib.faces import MIN_FACE_SIZE, AdaptiveDetector, RedetectingDetector
-from ferlib.inference.annotate import annotate, write_image
-from ferlib.inference.batch import predict_images
+from ferlib.inference.annotate import annotate
 from ferlib.inference.options import PredictOptions
 from ferlib.inference.recognizer import EmotionRecognizer
-from ferlib.inference.results import Record, display_path, image_record
+from ferlib.inference.results import ImageResult, Record, display_path, image_record
 from ferlib.inference.sinks import CountsSink, CsvSink, JsonSink, Sink
 from ferlib.inference.stream import VIDEO_FACE, predict_video
 from ferlib.inference.tracks import TrackSummary
+from ferlib.inference.workers import Outcome, predict_in_processes, predict_in_threads
 from ferlib.runs.classifier import Classifier
 from ferlib.runs.prior import make_prior
 from ferlib.video import Video, VideoWriter, hide_credentials, open_camera, open_video
@@ -37,6 +39,8 @@ class PredictionJob:
         The path of the annotated copy of each input that gets one.
     draw_timeline : callable
         Writes the figure of a video: takes its path, the tracks and a title.
+    n_inner : int
+        Threads of the recognizer; 0 for one per available core.
     """
 
     def __init__(
@@ -45,11 +49,14 @@ class PredictionJob:
         classifier: Classifier,
         targets: Mapping[Path, Path],
         draw_timeline: Callable[[Path, TrackSummary, str], None],
+        *,
+        n_inner: int = 0,
     ) -> None:
         self.options = options
         self.classifier = classifier
         self.targets = targets
         self.draw_timeline = draw_timeline
+        self.n_inner = n_inner
         self.prior = make_prior(
             options.prior,
             class_names=classifier.class_names,
@@ -76,17 +83,21 @@ class PredictionJob:
 
     def recognizer(self, min_face_size: int) -> EmotionRecognizer:
         """Return a recognizer, for faces of at least a size unless an option states another."""
+        return EmotionRecognizer(**self.recognizer_arguments(min_face_size))
+
+    def recognizer_arguments(self, min_face_size: int) -> dict[str, Any]:
+        """Return the arguments of that recognizer."""
         options = self.options
-        return EmotionRecognizer(
-            options.detector,
-            self.classifier,
-            prior=self.prior,
-            crop_margin=options.crop_margin,
-            min_probability=options.min_probability,
-            min_face_size=options.min_face_size or min_face_size,
-            min_confidence=options.min_confidence,
-            n_threads=options.threads or 0,
-        )
+        return {
+            "detector": options.detector,
+            "classifier": self.classifier,
+            "prior": self.prior,
+            "crop_margin": options.crop_margin,
+            "min_probability": options.min_probability,
+            "min_face_size": options.min_face_size or min_face_size,
+            "min_confidence": options.min_confidence,
+            "n_threads": self.n_inner,
+        }
 
     def write(self, record: Record) -> None:
         """Write a record to each sink."""
@@ -101,30 +112,41 @@ class PredictionJob:
 
     def run_images(self, paths: Sequence[Path]) -> None:
         """Process images."""
-
-        def fail(path: Path, error: FerlibError) -> None:
-            self.fail(path, error)
+        for outcome in self._outcomes(paths):
+            if isinstance(outcome, ImageResult):
+                self._report_image(outcome)
+            else:
+                self.fail(*outcome)
             self.advance()
 
-        recognizer, options = self.recognizer(MIN_FACE_SIZE), self.options
-        for image, result in predict_images(
-            paths, recognizer, batch_size=options.batch_size, max_pixels=options.max_pixels, on_error=fail
-        ):
-            if result.path in self.targets:
-                try:
-                    write_image(self.targets[result.path], annotate(image, result.faces))
-                except FerlibError as error:
-                    fail(result.path, error)
-                    continue
-            self.n_images += 1
-            self.write(image_record(result, **self.origin))
-            name = display_path(result.path)
-            for number, found in enumerate(result.faces, start=1):
-                box = list(found.face.box)
-                write_line(f"{name}: face {number}, box {box}, {found.emotion}, probability {found.probability:.3f}")
-            if not result.faces:
-                write_line(f"{name}: no face found.")
-            self.advance()
+    def _outcomes(self, paths: Sequence[Path]) -> Iterator[Outcome]:
+        """Yield what became of each image."""
+        options = self.options
+        shared: dict[str, Any] = {
+            "targets": self.targets,
+            "batch_size": options.batch_size,
+            "max_pixels": options.max_pixels,
+        }
+        n_threads = options.threads or available_cores()
+        if options.workers == 1 or len(paths) == 1:
+            recognizer = self.recognizer(MIN_FACE_SIZE)
+            return predict_in_threads(paths, recognizer, n_threads=min(n_threads, len(paths)), **shared)
+        # Each process loads the models itself.
+        arguments = self.recognizer_arguments(MIN_FACE_SIZE)
+        arguments |= {"classifier": options.run, "model": options.model or "default"}
+        arguments["n_threads"] = max(1, n_threads // options.workers)
+        return predict_in_processes(paths, arguments, n_workers=options.workers, **shared)
+
+    def _report_image(self, result: ImageResult) -> None:
+        """Write and print the faces of an image."""
+        self.n_images += 1
+        self.write(image_record(result, **self.origin))
+        name = display_path(result.path)
+        for number, found in enumerate(result.faces, start=1):
+            box = list(found.face.box)
+            write_line(f"{name}: face {number}, box {box}, {found.emotion}, probability {found.probability:.3f}")
+        if not result.faces:
+            write_line(f"{name}: no face found.")
 
     def run_video_file(self, path: Path) -> None:
         """Process a video file."""

@@ -9,6 +9,7 @@ from ferlib.core.errors import FerlibError, OptionError
 from ferlib.core.images import MAX_PIXELS
 from ferlib.core.options import check_options, option
 from ferlib.faces import MIN_CONFIDENCE, MIN_FACE_SIZE, DetectorName
+from ferlib.inference.inputs import STANDARD_INPUT
 from ferlib.inference.recognizer import DEFAULT_CROP_MARGIN, DEFAULT_PRIOR
 from ferlib.inference.stream import DEFAULT_SMOOTHING, VIDEO_FACE
 from ferlib.runs.folder import PretrainedName, check_one_model
@@ -114,6 +115,9 @@ class PredictOptions:
     max_pixels: int = option(MAX_PIXELS, help="refuse images with more pixels", minimum=1, group="limits")
     batch_size: int = option(64, help="number of small images processed together", minimum=1, group="limits")
     threads: int | None = option(None, help="number of threads", default_text="all cores", minimum=1, group="limits")
+    workers: int = option(
+        1, help="number of processes for many images; they share the threads", minimum=1, maximum=1024, group="limits"
+    )
 
     def __post_init__(self) -> None:
         """Check values and combinations."""
@@ -131,6 +135,8 @@ class PredictOptions:
             raise OptionError(f"--end: expected more than --start ({self.start:g}), got {self.end:g}.")
         if self.resume and self.output_json is None:
             raise OptionError("--resume needs --output-json, which holds the results so far.")
+        if self.workers > 1 and STANDARD_INPUT in self.inputs:
+            raise OptionError("--workers reads files; it cannot be combined with - for standard input.")
         if self.output_image and self.output_dir:
             raise OptionError("--output-image and --output-dir cannot be combined.")
         if self.output_video and self.output_video.suffix.lower() not in VIDEO_CODECS:

@@ -6,7 +6,8 @@ from PIL import Image
 
 from ferlib.core.emotions import EMOTIONS
 from ferlib.core.errors import ImageError
-from ferlib.inference import EmotionRecognizer, predict_images, to_frame
+from ferlib.core.images import read_image
+from ferlib.inference import EmotionRecognizer, batch, predict_images, to_frame
 
 
 class LevelClassifier:
@@ -49,6 +50,28 @@ def test_results_come_in_order_and_in_batches(recognizer, paths):
     ((path, error),) = errors
     assert path == paths[1]
     assert "not a readable image" in str(error)
+
+
+def test_threads_give_the_same_results_in_the_same_order(recognizer, paths):
+    errors = []
+    several = paths * 20
+    results = list(
+        predict_images(several, recognizer, batch_size=2, n_threads=3, on_error=lambda path, _: errors.append(path))
+    )
+    alone = list(predict_images(several, recognizer, on_error=lambda *_: None))
+    assert [result for _, result in results] == [result for _, result in alone]
+    assert errors == 20 * [paths[1]]
+
+
+def test_few_large_images_are_in_memory_at_a_time(recognizer, paths, monkeypatch):
+    monkeypatch.setattr(batch, "_MAX_PIXELS_AHEAD", 300)
+    read = []
+    monkeypatch.setattr(batch, "read_image", lambda path, **options: read.append(path) or read_image(path, **options))
+    results = predict_images([paths[0]] * 20, recognizer, batch_size=1, n_threads=4)
+    for number, _ in enumerate(results, start=1):
+        # One that was just yielded, up to two that are processed or wait, one that is read ahead and one in a batch.
+        assert number == 1 or len(read) <= number + 4
+    assert len(read) == 20
 
 
 def test_without_a_handler_an_unreadable_image_raises(recognizer, paths):
