@@ -15,7 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ferlib.core.console import logger, write_line
 from ferlib.core.errors import FerlibError
-from ferlib.web.access import load_key
+from ferlib.web.access import KEY_VARIABLE, load_key
 from ferlib.web.app import create_app
 from ferlib.web.options import ServeOptions
 
@@ -115,9 +115,7 @@ def serve(options: ServeOptions) -> None:
     config = make_config(options)
     with open_socket(options.host, options.port) as listener, _separate_log():
         if not options.is_loopback and load_key(options) is None:
-            logger.warning(
-                "warning: everybody on the network of %s can use this service; set FERLIB_API_KEY.", options.host
-            )
+            logger.warning("warning: everybody on the network can use this service; set %s.", KEY_VARIABLE)
         name = f"[{options.host}]" if ":" in options.host else options.host
         scheme = "https" if options.tls_cert else "http"
         write_line(f"ferlib serves {scheme}://{name}:{listener.getsockname()[1]} (Ctrl+C stops it)")
