@@ -23,6 +23,9 @@ from ferlib.core.option_spec import MISSING, NONE, option_specs
 
 T = TypeVar("T")
 
+# The largest configuration file that is read.
+_MAX_CONFIG_BYTES = 1 << 20
+
 
 def option(
     default: Any = MISSING,
@@ -161,7 +164,14 @@ class OptionParser:
     def _read_config(self, path: Path) -> dict[str, Any]:
         """Return the options in a TOML file, by field name."""
         try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
+            with path.open("rb") as file:
+                data = file.read(_MAX_CONFIG_BYTES + 1)
+            if len(data) > _MAX_CONFIG_BYTES:
+                raise OptionError(f"--config {path} has over {_MAX_CONFIG_BYTES:,} bytes.")
+            # Notepad writes a byte-order mark.
+            table = tomllib.loads(data.decode("utf-8-sig"))
+        except RecursionError:
+            raise OptionError(f"--config {path} is not a TOML file (it is nested too deeply).") from None
         except OSError as error:
             raise OptionError(f"--config {path} cannot be read ({error.strerror}).") from None
         except ValueError as error:

@@ -15,6 +15,7 @@ from ferlib.core.files import atomic_write
 from ferlib.export.agreement import random_images, run_onnx
 from ferlib.runs.folder import ONNX_MODEL, Run
 from ferlib.runs.records import RunConfig
+from ferlib.runs.safety import check_keras
 
 if TYPE_CHECKING:
     import keras
@@ -284,6 +285,8 @@ def _import_keras(file: Path, run: Run, expected: InputFormat, order: list[int])
     keras = import_keras()
     from ferlib.export.onnx import save_network
 
+    if file.suffix.lower() == ".keras":
+        check_keras(file)
     try:
         inner = keras.saving.load_model(file, compile=False, safe_mode=True)
     # Keras raises many kinds of errors for files of other versions and for layers that could run code.

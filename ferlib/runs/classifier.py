@@ -25,6 +25,7 @@ from ferlib.runs.folder import (
 )
 from ferlib.runs.onnx_session import OnnxSession
 from ferlib.runs.records import RunConfig, TestTimeAugmentation
+from ferlib.runs.safety import check_keras, check_zip, limited_memory
 from ferlib.runs.views import VIEWS, make_views
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 _BATCH_SIZE = 256
+
+# Packages that are missing where only prediction is installed.
+_LIBRARIES = ("keras", "tensorflow", "jax", "torch", "skops", "sklearn", "joblib", "h5py")
 
 #: Classes that our scikit-learn pipelines may contain besides those that skops trusts.
 _TRUSTED = (
@@ -196,6 +200,7 @@ def load_classifier(
     OptionError
         `test_time_augmentation` is unknown.
     """
+    own = run is None
     run = Run(pretrained_run_dir(model) if run is None else run)
     config = run.config
     if test_time_augmentation is not None:
@@ -207,6 +212,8 @@ def load_classifier(
     if not calibrated:
         config = replace(config, calibration=None)
     if (run.path / MEMBERS).is_dir():
+        if run.path.parent.name == MEMBERS and run.path.parent.parent.parent.name == MEMBERS:
+            raise ArtifactError(f"{run.path}: ensembles are nested too deeply.")
         if len(run.members) < (config.n_members or 0):
             raise ArtifactError(f"{run.path} is not complete; finish its training with --resume.")
         members = [
@@ -217,15 +224,32 @@ def load_classifier(
     path = run.model_file
     if path is None:
         raise ArtifactError(f"{run.path} contains no model; finish its training with --resume.")
+    if own:
+        return OnnxClassifier(run, config, n_threads)
     try:
-        if path.name == ONNX_MODEL:
-            return OnnxClassifier(run, config, n_threads)
-        return KerasClassifier(run, config) if path.name == KERAS_MODEL else SklearnClassifier(run, config)
+        with limited_memory():
+            return _load_and_try(path, run, config, n_threads)
     except ArtifactError:
         raise
     # Each library has its own errors for a damaged file.
     except Exception as error:
-        raise ArtifactError(f"{path} cannot be loaded ({error}).") from error
+        if isinstance(error, ModuleNotFoundError) and error.name in _LIBRARIES:
+            raise
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ArtifactError(f"{path} cannot be loaded ({reason[0][:300]}).") from error
+
+
+def _load_and_try(path: Path, run: Run, config: RunConfig, n_threads: int) -> Classifier:
+    """Return the classifier in a model file after it has predicted for one image."""
+    classifier: Classifier
+    if path.name == ONNX_MODEL:
+        classifier = OnnxClassifier(run, config, n_threads)
+    else:
+        classifier = KerasClassifier(run, config) if path.name == KERAS_MODEL else SklearnClassifier(run, config)
+    probabilities = classifier.predict_proba(np.full((1, *config.image_size, config.channels), 128, np.uint8))
+    if not np.isfinite(probabilities).all():
+        raise ArtifactError(f"{path}: the model's answers are not numbers.")
+    return classifier
 
 
 def load_keras_model(run: str | os.PathLike[str]) -> "keras.Model":
@@ -237,6 +261,7 @@ def load_keras_model(run: str | os.PathLike[str]) -> "keras.Model":
         The run has none.
     """
     path = _require(run, KERAS_MODEL, "Keras network")
+    check_keras(path)
     return import_keras().saving.load_model(path, compile=False, safe_mode=True)
 
 
@@ -249,6 +274,7 @@ def load_pipeline(run: str | os.PathLike[str]) -> "Pipeline":
         The run has none, or it was trained by a version of ferlib whose classes have moved.
     """
     path = _require(run, SKOPS_MODEL, "scikit-learn pipeline")
+    check_zip(path)
     import skops.io
 
     moved = [

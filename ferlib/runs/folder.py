@@ -16,7 +16,6 @@
 ======================  ================================================================================
 """
 
-import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -28,6 +27,7 @@ from typing import Any, Literal, TypeVar, get_args
 from ferlib.core.errors import ArtifactError, OptionError
 from ferlib.core.files import write_json, write_text
 from ferlib.runs.records import Metrics, RunConfig
+from ferlib.runs.safety import read_json, require_inside
 
 J = TypeVar("J", dict[str, Any], list[Any])
 R = TypeVar("R", RunConfig, Metrics)
@@ -119,7 +119,11 @@ class Run(os.PathLike[str]):
     def history(self) -> list[dict[str, float]]:
         """One row per epoch; empty for a model without epochs."""
         path = self.path / HISTORY
-        return _read_json(path, list) if path.exists() else []
+        rows = _read_json(path, list) if path.exists() else []
+        for row in rows:
+            if not isinstance(row, dict) or not all(isinstance(value, int | float) for value in row.values()):
+                raise ArtifactError(f"{path} is not valid: expected numbers by name, one row per epoch.")
+        return rows
 
     @property
     def metrics(self) -> dict[str, Metrics]:
@@ -137,8 +141,11 @@ class Run(os.PathLike[str]):
     def members(self) -> list["Run"]:
         """The members of an ensemble, in order; empty for other models."""
         # Names with a leading dot are interrupted copies.
-        folders = (self.path / MEMBERS).glob("[0-9]*")
-        return [Run(folder) for folder in sorted(folders, key=lambda folder: int(folder.name.split("-")[0]))]
+        numbers = {folder: folder.name.split("-")[0] for folder in (self.path / MEMBERS).glob("[0-9]*")}
+        folders = [folder for folder, number in numbers.items() if number.isdecimal() and len(number) < 5]
+        for folder in folders:
+            require_inside(folder)
+        return [Run(folder) for folder in sorted(folders, key=lambda folder: int(numbers[folder]))]
 
     def write_config(self, config: RunConfig) -> None:
         """Write ``config.json``."""
@@ -180,7 +187,7 @@ def _from_json(cls: type[R], record: dict[str, Any], path: Path) -> R:
     """Return a record; an error names the file."""
     try:
         return cls.from_json(record)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
         raise ArtifactError(f"{path} is not valid ({error}).") from error
 
 
@@ -194,11 +201,9 @@ def _read_json(path: Path, kind: type[J]) -> J:
     if not path.parent.is_dir():
         raise ArtifactError(f"There is no run folder {path.parent}.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         raise ArtifactError(f"{path.parent} is not a run folder: it has no {path.name}.") from None
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path} cannot be read ({error}).") from None
     if not isinstance(content, kind):
         raise ArtifactError(f"{path} is not a JSON {'object' if kind is dict else 'list'}.")
     return content

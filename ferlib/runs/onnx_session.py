@@ -1,11 +1,13 @@
 """Run an ONNX network with ONNX Runtime."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 
 from ferlib.core.backend import import_onnxruntime
 from ferlib.core.threads import available_cores
+from ferlib.runs.safety import check_onnx
 
 # ONNX Runtime is as fast with small batches and keeps the memory of the largest one.
 _BATCH_SIZE = 16
@@ -21,6 +23,11 @@ class OnnxSession:
     n_threads : int
         0 for one per core.
 
+    Raises
+    ------
+    ArtifactError
+        The file is not complete in itself.
+
     Attributes
     ----------
     input_shape : tuple of int or str
@@ -28,6 +35,7 @@ class OnnxSession:
     """
 
     def __init__(self, path: str | os.PathLike[str], n_threads: int = 0) -> None:
+        check_onnx(Path(path))
         onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = n_threads or available_cores()

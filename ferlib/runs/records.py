@@ -4,6 +4,7 @@ Schema 2 is written. Schema 1, which has no ``schema_version``, is still read: i
 keeps the image counts in ``data.pictures``.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
@@ -15,6 +16,9 @@ from ferlib.core.records import Record
 from ferlib.runs.calibration import scale_logits
 
 SCHEMA_VERSION = 2
+
+# More would be a damaged file, or one that is meant to fill the memory.
+_MAX_CLASSES, _MAX_SIDE = 1_000, 4_096
 
 Kind = Literal["cnn", "bovw", "ensemble"]
 Status = Literal["training", "finished"]
@@ -51,6 +55,11 @@ class Calibration(Record):
 
     scales: tuple[float, ...]
     biases: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if len(self.scales) != len(self.biases) or not all(map(math.isfinite, (*self.scales, *self.biases))):
+            raise ValueError("calibration needs one finite scale and bias per class")
 
     def apply(self, probabilities: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities of shape (n, n_classes)."""
@@ -129,6 +138,16 @@ class RunConfig(_Versioned):
     init_from: RunReference | None = None
     votes: str | None = None
     imported: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the numbers, which may come from a stranger."""
+        super().__post_init__()
+        if not 1 <= len(self.class_names) <= _MAX_CLASSES or len(set(self.class_names)) < len(self.class_names):
+            raise ValueError(f"class_names needs 1 to {_MAX_CLASSES} different names")
+        if not all(1 <= side <= _MAX_SIDE for side in self.image_size) or self.channels not in (1, 3):
+            raise ValueError(f"expected images of up to {_MAX_SIDE} pixels with 1 or 3 channels")
+        if self.calibration is not None and len(self.calibration.scales) != len(self.class_names):
+            raise ValueError("calibration needs one scale per class")
 
     @property
     def training_shares(self) -> tuple[float, ...] | None:
