@@ -125,5 +125,5 @@ def test_network_with_foreign_code_is_refused(empty_run):
 
     model = keras.Sequential([keras.Input((48, 48, 1)), keras.layers.Lambda(lambda x: x[:, 0, :7, 0])])
     model.save(empty_run.path / "model.keras")
-    with pytest.raises(ArtifactError, match=r"model\.keras cannot be loaded .*Lambda"):
+    with pytest.raises(ArtifactError, match=r"model\.keras has a layer Lambda, which can run code"):
         load_classifier(empty_run)
