@@ -11,9 +11,8 @@ TOOL = Path(__file__).parents[2] / "tools" / "fuzz_readers.py"
 
 @pytest.mark.parametrize(("what", "count"), [("images", 400), ("videos", 60)])
 def test_damaged_files_are_read_or_refused(what, count):
-    options = ["--videos"] if what == "videos" else []
     done = subprocess.run(
-        [sys.executable, TOOL, "--count", str(count), *options], capture_output=True, text=True, check=False
+        [sys.executable, TOOL, "--count", str(count), "--kind", what], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     counts = dict(part.split() for part in done.stdout.strip().split(", "))
