@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from ferlib.core.emotions import EMOTION_COLORS
 from ferlib.core.errors import FerlibError
@@ -28,7 +28,7 @@ _Font = ImageFont.FreeTypeFont
 _Rectangle = tuple[float, float, float, float]
 
 
-def annotate(image: np.ndarray, faces: Sequence[FaceEmotion]) -> np.ndarray:
+def annotate(image: np.ndarray, faces: Sequence[FaceEmotion], *, in_place: bool = False) -> np.ndarray:
     """Draw a box and a label for each face, in the color of its emotion.
 
     Line width and font size grow with the image. In a video, the label starts with the track ID. A label is placed
@@ -38,29 +38,33 @@ def annotate(image: np.ndarray, faces: Sequence[FaceEmotion]) -> np.ndarray:
     Parameters
     ----------
     image : ndarray of shape (H, W, 1) or (H, W, 3), dtype uint8
-        Gray or RGB; not modified.
+        Gray or RGB; not modified unless `in_place` is true.
     faces : sequence of FaceEmotion
+    in_place : bool
+        Draw onto an RGB image itself, which saves the memory of a copy.
 
     Returns
     -------
     ndarray of shape (H, W, 3), dtype uint8, RGB
     """
-    canvas = Image.fromarray(np.array(to_rgb(image)))
-    draw = ImageDraw.Draw(canvas)
-    width = max(1, round(min(canvas.size) / 180))
+    canvas = to_rgb(image)
+    if canvas is image and not (in_place and image.flags.writeable):
+        canvas = canvas.copy()
+    size = (canvas.shape[1], canvas.shape[0])
+    width = max(1, round(min(size) / 180))
     boxes = [_rectangle(found) for found in faces]
     for found, box in zip(faces, boxes, strict=True):
-        _draw_box(draw, box, _COLORS[found.emotion], width)
+        _draw_box(canvas, box, _COLORS[found.emotion], width)
     labels: list[_Rectangle] = []
     for found, box in zip(faces, boxes, strict=True):
-        label = _fit_label(found, canvas.size)
+        label = _fit_label(found, size)
         if label is None:
             continue
         text, font = label
-        label_box = _place_label(_label_size(text, font), box, boxes, labels, canvas.size, width)
+        label_box = _place_label(_label_size(text, font), box, boxes, labels, size, width)
         labels.append(label_box)
-        _draw_label(draw, label_box, text, font, _COLORS[found.emotion])
-    return np.asarray(canvas)
+        _draw_label(canvas, label_box, text, font, _COLORS[found.emotion])
+    return canvas
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:
@@ -87,12 +91,15 @@ def _rectangle(found: FaceEmotion) -> _Rectangle:
     return x, y, x + width - 1, y + height - 1
 
 
-def _draw_box(draw: ImageDraw.ImageDraw, box: _Rectangle, color: str, width: int) -> None:
+def _draw_box(canvas: np.ndarray, box: _Rectangle, color: str, width: int) -> None:
     """Draw a box with a dark outline, visible on any background."""
-    x0, y0, x1, y1 = box
     edge = max(1, width // 3)
-    draw.rectangle((x0 - edge, y0 - edge, x1 + edge, y1 + edge), outline="black", width=width + 2 * edge)
-    draw.rectangle(box, outline=color, width=width)
+    outer = (box[0] - edge, box[1] - edge, box[2] + edge, box[3] + edge)
+    for (x0, y0, x1, y1), line, value in ((outer, width + 2 * edge, "black"), (box, width, color)):
+        sides = ((x0, y0, x1, y0 + line - 1), (x0, y1 - line + 1, x1, y1))
+        for left, top, right, bottom in (*sides, (x0, y0, x0 + line - 1, y1), (x1 - line + 1, y0, x1, y1)):
+            rows, columns = slice(max(0, int(top)), int(bottom) + 1), slice(max(0, int(left)), int(right) + 1)
+            canvas[rows, columns] = ImageColor.getrgb(value)
 
 
 def _fit_label(found: FaceEmotion, size: tuple[int, int]) -> tuple[str, _Font] | None:
@@ -158,10 +165,12 @@ def _covered_area(place: _Rectangle, others: Sequence[_Rectangle]) -> float:
     )
 
 
-def _draw_label(draw: ImageDraw.ImageDraw, place: _Rectangle, text: str, font: _Font, color: str) -> None:
+def _draw_label(canvas: np.ndarray, place: _Rectangle, text: str, font: _Font, color: str) -> None:
     """Draw a filled label with black or white text, whichever is legible on the color."""
-    draw.rectangle(place, fill=color)
-    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    left, top, right, bottom = map(int, place)
+    label = Image.new("RGB", (right - left + 1, bottom - top + 1), color)
+    red, green, blue = ImageColor.getrgb(color)[:3]
     bright = 0.299 * red + 0.587 * green + 0.114 * blue > 130
-    middle = (place[1] + place[3]) / 2
-    draw.text((place[0] + _padding(font), middle), text, font=font, fill="black" if bright else "white", anchor="lm")
+    position = (_padding(font), (bottom - top) / 2)
+    ImageDraw.Draw(label).text(position, text, font=font, fill="black" if bright else "white", anchor="lm")
+    canvas[top : bottom + 1, left : right + 1] = np.asarray(label)

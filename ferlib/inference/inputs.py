@@ -96,7 +96,8 @@ def _search(folder: Path, skip: str | Path | None) -> list[InputFile]:
             left_out[suffix or "without suffix"] += 1
     if left_out:
         kinds = ", ".join(f"{n:,} {suffix}" for suffix, n in left_out.most_common())
-        logger.info("%s: %s other files were left out (%s)", folder, f"{left_out.total():,}", kinds)
+        number = "1 other file was" if left_out.total() == 1 else f"{left_out.total():,} other files were"
+        logger.info("%s: %s left out (%s)", folder, number, kinds)
     return found
 
 

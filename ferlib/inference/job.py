@@ -141,7 +141,7 @@ class PredictionJob:
         """Write and print the faces of an image."""
         self.n_images += 1
         self.write(image_record(result, **self.origin))
-        name = display_path(result.path)
+        name = _one_line(result.path)
         for number, found in enumerate(result.faces, start=1):
             box = list(found.face.box)
             write_line(f"{name}: face {number}, box {box}, {found.emotion}, probability {found.probability:.3f}")
@@ -195,7 +195,7 @@ class PredictionJob:
                     self.write(image_record(result))
                     seconds = frame.time
                     bar.update()
-                    annotated = annotate(frame.image, result.faces) if writer or window else frame.image
+                    annotated = annotate(frame.image, result.faces, in_place=True) if writer or window else frame.image
                     if writer:
                         writer.write(annotated, frame.time)
                     if window and not window.show(annotated):
@@ -206,7 +206,7 @@ class PredictionJob:
                 if complete:
                     summary = {"frames": video.n_read, "seconds": round(seconds, 3), "tracks": tracks.records()}
                     self.write({"file": display_path(path), **summary, "prior": self.prior.name, **self.origin})
-                name = display_path(path)
+                name = _one_line(path)
                 write_line(f"{name}: {video.n_read:,} frames, {seconds:.1f} s, tracks: {len(tracks)}")
                 for line in tracks.describe():
                     write_line(f"  {line}")
@@ -244,6 +244,11 @@ class PredictionJob:
         every = self.options.every
         rate = min(video.rate, 1 / every) if every else video.rate
         return VideoWriter(target, rate=rate, sound=sound, max_gap=max(MAX_GAP, 2 * every))
+
+
+def _one_line(path: Path) -> str:
+    """Return a path as it is printed, in one line whatever its name."""
+    return display_path(path).replace("\n", "\\n")
 
 
 def _can_show(options: PredictOptions) -> bool:

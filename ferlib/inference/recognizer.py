@@ -94,16 +94,17 @@ class EmotionRecognizer:
 
         Parameters
         ----------
-        image : path, bytes, binary file, Pillow image, or ndarray of shape (H, W), (H, W, 1) or (H, W, 3), dtype uint8
-            Arrays are gray or RGB, upright, 0 to 255. Bytes and files hold an encoded image such as a JPEG; see
-            `ferlib.core.images.decode_image`.
+        image : path, bytes, binary file, Pillow image, or ndarray of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)
+            Arrays are gray, RGB or RGBA, upright, uint8 from 0 to 255 or floats from 0 to 1. OpenCV's are BGR: pass
+            ``array[..., ::-1]``. Bytes and files hold an encoded image such as a JPEG; see
+            `ferlib.core.images.as_image`.
 
         Raises
         ------
         ImageError
             A file or bytes cannot be read as an image.
         ValueError
-            An array has another shape or dtype.
+            What is given is not an image.
         """
         return self.recognize_all([image])[0]
 
@@ -112,6 +113,8 @@ class EmotionRecognizer:
 
         All images are in memory at the same time. See `recognize`.
         """
+        if isinstance(images, str | bytes | Path):
+            raise ValueError(f"recognize_all takes several images, got {type(images).__name__}; recognize takes one")
         arrays = [as_image(image) for image in images]
         faces = [self.detector.detect(image) for image in arrays]
         crops = [self._crop(image, face) for image, found in zip(arrays, faces, strict=True) for face in found]

@@ -53,7 +53,7 @@ def predict_in_threads(
         failures.clear()
         if result.path in targets:
             try:
-                write_image(targets[result.path], annotate(image, result.faces))
+                write_image(targets[result.path], annotate(image, result.faces, in_place=True))
             except FerlibError as error:
                 yield result.path, str(error)
                 continue

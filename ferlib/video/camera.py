@@ -32,6 +32,7 @@ def hide_credentials(address: object) -> str:
     """Return an address without user name, password and query, which may contain a password or a key too."""
     # Everything up to the last @: a password may contain any character. A path has one slash less.
     text = re.sub(r"(\w\w+:/{1,2})?(?:.*@)?([^?#]*)(?:[?#].*)?", r"\1\2", str(address), count=1, flags=re.DOTALL)
+    text = re.sub(r"^(\w\w+:/)(?!/)", r"\1/", text)
     # Properties of a GStreamer pipeline.
     return re.sub(r"((?:user|pass|pw|token|key|auth)[\w-]*\s*=\s*)\S+", r"\1***", text, flags=re.IGNORECASE)
 

@@ -30,6 +30,9 @@ _JUMP = 10.0
 #: A longer gap between two frames, in seconds, is reported: it is rather a fault of the file than a still image.
 MAX_GAP = 10.0
 
+# Times are rounded: a frame that is due at 2 s may have the time 1.9999.
+_ROUNDING = 1e-3
+
 # Pixels that differ from a square by less than this are taken for squares.
 _SQUARE = 0.01
 
@@ -70,18 +73,17 @@ class Selection:
         """Return when the frame after one at a time is wanted, or `start` for -inf."""
         if time < self.start or not self.every:
             return max(time, self.start)
-        # A frame that is due at 2 s may have the time 1.9999.
-        return self.start + (math.floor((time - self.start) / self.every + 1e-3) + 1) * self.every
+        return self.start + (math.floor((time - self.start) / self.every + _ROUNDING) + 1) * self.every
 
     def apply(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         """Yield those of some frames that are selected."""
         due = self.start
         for frame in frames:
-            if frame.time > self.end:
+            if frame.time > self.end + _ROUNDING:
                 return
-            if frame.time >= due:
+            if frame.time >= due - _ROUNDING:
                 yield frame
-                due = self.next_time(frame.time)
+                due = self.next_time(max(frame.time, due))
 
 
 @dataclass
@@ -208,7 +210,7 @@ def _read_frames(capture: cv2.VideoCapture, name: str, rate: float, selection: S
         # Half a frame earlier is the frame that is shown at that time.
         if time < due - 0.5 / rate:
             continue
-        if time > selection.end:
+        if time > selection.end + _ROUNDING:
             break
         ok, image = _retrieve(capture)
         if ok:

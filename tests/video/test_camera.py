@@ -31,9 +31,12 @@ def test_a_stream_that_breaks_off_is_told():
 
 
 def test_a_broken_stream_is_connected_again(caplog):
-    with CameraServer() as server, breaking(server, 0.6, again=0.5):
-        with open_camera(server.address, reconnect=20, end=3.0) as video:
-            times = [frame.time for frame in video]
+    with (
+        CameraServer() as server,
+        breaking(server, 0.6, again=0.5),
+        open_camera(server.address, reconnect=20, end=3.0) as video,
+    ):
+        times = [frame.time for frame in video]
     assert not video.truncated
     assert "the stream broke off; connecting again" in caplog.text
     assert "secret" not in caplog.text
@@ -84,7 +87,7 @@ def test_a_file_as_camera_is_read_frame_by_frame(tmp_path):
         ("rtsp://user:se@cr/et?x#y@host/s", "rtsp://host/s"),
         ("http://user:secret with space@host/s#secret", "http://host/s"),
         ("user:secret@host/s", "host/s"),
-        ("rtsp:/user:secret@host/s", "rtsp:/host/s"),
+        ("rtsp:/user:secret@host/s", "rtsp://host/s"),
         ("rtspsrc location=rtsp://host/s user-id=secret user-pw=secret ! decodebin", None),
         ("/dev/video0", "/dev/video0"),
         (0, "0"),
