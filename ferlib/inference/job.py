@@ -190,7 +190,10 @@ class PredictionJob:
                 writer = stack.enter_context(self._writer(target, video, sound)) if target else None
                 window = stack.enter_context(Window(video.name)) if self.show else None
                 bar = stack.enter_context(progress_bar(total=video.n_frames, desc=path.name, unit="frame", leave=False))
-                for frame, result in predict_video(video, recognizer, path=path, smoothing=self.options.smoothing):
+                results = predict_video(
+                    video, recognizer, path=path, smoothing=self.options.smoothing, read_ahead=self.options.threads != 1
+                )
+                for frame, result in results:
                     tracks.add(result)
                     self.write(image_record(result))
                     seconds = frame.time

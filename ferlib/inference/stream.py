@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ferlib.faces.tracker import FaceTracker
+from ferlib.faces.tracker import FaceTracker, TrackedFace
 from ferlib.inference.recognizer import EmotionRecognizer
 from ferlib.inference.results import ImageResult
 from ferlib.video import Frame
@@ -24,6 +24,7 @@ def predict_video(
     *,
     path: str | Path,
     smoothing: float = DEFAULT_SMOOTHING,
+    read_ahead: bool = False,
 ) -> Iterator[tuple[Frame, ImageResult]]:
     """Yield each frame of a video or camera with the emotions of its faces, in constant memory.
 
@@ -35,6 +36,9 @@ def predict_video(
         Stored in the results.
     smoothing : float
         Time constant in seconds of the exponential mean of each track's probabilities; 0 for no smoothing.
+    read_ahead : bool
+        Read the next frame and find its faces in another thread while the faces of this one are classified. A result
+        is not delayed by that.
 
     Yields
     ------
@@ -42,10 +46,8 @@ def predict_video(
     result : ImageResult
         With ``frame``, ``time`` and the ``track_id`` of each face.
     """
-    tracker = FaceTracker(recognizer.detector)
     smoother = Smoother(smoothing)
-    for frame in frames:
-        tracked = tracker.update(frame.image, frame.time)
+    for frame, tracked in _track(frames, FaceTracker(recognizer.detector), read_ahead=read_ahead):
         y_proba = recognizer.predict_faces(frame.image, [item.face for item in tracked])
         faces = []
         for item, row in zip(tracked, y_proba, strict=True):
@@ -63,6 +65,30 @@ def predict_video(
                 prior=recognizer.prior.name,
             ),
         )
+
+
+def _track(
+    frames: Iterable[Frame], tracker: FaceTracker, *, read_ahead: bool
+) -> Iterator[tuple[Frame, list[TrackedFace]]]:
+    """Yield each frame with its faces."""
+    source = iter(frames)
+
+    def follow() -> tuple[Frame, list[TrackedFace]] | None:
+        frame = next(source, None)
+        return None if frame is None else (frame, tracker.update(frame.image, frame.time))
+
+    if not read_ahead:
+        while (item := follow()) is not None:
+            yield item
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1, "frames") as pool:
+        item = follow()
+        while item is not None:
+            following = pool.submit(follow)
+            yield item
+            item = following.result()
 
 
 class Smoother:

@@ -106,7 +106,9 @@ class SingleModel(Classifier):
         for start in progress_bar(starts, desc="predict", unit="batch", delay=1) if progress else starts:
             batch = slice(start, start + _BATCH_SIZE)
             views = make_views(images[batch], self.config.test_time_augmentation)
-            probabilities[batch] = self.calibrate(_mean([self._predict(view) for view in views]))
+            # One call for all views is faster where images are few.
+            parts = np.split(self._predict(np.concatenate(views)), len(views))
+            probabilities[batch] = self.calibrate(_mean(parts))
         return probabilities
 
     @abstractmethod

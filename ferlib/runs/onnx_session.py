@@ -39,6 +39,8 @@ class OnnxSession:
         onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = n_threads or available_cores()
+        # Threads that spin while they wait take the cores from those that decode and detect.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
         source = self._session.get_inputs()[0]
         self._input, self.input_shape = source.name, tuple(source.shape[1:])
