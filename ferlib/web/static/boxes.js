@@ -39,7 +39,8 @@ export function nms(corners, scores, threshold, { mode = "union", greedy = true 
     const suppressed = before.some((other) => {
       const j = order[other];
       const width = Math.min(corners[4 * i + 2], corners[4 * j + 2]) - Math.max(corners[4 * i], corners[4 * j]);
-      const height = Math.min(corners[4 * i + 3], corners[4 * j + 3]) - Math.max(corners[4 * i + 1], corners[4 * j + 1]);
+      const height =
+        Math.min(corners[4 * i + 3], corners[4 * j + 3]) - Math.max(corners[4 * i + 1], corners[4 * j + 1]);
       const intersection = Math.max(0, width) * Math.max(0, height);
       const smaller = Math.min(areas[position], areas[other]);
       const whole = mode === "min" ? smaller : areas[position] + areas[other] - intersection;

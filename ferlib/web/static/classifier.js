@@ -1,4 +1,4 @@
-// The emotion network: face crops in, calibrated probabilities out, as in ferlib/runs and ferlib/inference/recognizer.py.
+// The emotion network: face crops in, calibrated probabilities out, as in ferlib/runs/classifier.py.
 
 import { resize, toGray } from "./images.js";
 
@@ -18,7 +18,7 @@ export class EmotionClassifier {
   /**
    * Return the probabilities of face crops (images of any size), one array per crop, before the class prior.
    *
-   * Unless a view is chosen ("plain" or "mirrored"), they are averaged over the views that the run's configuration names.
+   * Unless a view is chosen ("plain" or "mirrored"), they are averaged over the views of the run's configuration.
    */
   async predict(crops, view = null) {
     const views = this.isMirrored ? (view === null ? ["plain", "mirrored"] : [view]) : ["plain"];

@@ -72,7 +72,10 @@ export class ServiceEngine {
     const response = await fetch(this.address, { method: "POST", body });
     const answer = await response.json().catch(() => ({}));
     if (!response.ok) throw new Error(answer.detail ?? `The service answered with status ${response.status}.`);
-    const faces = answer.faces.map(({ probabilities, ...face }) => ({ ...face, probabilities: Object.values(probabilities) }));
+    const faces = answer.faces.map(({ probabilities, ...face }) => ({
+      ...face,
+      probabilities: Object.values(probabilities),
+    }));
     return { width: answer.width, height: answer.height, prior: answer.prior, faces };
   }
 }

@@ -16,7 +16,9 @@ export async function decodeImage(blob, maxPixels) {
   try {
     const { width, height } = bitmap;
     if (width * height > maxPixels) {
-      throw new Error(`The image has ${width} × ${height} pixels; the limit is ${Math.round(maxPixels / 1e6)} megapixels.`);
+      throw new Error(
+        `The image has ${width} × ${height} pixels; the limit is ${Math.round(maxPixels / 1e6)} megapixels.`,
+      );
     }
     return readPixels(bitmap);
   } finally {

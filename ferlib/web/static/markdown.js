@@ -35,17 +35,33 @@ function renderBlock(lines) {
     const [, marks, title] = lines[0].match(/^(#+)\s*(.*)$/);
     return element(`h${Math.min(6, marks.length + 2)}`, {}, ...renderText(title));
   }
-  if (kind === "list") return element("ul", {}, ...lines.map((line) => element("li", {}, ...renderText(line.slice(2)))));
+  if (kind === "list")
+    return element("ul", {}, ...lines.map((line) => element("li", {}, ...renderText(line.slice(2)))));
   if (kind === "table") return renderTable(lines);
   return element("p", {}, ...renderText(lines.join(" ")));
 }
 
 function renderTable(lines) {
-  const [header, rule, ...rows] = lines.map((line) => line.trim().replace(/^\||\|$/g, "").split("|").map((cell) => cell.trim()));
+  const [header, rule, ...rows] = lines.map((line) =>
+    line
+      .trim()
+      .replace(/^\||\|$/g, "")
+      .split("|")
+      .map((cell) => cell.trim()),
+  );
   const right = rule.map((cell) => cell.endsWith(":"));
   const row = (cells, tag) =>
-    element("tr", {}, ...cells.map((cell, i) => element(tag, { className: right[i] ? "number" : "" }, ...renderText(cell))));
-  return element("table", {}, element("thead", {}, row(header, "th")), element("tbody", {}, ...rows.map((cells) => row(cells, "td"))));
+    element(
+      "tr",
+      {},
+      ...cells.map((cell, i) => element(tag, { className: right[i] ? "number" : "" }, ...renderText(cell))),
+    );
+  return element(
+    "table",
+    {},
+    element("thead", {}, row(header, "th")),
+    element("tbody", {}, ...rows.map((cells) => row(cells, "td"))),
+  );
 }
 
 function renderText(text) {

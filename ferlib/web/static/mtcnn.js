@@ -6,11 +6,18 @@
 import { compareBoxes, nms, round } from "./boxes.js";
 import { averageAreas, resize } from "./images.js";
 
-const PNET_SIDE = 12, RNET_SIDE = 24, ONET_SIDE = 48;
+const PNET_SIDE = 12,
+  RNET_SIDE = 24,
+  ONET_SIDE = 48;
 const STRIDE = 2;
 const FACTOR = 0.709;
-const PNET_LOG_ODDS = Math.log(0.6 / 0.4), RNET_THRESHOLD = 0.7, REDETECT_THRESHOLD = 0.5;
-const PYRAMID_FACE = 20, MIN_SIDE = 24, ENLARGED_SIDE = 48, MAX_SIDE = 1600;
+const PNET_LOG_ODDS = Math.log(0.6 / 0.4),
+  RNET_THRESHOLD = 0.7,
+  REDETECT_THRESHOLD = 0.5;
+const PYRAMID_FACE = 20,
+  MIN_SIDE = 24,
+  ENLARGED_SIDE = 48,
+  MAX_SIDE = 1600;
 const MAX_OVERLAP = 0.6;
 const BATCH = 32; // patches that are refined in one call
 const LANDMARKS = ["left_eye", "right_eye", "nose", "mouth_left", "mouth_right"];
@@ -45,7 +52,8 @@ export class MtcnnDetector {
     const [x, y, width, height] = face.box;
     const [square] = squared([{ corners: [x, y, x + width, y + height], score: 1 }]);
     const [x0, y0, x1, y1] = square.corners;
-    const left = Math.max(0, Math.floor(x0) - 2), top = Math.max(0, Math.floor(y0) - 2);
+    const left = Math.max(0, Math.floor(x0) - 2),
+      top = Math.max(0, Math.floor(y0) - 2);
     const region = {
       left,
       top,
@@ -95,7 +103,8 @@ export class MtcnnDetector {
       for (let i = 0; i < plane; i++) {
         const logOdds = data[4 * plane + i];
         if (!(logOdds > PNET_LOG_ODDS)) continue;
-        const left = (i % columns) * STRIDE, top = Math.floor(i / columns) * STRIDE;
+        const left = (i % columns) * STRIDE,
+          top = Math.floor(i / columns) * STRIDE;
         const window = [left + 1, top + 1, left + PNET_SIDE, top + PNET_SIDE];
         const corners = window.map((value, k) => (value + data[k * plane + i] * (PNET_SIDE - 1)) / scale);
         found.push({ corners, score: sigmoid(logOdds) });
@@ -118,9 +127,10 @@ export class MtcnnDetector {
   }
 }
 
-/** Return a square as a network corrects it: offsets of the corners, of ONet ten coordinates, and the log-odds of a face. */
+/** Return a square as a network corrects it: offsets of corners, of ONet ten coordinates, log-odds of a face. */
 function refineSquare({ corners: [x0, y0, x1, y1] }, values) {
-  const width = x1 - x0 + 1, height = y1 - y0 + 1;
+  const width = x1 - x0 + 1,
+    height = y1 - y0 + 1;
   const sizes = [width, height, width, height];
   // The network lists five x, then five y.
   const landmarks = LANDMARKS.map((_, k) => [values[4 + k] * width + x0 - 1, values[9 + k] * height + y0 - 1]);
@@ -146,9 +156,11 @@ function suppress(candidates, threshold, options) {
 function squared(candidates) {
   return candidates.map((candidate) => {
     const [x0, y0, x1, y1] = candidate.corners;
-    const width = x1 - x0, height = y1 - y0;
+    const width = x1 - x0,
+      height = y1 - y0;
     const side = Math.max(width, height);
-    const x = x0 + (width * 0.5 - side * 0.5), y = y0 + (height * 0.5 - side * 0.5);
+    const x = x0 + (width * 0.5 - side * 0.5),
+      y = y0 + (height * 0.5 - side * 0.5);
     return { ...candidate, corners: [x, y, x + side, y + side] };
   });
 }
@@ -157,8 +169,10 @@ function squared(candidates) {
 function toFace({ corners, score, landmarks }, scale, width, height) {
   const [left, top, right, bottom] = corners.map((value) => value / scale);
   const [x, y, w, h] = [left, top, right - left, bottom - top].map(round);
-  const x0 = Math.min(Math.max(x, 0), width - 1), y0 = Math.min(Math.max(y, 0), height - 1);
-  const x1 = Math.min(Math.max(x + w, x0 + 1), width), y1 = Math.min(Math.max(y + h, y0 + 1), height);
+  const x0 = Math.min(Math.max(x, 0), width - 1),
+    y0 = Math.min(Math.max(y, 0), height - 1);
+  const x1 = Math.min(Math.max(x + w, x0 + 1), width),
+    y1 = Math.min(Math.max(y + h, y0 + 1), height);
   const points = LANDMARKS.map((name, i) => [name, landmarks[i].map((value) => value / scale)]);
   return { box: [x0, y0, x1 - x0, y1 - y0], confidence: score, landmarks: Object.fromEntries(points) };
 }
@@ -166,7 +180,12 @@ function toFace({ corners, score, landmarks }, scale, width, height) {
 /** Return the faces from left to right, only the most confident of those that overlap. */
 function mergeDetections(faces) {
   const corners = faces.flatMap(({ box: [x, y, width, height] }) => [x, y, x + width, y + height]);
-  const kept = nms(corners, faces.map(({ confidence }) => confidence), MAX_OVERLAP, { mode: "min" });
+  const kept = nms(
+    corners,
+    faces.map(({ confidence }) => confidence),
+    MAX_OVERLAP,
+    { mode: "min" },
+  );
   return kept.map((i) => faces[i]).sort((a, b) => compareBoxes(a.box, b.box));
 }
 
@@ -189,9 +208,13 @@ function patchInputs([, [, , height, width]], squares, side) {
   const regions = new Float32Array(4 * n);
   const inside = { x: new Float32Array(n * side), y: new Float32Array(n * side) };
   squares.forEach(({ corners }, i) => {
-    for (const [axis, length, name] of [[0, width, "x"], [1, height, "y"]]) {
+    for (const [axis, length, name] of [
+      [0, width, "x"],
+      [1, height, "y"],
+    ]) {
       const last = length - 1;
-      const start = corners[axis] * (last / length), end = corners[axis + 2] * (last / length);
+      const start = corners[axis] * (last / length),
+        end = corners[axis + 2] * (last / length);
       for (let j = 0; j < side; j++) {
         const point = start + (j / (side - 1)) * (end - start);
         inside[name][i * side + j] = point >= 0 && point <= last ? 1 : 0;

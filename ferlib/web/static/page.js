@@ -19,16 +19,15 @@ async function main() {
   try {
     if (!canRunNetworks()) throw new Error("This browser has no WebAssembly.");
     const engine = new WorkerEngine();
-    const start = performance.now();
     const { threads } = await engine.load(config);
     photos.engine = stream.engine = engine;
     find("choose").disabled = false;
     const hasCamera = navigator.mediaDevices?.getUserMedia !== undefined;
     find("camera").disabled = !hasCamera;
-    const seconds = ((performance.now() - start) / 1000).toFixed(1);
     const cores = `${threads} ${threads === 1 ? "thread" : "threads"}`;
-    say(`Ready: the networks were loaded in ${seconds} s and run on ${cores}.`);
-    if (!hasCamera) showProblem("The camera needs HTTPS or an address of this computer, such as http://localhost:5000.");
+    say(`Ready: the networks run on ${cores}.`);
+    if (!hasCamera)
+      showProblem("The camera needs HTTPS or an address of this computer, such as http://localhost:5000.");
   } catch (error) {
     say("");
     offerService(config, photos, error.message);
@@ -50,7 +49,9 @@ function offerService(config, photos, reason) {
     showProblem(`${reason} The networks cannot run here; try a current version of Chromium, Firefox or Safari.`);
     return;
   }
-  showProblem(`${reason} Photographs can be sent to the service instead, after you agree. Videos and the camera cannot.`);
+  showProblem(
+    `${reason} Photographs can be sent to the service instead, after you agree. Videos and the camera cannot.`,
+  );
   const engine = new ServiceEngine(config.service);
   find("choose").disabled = false;
   find("settings").hidden = true;
@@ -121,7 +122,9 @@ async function openCamera(stream) {
   const devices = await navigator.mediaDevices.enumerateDevices();
   const cameras = devices.filter(({ kind }) => kind === "videoinput");
   const chosen = stream.video.srcObject?.getVideoTracks()[0]?.getSettings().deviceId;
-  const options = cameras.map(({ deviceId, label }, i) => new Option(label || `Camera ${i + 1}`, deviceId, false, deviceId === chosen));
+  const options = cameras.map(
+    ({ deviceId, label }, i) => new Option(label || `Camera ${i + 1}`, deviceId, false, deviceId === chosen),
+  );
   find("cameras").replaceChildren(...options);
   find("camera-choice").hidden = cameras.length < 2;
 }

@@ -17,7 +17,9 @@ export class Photos {
     this.facts = document.querySelector("#photos-facts");
     this.csv = document.querySelector("#photos-csv");
     this.json = document.querySelector("#photos-json");
-    this.csv.addEventListener("click", () => saveText("faces.csv", toCsv(this.records, config.class_names), "text/csv"));
+    this.csv.addEventListener("click", () =>
+      saveText("faces.csv", toCsv(this.records, config.class_names), "text/csv"),
+    );
     this.json.addEventListener("click", () => saveText("faces.jsonl", toJsonLines(this.records), "application/jsonl"));
     document.querySelector("#photos-clear").addEventListener("click", () => this.clear());
     settings.addEventListener("change", () => this.items.forEach((item) => this.show(item)));
@@ -52,7 +54,12 @@ export class Photos {
     const stage = element("div", { className: "stage" }, image);
     const faces = element("div", { className: "faces" }, element("p", { className: "hint" }, "Waiting…"));
     const columns = element("div", { className: "columns" }, element("div", {}, stage), faces);
-    const card = element("article", { className: "photo", "aria-label": file.name }, element("h3", {}, file.name), columns);
+    const card = element(
+      "article",
+      { className: "photo", "aria-label": file.name },
+      element("h3", {}, file.name),
+      columns,
+    );
     this.list.append(card);
     return { source, image, stage, faces, card, overlay: new Overlay(stage, this.config.colors) };
   }
@@ -88,7 +95,8 @@ export class Photos {
   summarize() {
     const done = this.items.filter(({ answer, error }) => answer !== null || error !== null);
     const counts = new Map();
-    for (const { emotion } of done.flatMap(({ faces }) => faces ?? [])) counts.set(emotion, (counts.get(emotion) ?? 0) + 1);
+    for (const { emotion } of done.flatMap(({ faces }) => faces ?? []))
+      counts.set(emotion, (counts.get(emotion) ?? 0) + 1);
     const nFaces = [...counts.values()].reduce((sum, count) => sum + count, 0);
     const emotions = [...counts].map(([emotion, count]) => `${emotion} ${count}`).join(", ");
     const finished = done.length === this.items.length;
@@ -101,7 +109,10 @@ export class Photos {
   get records() {
     return this.items.map(({ file, answer, error, faces }) =>
       error === null
-        ? imageRecord(file.name, { ...answer, faces }, this.config.class_names, { prior: answer.prior ?? this.settings.priorName, origin: this.settings.origin })
+        ? imageRecord(file.name, { ...answer, faces }, this.config.class_names, {
+            prior: answer.prior ?? this.settings.priorName,
+            origin: this.settings.origin,
+          })
         : { file: file.name, error },
     );
   }

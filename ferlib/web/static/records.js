@@ -1,9 +1,21 @@
-// Results as the command line writes them: JSON Lines with one record per image or frame, and CSV with one row per face.
+// Results as the command line writes them: JSON Lines with one record per image or frame, CSV with one row per face.
 //
 // The same schema as ferlib/inference/results.py. Faces are { box, confidence, landmarks, emotion, probability,
 // probabilities }, in a video also trackId; `probabilities` is in the order of `classNames`.
 
-const FACE_COLUMNS = ["file", "frame", "time", "face", "x", "y", "width", "height", "confidence", "emotion", "probability"];
+const FACE_COLUMNS = [
+  "file",
+  "frame",
+  "time",
+  "face",
+  "x",
+  "y",
+  "width",
+  "height",
+  "confidence",
+  "emotion",
+  "probability",
+];
 
 /** Return the record of an image, or of a frame if `position` is { frame, time }. */
 export function imageRecord(file, { width, height, faces }, classNames, { position, prior, origin = {} }) {
@@ -17,7 +29,11 @@ function faceRecord(face, classNames) {
     ...(face.trackId === undefined ? {} : { track_id: face.trackId }),
     box: face.box,
     confidence: decimals(face.confidence, 6),
-    landmarks: landmarks && Object.fromEntries(Object.entries(landmarks).map(([name, point]) => [name, point.map((value) => decimals(value, 1))])),
+    landmarks:
+      landmarks &&
+      Object.fromEntries(
+        Object.entries(landmarks).map(([name, point]) => [name, point.map((value) => decimals(value, 1))]),
+      ),
     emotion: face.emotion,
     probability: decimals(face.probability, 6),
     probabilities: byName(face.probabilities, classNames),
@@ -51,7 +67,9 @@ export function toJsonLines(records) {
 
 /** Return the faces of records as CSV. */
 export function toCsv(records, classNames) {
-  const rows = records.flatMap((record) => (record.faces ?? []).map((face, i) => faceRow(record, face, i + 1, classNames)));
+  const rows = records.flatMap((record) =>
+    (record.faces ?? []).map((face, i) => faceRow(record, face, i + 1, classNames)),
+  );
   const header = [...FACE_COLUMNS, ...classNames.map((name) => `p_${name}`), "prior"];
   return [header, ...rows].map((row) => `${row.map(quote).join(",")}\n`).join("");
 }
@@ -59,7 +77,16 @@ export function toCsv(records, classNames) {
 function faceRow(record, face, number, classNames) {
   const probabilities = classNames.map((name) => face.probabilities[name]);
   const position = [record.frame ?? "", record.time ?? "", face.track_id ?? number];
-  return [record.file, ...position, ...face.box, face.confidence, face.emotion, face.probability, ...probabilities, record.prior];
+  return [
+    record.file,
+    ...position,
+    ...face.box,
+    face.confidence,
+    face.emotion,
+    face.probability,
+    ...probabilities,
+    record.prior,
+  ];
 }
 
 function quote(value) {

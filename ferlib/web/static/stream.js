@@ -8,7 +8,9 @@ import { FaceTable, Overlay, Timeline, describe, element, legendItems } from "./
 const MAX_SIDE = 1280;
 // At 15 frames/s this is an hour; records take about 0.5 kB each.
 const MAX_RECORDS = 60_000;
-const TIMELINE_INTERVAL = 500, SPEECH_INTERVAL = 5000, RATE_INTERVAL = 2000; // milliseconds
+const TIMELINE_INTERVAL = 500,
+  SPEECH_INTERVAL = 5000,
+  RATE_INTERVAL = 2000; // milliseconds
 
 export class Stream {
   constructor(config, settings) {
@@ -27,8 +29,12 @@ export class Stream {
     this.timeline = new Timeline(document.querySelector("#timeline"), config.class_names, config.colors);
     document.querySelector("#legend").append(...legendItems(config.class_names, config.colors));
     this.stopButton.addEventListener("click", () => this.stop());
-    this.downloads[0].addEventListener("click", () => this.save("csv", toCsv(this.records, config.class_names), "text/csv"));
-    this.downloads[1].addEventListener("click", () => this.save("jsonl", toJsonLines(this.allRecords), "application/jsonl"));
+    this.downloads[0].addEventListener("click", () =>
+      this.save("csv", toCsv(this.records, config.class_names), "text/csv"),
+    );
+    this.downloads[1].addEventListener("click", () =>
+      this.save("jsonl", toJsonLines(this.allRecords), "application/jsonl"),
+    );
     settings.addEventListener("change", () => this.video.classList.toggle("mirrored", this.isMirrored));
     // Frames before and after a jump do not belong together.
     this.video.addEventListener("seeking", () => this.reset());
@@ -86,7 +92,7 @@ export class Stream {
     await this.reset();
     await playing;
     this.stopButton.focus();
-    this.waitForFrame(session);
+    this.followFrames(session);
   }
 
   /** Start again with new tracks and no results. */
@@ -113,14 +119,33 @@ export class Stream {
     for (const button of this.downloads) button.disabled = true;
   }
 
-  waitForFrame(session) {
-    const next = (now, metadata) => this.analyzeFrame(session, now, metadata?.mediaTime);
-    if ("requestVideoFrameCallback" in this.video) this.video.requestVideoFrameCallback(next);
-    else requestAnimationFrame(next);
+  /** Analyze the frames of a session, always the newest one: those that come meanwhile replace each other. */
+  followFrames(session) {
+    let newest = null;
+    let isBusy = false;
+    const analyze = async () => {
+      isBusy = true;
+      while (newest !== null && session === this.session) {
+        const { now, mediaTime } = newest;
+        newest = null;
+        await this.analyzeFrame(session, now, mediaTime);
+      }
+      isBusy = false;
+    };
+    const wait = () => {
+      const next = (now, metadata) => {
+        if (session !== this.session) return;
+        newest = { now, mediaTime: metadata?.mediaTime };
+        if (!isBusy) analyze();
+        wait();
+      };
+      if ("requestVideoFrameCallback" in this.video) this.video.requestVideoFrameCallback(next);
+      else requestAnimationFrame(next);
+    };
+    wait();
   }
 
   async analyzeFrame(session, now, mediaTime) {
-    if (session !== this.session) return;
     const { generation } = this;
     const source = this.isCamera ? now / 1000 : (mediaTime ?? this.video.currentTime);
     this.firstTime ??= this.isCamera ? source : 0;
@@ -128,14 +153,11 @@ export class Stream {
     try {
       const bitmap = await this.grab();
       const { width, height, faces } = await this.engine.recognizeFrame(bitmap, time);
-      // The video was stopped, or it jumped to another place.
-      if (session !== this.session) return;
-      if (generation === this.generation) this.show(time, width, height, faces);
+      // Otherwise the video was stopped, or it jumped to another place.
+      if (session === this.session && generation === this.generation) this.show(time, width, height, faces);
     } catch (error) {
-      this.fail(error.message);
-      return;
+      if (session === this.session) this.fail(error.message);
     }
-    this.waitForFrame(session);
   }
 
   /** Return the present frame as a bitmap. */
@@ -152,7 +174,9 @@ export class Stream {
     const size = { width: videoWidth, height: videoHeight, faces };
     const position = { frame: this.records.length, time };
     if (this.records.length < MAX_RECORDS) {
-      this.records.push(imageRecord(this.name, size, this.config.class_names, { position, prior: this.settings.priorName }));
+      this.records.push(
+        imageRecord(this.name, size, this.config.class_names, { position, prior: this.settings.priorName }),
+      );
     }
     this.lastTime = time;
     for (const { trackId, probabilities } of faces) {
@@ -229,7 +253,13 @@ export class Stream {
   /** The records of the frames and of the whole video. */
   get allRecords() {
     const summary = { frames: this.records.length, seconds: this.lastTime, tracks: [...this.tracks.values()] };
-    return [...this.records, videoRecord(this.name, summary, this.config.class_names, { prior: this.settings.priorName, ...this.settings.origin })];
+    return [
+      ...this.records,
+      videoRecord(this.name, summary, this.config.class_names, {
+        prior: this.settings.priorName,
+        ...this.settings.origin,
+      }),
+    ];
   }
 
   save(suffix, text, type) {
@@ -241,7 +271,8 @@ export class Stream {
 function enlarge(face, horizontal, vertical) {
   if (horizontal === 1 && vertical === 1) return face;
   const [x, y, width, height] = face.box;
-  const left = Math.round(x * horizontal), top = Math.round(y * vertical);
+  const left = Math.round(x * horizontal),
+    top = Math.round(y * vertical);
   const box = [left, top, Math.round((x + width) * horizontal) - left, Math.round((y + height) * vertical) - top];
   const points = Object.entries(face.landmarks).map(([name, [u, v]]) => [name, [u * horizontal, v * vertical]]);
   return { ...face, box, landmarks: Object.fromEntries(points) };

@@ -1,14 +1,19 @@
 // Tracks of faces over time, smoothed probabilities and summaries.
 //
-// As in ferlib/faces/tracker.py, ferlib/inference/stream.py and ferlib/inference/tracks.py, which explain the constants.
+// As in ferlib/faces/tracker.py and in stream.py and tracks.py of ferlib/inference, which explain the constants.
 // Times are in seconds.
 
 import { compareBoxes, iou } from "./boxes.js";
 
-const DETECT_INTERVAL = 0.5, MAX_AGE = 2.0, LOST_FACTOR = 5;
-const HIGH_CONFIDENCE = 0.98, MIN_HITS = 3;
-const MATCH_IOU = 0.2, DUPLICATE_IOU = 0.5;
-const RETURN_DISTANCE = 1.0, RETURN_SCALE = 1.6;
+const DETECT_INTERVAL = 0.5,
+  MAX_AGE = 2.0,
+  LOST_FACTOR = 5;
+const HIGH_CONFIDENCE = 0.98,
+  MIN_HITS = 3;
+const MATCH_IOU = 0.2,
+  DUPLICATE_IOU = 0.5;
+const RETURN_DISTANCE = 1.0,
+  RETURN_SCALE = 1.6;
 const MAX_POINTS = 500;
 
 /** Assign track IDs to the faces of one video; the whole frame is searched twice per second, and more after a loss. */
@@ -37,7 +42,10 @@ export class FaceTracker {
 
   async redetect(image, time) {
     const visible = this.tracks.filter((track) => track.visible);
-    const faces = await this.detector.redetect(image, visible.map((track) => track.face));
+    const faces = await this.detector.redetect(
+      image,
+      visible.map((track) => track.face),
+    );
     visible.forEach((track, i) => {
       if (faces[i] === null || iou(faces[i].box, track.face.box) < MATCH_IOU) track.visible = false;
       else hit(track, faces[i], time);

@@ -31,7 +31,9 @@ export function percent(value) {
 /** Return what a label says of a face: its number or track, emotion and probability. */
 export function describe(face) {
   const number = face.trackId ?? face.number;
-  return `${number === undefined ? "" : `${number}: `}${face.emotion}${face.emotion === UNCERTAIN ? "" : ` ${percent(face.probability)}`}`;
+  const start = number === undefined ? "" : `${number}: `;
+  const end = face.emotion === UNCERTAIN ? "" : ` ${percent(face.probability)}`;
+  return start + face.emotion + end;
 }
 
 /** Boxes and labels over an image or video in an element of class "stage". */
@@ -52,7 +54,9 @@ export class Overlay {
     this.svg.replaceChildren();
     // Lines and letters have the same size on the screen, whatever the size of the image.
     const unit = width / (this.stage.clientWidth || width);
-    const boxes = faces.map((face) => (mirrored ? [width - face.box[0] - face.box[2], ...face.box.slice(1)] : face.box));
+    const boxes = faces.map((face) =>
+      mirrored ? [width - face.box[0] - face.box[2], ...face.box.slice(1)] : face.box,
+    );
     const labels = [];
     faces.forEach((face, i) => this.drawBox(boxes[i], this.color(face), unit));
     faces.forEach((face, i) => labels.push(this.drawLabel(face, boxes[i], boxes, labels, { unit, width, height })));
@@ -92,7 +96,8 @@ export class Overlay {
 
 /** Return the left and top of a label: above, below, next to or inside its box, as in ferlib/inference/annotate.py. */
 function placeLabel([width, height], [x, y, boxWidth, boxHeight], boxes, labels, size, gap) {
-  const right = x + boxWidth, bottom = y + boxHeight;
+  const right = x + boxWidth,
+    bottom = y + boxHeight;
   const corners = [
     [x - gap, y - height - gap],
     [right - width + gap, y - height - gap],
@@ -105,7 +110,12 @@ function placeLabel([width, height], [x, y, boxWidth, boxHeight], boxes, labels,
   ];
   let best = null;
   for (const [left, top] of corners) {
-    const place = [Math.max(0, Math.min(left, size[0] - width)), Math.max(0, Math.min(top, size[1] - height)), width, height];
+    const place = [
+      Math.max(0, Math.min(left, size[0] - width)),
+      Math.max(0, Math.min(top, size[1] - height)),
+      width,
+      height,
+    ];
     // Covering a label is worse than covering a face; earlier corners win ties.
     const cost = 4 * coveredArea(place, labels) + coveredArea(place, boxes);
     if (best === null || cost < best.cost) best = { cost, place };
@@ -116,7 +126,9 @@ function placeLabel([width, height], [x, y, boxWidth, boxHeight], boxes, labels,
 /** Return the area that a box shares with others. */
 function coveredArea([x, y, width, height], others) {
   return others.reduce((sum, [u, v, w, h]) => {
-    const shared = Math.max(0, Math.min(x + width, u + w) - Math.max(x, u)) * Math.max(0, Math.min(y + height, v + h) - Math.max(y, v));
+    const shared =
+      Math.max(0, Math.min(x + width, u + w) - Math.max(x, u)) *
+      Math.max(0, Math.min(y + height, v + h) - Math.max(y, v));
     return sum + shared;
   }, 0);
 }
@@ -211,7 +223,8 @@ export class Timeline {
       this.classNames.forEach((name, k) => {
         const upper = piece.map((point, i) => lower[i] + point.probabilities[k]);
         // Steps: a point holds until the next one.
-        const edge = (heights) => piece.flatMap(({ time, until }, i) => [`${x(time)},${y(heights[i])}`, `${x(until)},${y(heights[i])}`]);
+        const edge = (heights) =>
+          piece.flatMap(({ time, until }, i) => [`${x(time)},${y(heights[i])}`, `${x(until)},${y(heights[i])}`]);
         const points = [...edge(upper), ...edge(lower).reverse()].join(" ");
         svg.append(svgElement("polygon", { points, fill: this.colors[name] }));
         lower = upper;
@@ -226,7 +239,10 @@ function y(value) {
 
 /** Return the pieces of a timeline without gaps; each point gets the time until which it holds. */
 function splitAtGaps(points) {
-  const steps = points.slice(1).map((point, i) => point.time - points[i].time).sort((a, b) => a - b);
+  const steps = points
+    .slice(1)
+    .map((point, i) => point.time - points[i].time)
+    .sort((a, b) => a - b);
   const step = steps.length ? steps[steps.length >> 1] : 0.1;
   const pieces = [];
   points.forEach((point, i) => {

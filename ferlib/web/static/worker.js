@@ -56,7 +56,10 @@ const handlers = {
     const tracked = await stream.tracker.update(image, time);
     // Smoothing averages over frames, so that one view per frame is enough, at half the cost.
     const view = stream.nFrames++ % 2 === 0 ? "plain" : "mirrored";
-    const rows = await classifier.predict(tracked.map(({ face }) => cutFace(image, face, config.crop)), view);
+    const rows = await classifier.predict(
+      tracked.map(({ face }) => cutFace(image, face, config.crop)),
+      view,
+    );
     const faces = tracked.map(({ trackId, face }, i) => ({
       ...face,
       trackId,
@@ -74,7 +77,10 @@ async function download(url) {
 }
 
 async function createNetwork(file) {
-  const session = await ort.InferenceSession.create(file, { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
+  const session = await ort.InferenceSession.create(file, {
+    executionProviders: ["wasm"],
+    graphOptimizationLevel: "all",
+  });
   return {
     inputNames: session.inputNames,
     async run(inputs) {
