@@ -61,7 +61,7 @@ async def find_faces(request: Request, parameters: ParametersQuery) -> Response:
     "/v1/batches",
     response_model=Batch,
     responses=problem_responses(400, 401, 408, 413, 422, 503),
-    openapi_extra=describe_body({"file": {"type": "array", "items": _BINARY}}),
+    openapi_extra=describe_body({"file": {"type": "array", "items": _BINARY, "minItems": 1}}),
 )
 async def find_faces_of_batch(request: Request, parameters: ParametersQuery) -> Response:
     """Do the same for several images, each a file of a multipart form.

@@ -185,6 +185,7 @@ class Jobs:
             job.state, job.finished = state, time.monotonic()
             self._metrics.jobs.labels(state).inc()
             logger.info("video job %s after %d frames", state, job.frames_done)
+            asyncio.get_running_loop().call_later(self._options.keep_seconds + 1, self._forget_old)
 
     async def _process(self, job: VideoJob) -> None:
         """Run the two processes of a job."""

@@ -65,12 +65,21 @@ def install_handlers(app: FastAPI) -> None:
     async def handle_http_exception(request: Request, error: HTTPException) -> Response:
         texts = {404: "There is nothing at this address.", 405: "This address does not have this method."}
         detail = texts.get(error.status_code, str(error.detail))
-        return await handle_problem(request, ProblemError(error.status_code, detail, headers=error.headers))
+        headers = dict(error.headers or {})
+        route = request.scope.get("route")
+        if error.status_code == 405 and route is not None:
+            # The framework names the methods of one function only.
+            described = request.app.openapi()["paths"].get(route.path, {})
+            headers["Allow"] = ", ".join(sorted(method.upper() for method in described))
+        return await handle_problem(request, ProblemError(error.status_code, detail, headers=headers))
 
     @app.exception_handler(RequestValidationError)
     async def handle_invalid_parameters(request: Request, error: RequestValidationError) -> Response:
         # The values are left out, because they may be long.
-        errors = [{"parameter": ".".join(map(str, item["loc"])), "message": item["msg"]} for item in error.errors()]
+        errors = [
+            {"parameter": ".".join(map(str, item["loc"])), "message": item["msg"].removeprefix("Value error, ")}
+            for item in error.errors()
+        ]
         detail = "; ".join(f"{item['parameter']}: {item['message']}" for item in errors)
         return await handle_problem(request, ProblemError(422, f"{detail}.", fields={"errors": errors}))
 

@@ -43,6 +43,7 @@ class Parameters(BaseModel):
     prior: str | None = Field(
         default=None,
         max_length=200,
+        pattern=r"^(photographs|training|[-+.,0-9eE]+)$",
         description="class prior: photographs, training, or a comma-separated share of each emotion",
     )
     min_probability: float = Field(default=0.0, ge=0, le=1, description='below it, the emotion is "uncertain"')

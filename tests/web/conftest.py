@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from service import Service, run_service
+from running_service import Service, run_service
 
 HOPPER = Path(__file__).parents[2] / "docs" / "images" / "grace_hopper.jpg"
 

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 from conftest import HOPPER
-from service import run_service
+from running_service import run_service
 from test_images import assert_problem
 
 from ferlib.core.errors import OptionError
@@ -75,6 +75,7 @@ def test_allowed_site_may_use_the_api(guarded, photo):
         assert "access-control-allow-origin" not in client.options("/v1/faces", headers=asked).headers
 
 
+@pytest.mark.long
 def test_key_may_be_in_a_file(tmp_path):
     file = tmp_path / "key"
     file.write_text(f"{KEY}\n")
@@ -91,7 +92,7 @@ def test_weak_key_is_refused(monkeypatch, tmp_path):
         serve(["--port", "0", "--api-key-file", str(tmp_path / "missing")])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_open_service_is_warned_of():
     with run_service("--host", "0.0.0.0") as service:
         assert "everybody on the network" in service.log

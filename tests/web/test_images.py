@@ -173,6 +173,12 @@ def test_other_methods_are_not_allowed(client, method, path):
     assert answer.headers["allow"]
 
 
+def test_all_methods_of_an_address_are_named(client):
+    answer = client.options("/v1/jobs/none")
+    assert_problem(answer, 405)
+    assert answer.headers["allow"] == "DELETE, GET"
+
+
 @pytest.mark.parametrize("path", ["/v1/nothing", "/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/docs/../app.py"])
 def test_other_addresses_do_not_exist(client, path):
     assert_problem(client.get(path), 404)

@@ -1,5 +1,6 @@
 """Video jobs: progress, results, limits, and that nothing stays behind."""
 
+import asyncio
 import json
 import os
 import signal
@@ -9,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from service import run_service
+from running_service import run_service
 from test_images import assert_problem
 
 from ferlib.predict import main as predict
 from ferlib.video import VideoWriter
+from ferlib.web.child import Child
 from ferlib.web.folders import WorkFolder
 from ferlib.web.schemas import Job
 
@@ -148,17 +150,23 @@ CONCAT = b"ffconcat version 1.0\nfile /etc/passwd\n"
 def test_files_that_are_no_videos_fail(client, content):
     job = client.post("/v1/videos", content=content).json()
     failed = wait_for(client, job, "failed")
-    assert failed["error"] == "video.mp4: not a readable video."
+    assert failed["error"].startswith("video.mp4: ")
+    assert failed["frames_done"] == 0
     client.delete(job["links"]["self"])
 
 
-def test_playlist_is_not_followed(client, video, tmp_path):
-    # FFmpeg would play this video from its playlist.
-    (tmp_path / "part.mp4").write_bytes(video)
-    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:1.2,\nfile://{tmp_path}/part.mp4\n#EXT-X-ENDLIST\n"
-    job = client.post("/v1/videos", content=playlist.encode()).json()
-    assert wait_for(client, job, "failed")["frames_done"] == 0
-    client.delete(job["links"]["self"])
+def test_lists_of_files_are_not_followed(video, tmp_path):
+    async def can_open(name: str) -> str:
+        code = f"import cv2; print(cv2.VideoCapture({name!r}, cv2.CAP_FFMPEG).isOpened())"
+        async with Child(("-c", code), tmp_path, max_seconds=60) as child:
+            assert await child.wait(60)
+            return child.check().strip()
+
+    (tmp_path / "video.mp4").write_bytes(video)
+    # FFmpeg would play the video from this list, if the reader let it pass.
+    (tmp_path / "list.mp4").write_bytes(b"ffconcat version 1.0\nfile video.mp4\n")
+    assert asyncio.run(can_open("video.mp4")) == "True"
+    assert asyncio.run(can_open("list.mp4")) == "False"
 
 
 def test_truncated_video_keeps_its_frames(client, cut_video):
@@ -186,7 +194,7 @@ def test_limits_of_videos(long_video, video):
         assert long["error"] == "The video is longer than 10 seconds."
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_too_many_jobs_are_refused_and_shutdown_kills_them(long_video):
     options = ("--jobs", "1", "--max-waiting-jobs", "1", "--keep-seconds", "0")
     with run_service(*options) as service, service.client() as client:

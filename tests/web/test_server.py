@@ -11,7 +11,7 @@ import time
 
 import httpx
 import pytest
-from service import run_service
+from running_service import run_service
 from test_images import assert_problem
 
 from ferlib.core.errors import FerlibError
@@ -143,7 +143,7 @@ def test_half_closed_connection_is_answered(service, photo):
     assert received[9:12] in (b"200", b"")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_slow_clients_are_given_up(photo):
     with run_service("--request-seconds", "2") as service:
         head = b"POST /v1/faces HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
@@ -199,6 +199,7 @@ def test_requests_in_progress_are_limited(photo):
         assert client.get("/v1/models").status_code == 200
 
 
+@pytest.mark.long
 def test_https(tmp_path, photo):
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     subprocess.run(

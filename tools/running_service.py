@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -26,16 +27,20 @@ class Service:
 
     @property
     def port(self) -> int:
+        """The port."""
         return int(self.url.rpartition(":")[2])
 
     @property
     def log(self) -> str:
+        """The log so far."""
         return self.log_file.read_text(encoding="utf-8")
 
-    def client(self, **options) -> httpx.Client:
+    def client(self, **options: Any) -> httpx.Client:
+        """Return a client, a context manager."""
         return httpx.Client(base_url=self.url, timeout=60, **options)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and return the exit status."""
         self.process.send_signal(number)
         return self.process.wait(30)
 
@@ -71,6 +76,7 @@ def run_service(*options: str, environment: dict[str, str] | None = None) -> Ite
 
 
 def wait_until_ready(service: Service) -> None:
+    """Wait until the networks are loaded."""
     with service.client() as client:
         for _ in range(600):
             if client.get("/health/ready").status_code == 200:
