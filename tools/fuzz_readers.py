@@ -3,9 +3,10 @@
     python tools/fuzz_readers.py --count 10000
     python tools/fuzz_readers.py --count 500 --kind videos
 
-Valid files of every format are truncated, and their bytes changed, removed, repeated and filled with noise. Reading
-must give a result or a FerlibError: no other exception, no crash, not over ten seconds, not over one gigabyte of
-memory. Files that break this rule are kept and their paths printed; the exit status is then 1.
+Valid files of every format are truncated, and their bytes changed, removed, repeated and filled with noise; in text,
+values are also replaced by extreme ones. Reading must give a result or a FerlibError: no other exception, no crash, not
+over ten seconds, not over one gigabyte of memory. Files that break this rule are kept and their paths printed; the exit
+status is then 1.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from fuzz_sources import SOURCES
 from PIL import Image
 
 from ferlib.core.console import progress_bar
@@ -36,8 +38,27 @@ from ferlib.video import VideoWriter, open_video
 
 SECONDS, GIGABYTES = 10, 1
 
-# Files per process, so that a crash costs little.
-_CHUNK = 100
+# What text is replaced by: values that are too large, too small, of another type, or nested.
+_EXTREMES = (
+    *(
+        b"-1",
+        b"0",
+        b"1e999",
+        b"999999999999999999999",
+        b"NaN",
+        b"null",
+        b"true",
+        b'""',
+        b"[]",
+        b"{}",
+        b"3.5",
+        b"/etc/passwd",
+    ),
+    *(b"[[[[[[", b'{"a": {"a": 1}}', b"\xff\xfe", b"\0", b"../../x", b"9" * 5000, b"happy", b"7", b"\n", b",", b'"'),
+)
+
+# What is text, by its suffix.
+_TEXT = frozenset({".csv", ".json", ".lst", ".toml", ".txt"})
 
 
 def main() -> int:
@@ -50,8 +71,9 @@ def main() -> int:
     keep = Path(tempfile.mkdtemp(prefix="damaged-"))
     outcomes: Counter[str] = Counter()
     peak = 0
-    for start in progress_bar(range(0, args.count, _CHUNK), unit="hundred"):
-        todo = range(start, min(start + _CHUNK, args.count))
+    chunk = KINDS[args.kind].chunk
+    for start in progress_bar(range(0, args.count, chunk), unit=f"{chunk} files"):
+        todo = range(start, min(start + chunk, args.count))
         while todo:
             done, outcome, used = _in_a_process(args.kind, args.seed, todo, keep)
             outcomes += done
@@ -82,7 +104,7 @@ def _in_a_process(kind: str, seed: int, numbers: range, keep: Path) -> tuple[Cou
     process.start()
     done: Counter[str] = Counter()
     peak = 0
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while done.total() < len(numbers):
         if not queue.empty():
             outcome, peak = queue.get()
@@ -106,6 +128,8 @@ def _read_all(kind: str, seed: int, numbers: range, keep: Path, queue: "multipro
     """Read damaged files and put the outcome of each into the queue."""
     logging.disable(logging.WARNING)
     originals = list(KINDS[kind].make())
+    for name, data in originals:  # imports what reading needs, and shows that the files are valid
+        KINDS[kind].read(name, data)
     # The limit is for what is read, not for the libraries and the originals.
     limit = _address_space() + GIGABYTES * 10**9
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -113,7 +137,8 @@ def _read_all(kind: str, seed: int, numbers: range, keep: Path, queue: "multipro
     for number in numbers:
         rng = np.random.default_rng([seed, number])
         name, data = originals[number % len(originals)]
-        data = mutate(data, rng)
+        is_text = Path(name).suffix in _TEXT and rng.random() < 0.5
+        data = mutate_text(data, rng) if is_text else mutate(data, rng)
         (keep / "now").write_bytes(data)
         started = time.perf_counter()
         outcome = _outcome(lambda name=name, data=data: KINDS[kind].read(name, data))
@@ -160,6 +185,17 @@ def _read_video(name: str, data: bytes) -> None:
         with open_video(path) as video:
             for _ in video:
                 pass
+
+
+def mutate_text(data: bytes, rng: np.random.Generator) -> bytes:
+    """Return a copy of a text with one to three of its words or numbers replaced."""
+    for _ in range(rng.integers(1, 4)):
+        words = list(re.finditer(rb'"[^"\n]*"|[\w.+-]+|[\[\]{}:,;=\n]', data))
+        if not words:
+            return data
+        word = words[rng.integers(len(words))]
+        data = data[: word.start()] + _EXTREMES[rng.integers(len(_EXTREMES))] + data[word.end() :]
+    return data
 
 
 def mutate(data: bytes, rng: np.random.Generator) -> bytes:
@@ -286,14 +322,19 @@ def _encode(path: Path, container: str, codec: str, frames: list[np.ndarray]) ->
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of files: how valid ones are made, as names and contents, and how one is read."""
+    """A kind of files: how valid ones are made, as names and contents, how one is read, and how many in one process.
+
+    A crash costs the rest of a process's files; what takes long to start reads more of them.
+    """
 
     make: Callable[[], Iterator[tuple[str, bytes]]]
     read: Callable[[str, bytes], None]
+    chunk: int = 100
 
 
 #: What ``--kind`` names.
 KINDS = {"images": Kind(_make_images, _read_image), "videos": Kind(_make_videos, _read_video)}
+KINDS |= {name: Kind(*parts) for name, parts in SOURCES.items()}
 
 
 if __name__ == "__main__":

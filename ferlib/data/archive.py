@@ -254,7 +254,7 @@ def _open_zip(path: Path) -> FileTree:
         for entry in entries:
             _check_entry(path, entry)
             name = os.path.normpath(entry.filename.replace("\\", "/"))
-            if entry.is_dir() or _is_junk(name):
+            if not entry.filename or entry.is_dir() or _is_junk(name):
                 continue
             _add(path, files, name, _File(entry.file_size, partial(archive.open, entry)))
     except DataError:

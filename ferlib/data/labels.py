@@ -40,6 +40,9 @@ LABEL_ORDERS: dict[str, dict[int, str]] = {
     "ckplus": dict(enumerate(("neutral", "angry", "contempt", "disgust", "fear", "happy", "sad", "surprise"))),
 }
 
+# Longer texts are not names of classes.
+_MAX_LABEL = 60
+
 _ORDER_HELP = (
     f"--label-order with one of {', '.join(LABEL_ORDERS)}, or the names in the order of the numbers "
     "(neutral,happy,...), or pairs (1=surprise,2=fear,...)"
@@ -164,6 +167,8 @@ def convert_labels(
         There are numbers without an order, the order does not fit them, a name is close to an emotion's, or there are
         no emotions at all.
     """
+    # Cells of a CSV may contain anything.
+    texts = [" ".join(text.split())[:_MAX_LABEL] for text in texts]
     counts = Counter(texts)
     numbers = {text: number for text in counts if (number := parse_number(text)) is not None}
     names: Mapping[int, str] = {}
