@@ -14,7 +14,7 @@ from ferlib.core.images import fit_to_model
 from ferlib.core.options import OptionParser, check_options, option
 from ferlib.data import load_images
 from ferlib.data.locate import locate_data
-from ferlib.export.formats import Format, export_run
+from ferlib.export.formats import N_CALIBRATION, Format, export_run
 from ferlib.export.quantize import Weights
 from ferlib.runs.folder import CONFIG, ONNX_MODEL, PretrainedName, Run, check_one_model, pretrained_run_dir
 
@@ -32,9 +32,6 @@ times as small and does not change the speed. onnx-int8 and tflite-int8 also com
 
 The format web is a folder with a page that recognizes emotions in the browser, for any static web server.
 """
-
-# Training images that the ranges of 8-bit activations are measured on.
-_N_CALIBRATION = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +109,9 @@ def _load_training_images(source: Run, data: str | None) -> np.ndarray:
     """Return training images of the run's size and color, uint8 (n, H, W, C)."""
     path = locate_data(data, allow_download=False)
     config = source.config
-    dataset = load_images(path, sample_size=4 * _N_CALIBRATION, **config.data.reading() if config.data else {})
+    dataset = load_images(path, sample_size=4 * N_CALIBRATION, **config.data.reading() if config.data else {})
     train = dataset.split("train") if "train" in dataset.splits else dataset
-    rows = np.random.default_rng(0).permutation(len(train))[:_N_CALIBRATION]
+    rows = np.random.default_rng(0).permutation(len(train))[:N_CALIBRATION]
     return fit_to_model(train.images[rows], image_size=config.image_size, channels=config.channels)
 
 

@@ -17,6 +17,9 @@ from ferlib.runs.folder import ONNX_MODEL, Run
 #: The formats of files; those with int8 in their names compute with 8-bit integers.
 Format = Literal["onnx", "onnx-int8", "tflite", "tflite-int8"]
 
+#: Training images that the ranges of 8-bit activations are measured on.
+N_CALIBRATION = 512
+
 
 def export_run(
     source: Run,

@@ -8,7 +8,7 @@ import numpy as np
 from ferlib.core.backend import import_onnxruntime, suppress_native_stderr
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from onnx import GraphProto, ModelProto
 
 #: How the weights of an ONNX network are stored.
 Weights = Literal["float32", "float16", "int8"]
@@ -74,8 +74,9 @@ def int8_scale(values: np.ndarray, channel_axis: int) -> np.ndarray:
 def quantize_onnx(source: Path, output: Path, images: np.ndarray) -> None:
     """Write an ONNX network with weights and activations of 8 bits (static quantization).
 
-    The loss of accuracy is not checked; measure it. Weights use 7 of their 8 bits, because processors without VNNI
-    instructions add products in 16 bits, which overflow otherwise.
+    The loss of accuracy is not checked; measure it. The rescaling of the image and the classifier stay float32. Weights
+    use 7 of their 8 bits, because processors without VNNI instructions add products in 16 bits, which overflow
+    otherwise.
 
     The ranges of the activations are measured on `images`, a few hundred training images of the network's size and
     color, uint8 (n, H, W, C).
@@ -109,19 +110,24 @@ def quantize_onnx(source: Path, output: Path, images: np.ndarray) -> None:
                 reduce_range=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
-                nodes_to_exclude=_probability_nodes(onnx.load(prepared)),
+                nodes_to_exclude=_float_nodes(onnx.load(prepared).graph),
                 calibrate_method=CalibrationMethod.MinMax,
             )
     finally:
         prepared.unlink(missing_ok=True)
 
 
-def _probability_nodes(model: "ModelProto") -> list[str]:
-    """Return the names of the nodes from the softmax on; 256 levels are too few for probabilities."""
-    names: list[str] = []
-    tensors: set[str] = set()
-    for node in model.graph.node:
-        if node.op_type == "Softmax" or tensors.intersection(node.input):
-            names.append(node.name)
-            tensors.update(node.output)
-    return names
+def _float_nodes(graph: "GraphProto") -> list[str]:
+    """Return the names of the nodes that keep float32: those before the first convolution, and the classifier.
+
+    In 8 bits, rescaling the image takes a quarter of the time of `fast_cnn`. The classifier (global average pooling,
+    the last dense layer and what follows) takes next to none; in 8 bits it costs `compact_cnn` 0.1 points of accuracy.
+    """
+    types = [node.op_type for node in graph.node]
+    first = types.index("Conv") if "Conv" in types else 0
+    # tf2onnx makes MatMul of a dense layer, the optimizer Gemm.
+    last = max((place for place, name in enumerate(types) if name in ("MatMul", "Gemm")), default=len(types))
+    kept = ("GlobalAveragePool", "Squeeze")
+    return [
+        node.name for place, node in enumerate(graph.node) if place < first or place >= last or node.op_type in kept
+    ]
