@@ -27,7 +27,7 @@ from ferlib.video import Frame
 
 PHOTO = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
-SIZES = {"desktop": (1100, 1100), "phone": (390, 844)}
+SIZES = {"desktop": (1160, 1080), "phone": (390, 844)}
 
 
 def main() -> None:
