@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from types import ModuleType
+from typing import IO
 
 # Standard error belongs to the whole process: two threads must not redirect it at the same time.
 _redirection = threading.RLock()
@@ -42,22 +43,30 @@ def import_onnxruntime() -> ModuleType:
 
 
 @contextlib.contextmanager
-def suppress_native_stderr(*, always: bool = False) -> Iterator[None]:
-    """Hold back what the process, with its native libraries, writes to standard error.
+def suppress_native_stderr() -> Iterator[None]:
+    """Hold back what the process, with its native libraries, writes to standard error; if the block fails, write it.
 
-    If the block fails, the messages are written after all, unless `always` is true.
+    For starting and exporting only: meanwhile other threads that do the same wait, and what any other thread writes is
+    held back too. What a service calls uses the libraries' own settings instead.
     """
-    with _redirection, tempfile.TemporaryFile() as held:
+    with _redirection, _open_temporary() as held:
         sys.stderr.flush()
         kept = os.dup(2)
         os.dup2(held.fileno(), 2)
         try:
             yield
         except BaseException:
-            if not always:
-                held.seek(0)
-                os.write(kept, held.read())
+            held.seek(0)
+            os.write(kept, held.read())
             raise
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def _open_temporary() -> IO[bytes]:
+    """Return a temporary file, or the null device where no folder can be written to."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        return open(os.devnull, "w+b")  # noqa: PTH123

@@ -199,7 +199,8 @@ def _decode(stream: BinaryIO, name: str, max_pixels: int) -> tuple[np.ndarray, i
             missing = _accept_cut(image)
         _check_size(image, name, max_pixels)
         array = None
-        if deep and np.max(image.getextrema()[:3]) <= 64:
+        n_colors = len(image.getbands()) - ("A" in image.getbands())
+        if deep and np.max(image.getextrema()[:n_colors]) <= 64:
             stream.seek(start)
             array = _decode_deep_colors(stream.read())
         return (_to_uint8(image) if array is None else array), _orientation(image), missing
@@ -295,7 +296,7 @@ def _strips(image: Image.Image) -> list[tuple[int, int, int, int]]:
 def _has_deep_colors(image: Image.Image) -> bool:
     """Return whether an image that was not loaded yet has colors of 16 bits, of which Pillow keeps the upper eight."""
     tiles = getattr(image, "tile", [])
-    return image.mode.startswith("RGB") and any(re.search(r";16|\b65535\b", str(tile[3])) for tile in tiles)
+    return image.mode in ("RGB", "RGBA", "LA") and any(re.search(r";16|\b65535\b", str(tile[3])) for tile in tiles)
 
 
 def _decode_deep_colors(data: bytes) -> np.ndarray | None:

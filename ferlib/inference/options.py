@@ -112,7 +112,7 @@ class PredictOptions:
     )
     resume: bool = option(False, help="skip files that --output-json already has", group="outputs")
 
-    max_pixels: int = option(MAX_PIXELS, help="refuse images with more pixels", minimum=1, group="limits")
+    max_pixels: int = option(MAX_PIXELS, help="refuse images and videos with more pixels", minimum=1, group="limits")
     batch_size: int = option(64, help="number of small images processed together", minimum=1, group="limits")
     threads: int | None = option(None, help="number of threads", default_text="all cores", minimum=1, group="limits")
     workers: int = option(

@@ -31,11 +31,20 @@ class _TextSink:
             self._file: TextIO = self._part.open("w", newline="", encoding="utf-8")
         return self
 
-    def __exit__(self, *error: object) -> None:
-        with contextlib.suppress(OSError):  # write errors were reported before
-            self._file.close()
-        with self._report_errors():
-            self._part.replace(self.path)
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        # A first error is the one to report.
+        with self._report_errors() if kind is None else contextlib.suppress(OSError):
+            try:
+                self._finish()
+            finally:
+                # Closing a file on a full disk fails once more.
+                with contextlib.suppress(OSError):
+                    self._file.close()
+                self._part.replace(self.path)
+
+    def _finish(self) -> None:
+        """Write the end of the file."""
+        self._file.flush()
 
     @contextlib.contextmanager
     def _report_errors(self) -> Iterator[None]:
@@ -124,12 +133,11 @@ class JsonSink(_TextSink):
             self._file.flush()
         self._n_records += 1
 
-    def __exit__(self, *error: object) -> None:
+    def _finish(self) -> None:
         """End the list."""
         if self._is_document:
-            with contextlib.suppress(OSError):  # write errors were reported before
-                self._file.write("\n]\n" if self._n_records else "]\n")
-        super().__exit__(*error)
+            self._file.write("\n]\n" if self._n_records else "]\n")
+        super()._finish()
 
 
 class CountsSink:

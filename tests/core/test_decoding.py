@@ -125,6 +125,14 @@ def test_every_depth_in_16_bits_has_the_same_brightness(photo, factor, suffix):
     assert np.abs(decoded.squeeze() - pixels.astype(int)).max() <= 1
 
 
+def test_deep_gray_with_transparency_has_its_brightness(photo):
+    pixels = np.asarray(photo.convert("L")).astype(np.uint16) * 16
+    opaque = np.full_like(pixels, 65535)
+    _, encoded = cv2.imencode(".png", np.dstack([pixels, pixels, pixels, opaque]))
+    decoded = decode_image(encoded.tobytes())
+    assert np.abs(decoded[..., 0] - np.asarray(photo.convert("L")).astype(int)).max() <= 1
+
+
 def test_floats_and_large_integers_are_scaled():
     for values, expected in [
         (np.array([[0, 0.5, 1]], np.float32), [0, 128, 255]),

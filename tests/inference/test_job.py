@@ -276,6 +276,7 @@ print((peak() - before) / 24e6)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_a_large_image_needs_at_most_8_bytes_per_pixel(tmp_path):
     """An image of 24 megapixels in a file of 80 kB, which needed 572 MB."""
