@@ -1,7 +1,7 @@
 """Recognize emotions in images, videos and cameras, and write the results as tables, records and annotated images."""
 
 from ferlib.inference.annotate import annotate, write_image
-from ferlib.inference.batch import predict_images
+from ferlib.inference.batch import predict_images, tabulate
 from ferlib.inference.recognizer import EmotionRecognizer
 from ferlib.inference.results import UNCERTAIN, FaceEmotion, ImageResult, to_frame
 from ferlib.inference.sinks import CountsSink, CsvSink, JsonSink
@@ -20,6 +20,7 @@ __all__ = [
     "annotate",
     "predict_images",
     "predict_video",
+    "tabulate",
     "to_frame",
     "write_image",
 ]

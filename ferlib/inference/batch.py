@@ -1,6 +1,7 @@
 """Recognize emotions in many image files."""
 
 import itertools
+import logging
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,11 +14,15 @@ from ferlib.core.errors import ImageError
 from ferlib.core.images import MAX_PIXELS, decode_image, read_image
 from ferlib.inference.inputs import STANDARD_INPUT
 from ferlib.inference.recognizer import EmotionRecognizer
-from ferlib.inference.results import ImageResult
+from ferlib.inference.results import ImageResult, to_frame
 
 # Importing threads takes time when the command starts, which often reads one image.
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
+
+    import pandas as pd
+
+logger = logging.getLogger(__name__)
 
 # The faces of images with up to this many pixels in total are classified together: face crops are, photographs are not.
 _MAX_BATCH_PIXELS = 1_000_000
@@ -151,3 +156,39 @@ def _predict_batch(batch: _Batch, recognizer: EmotionRecognizer) -> _Results:
         (image, ImageResult(path, (image.shape[0], image.shape[1]), faces, prior=recognizer.prior.name))
         for (path, image), faces in zip(batch, recognized, strict=True)
     ]
+
+
+def tabulate(
+    paths: str | Path | Iterable[str | Path],
+    recognizer: EmotionRecognizer | None = None,
+    *,
+    max_pixels: int = MAX_PIXELS,
+) -> "pd.DataFrame":
+    """Return a data frame with one row per face of one or several image files.
+
+    Files that cannot be read are logged and left out; ``table.attrs["errors"]`` has the sentence of each by its path.
+
+    Parameters
+    ----------
+    paths : path or iterable of path
+    recognizer : EmotionRecognizer, optional
+        One with the default options if None.
+    max_pixels : int
+        Larger images are left out.
+
+    Returns
+    -------
+    DataFrame
+        With the columns of `ferlib.inference.results.face_rows`.
+    """
+    recognizer = recognizer or EmotionRecognizer()
+    errors: dict[str, str] = {}
+
+    def on_error(path: Path, error: ImageError) -> None:
+        logger.warning("left out: %s", error)
+        errors[str(path)] = str(error)
+
+    images = predict_images(paths, recognizer, max_pixels=max_pixels, on_error=on_error)
+    table = to_frame((result for _, result in images), recognizer.classifier.class_names)
+    table.attrs["errors"] = errors
+    return table

@@ -7,7 +7,7 @@ from PIL import Image
 from ferlib.core.emotions import EMOTIONS
 from ferlib.core.errors import ImageError
 from ferlib.core.images import read_image
-from ferlib.inference import EmotionRecognizer, batch, predict_images, to_frame
+from ferlib.inference import EmotionRecognizer, batch, predict_images, tabulate, to_frame
 
 
 class LevelClassifier:
@@ -95,3 +95,19 @@ def test_results_become_a_data_frame(recognizer, paths):
     assert table["file"].tolist()[1] == str(paths[2])
     assert table.filter(like="p_").sum(axis=1).tolist() == pytest.approx([1] * 4, abs=1e-4)
     assert list(to_frame([]).columns) == list(table.columns)
+
+
+def test_one_path_or_several_become_a_table_and_the_rest_stays(recognizer, paths, caplog):
+    assert tabulate(str(paths[0]), recognizer)["file"].tolist() == [str(paths[0])]
+    missing = paths[0].with_name("missing.png")
+    table = tabulate([paths[0], missing, *paths[1:]], recognizer)
+    assert table["file"].tolist() == [str(path) for path in (paths[0], *paths[2:])]
+    assert set(table.attrs["errors"]) == {str(missing), str(paths[1])}
+    assert "missing.png: there is no such file" in caplog.text
+    assert tabulate([missing], recognizer).empty
+
+
+def test_one_path_is_not_a_list_of_letters(recognizer, paths):
+    ((_, result),) = predict_images(str(paths[0]), recognizer)
+    assert result.path == paths[0]
+    assert len(to_frame(result)) == 1
