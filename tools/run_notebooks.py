@@ -22,7 +22,7 @@ from ferlib.runs.folder import MODEL_CARD, pretrained_run_dir
 #: The parameters that each size sets, in notebooks that have them.
 SIZES: dict[str, dict[str, Any]] = {
     "demo": {"SAMPLE_SIZE": 2100, "EPOCHS": 12},
-    "full": {},
+    "full": {"PHOTOS": 0},
 }
 
 #: The tag of cells that show images of the dataset; their outputs are not published.

@@ -55,6 +55,31 @@ def grad_cam(model: "keras.Model", images: np.ndarray, classes: np.ndarray) -> n
     return maps
 
 
+def stage_features(model: "keras.Model", image: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the feature maps of one image after each stage of a network: before the maps get smaller.
+
+    Parameters
+    ----------
+    model : keras.Model
+    image : ndarray of shape (H, W, C), dtype uint8
+        Of the model's size and color.
+
+    Returns
+    -------
+    dict
+        Names such as ``"24 x 24"`` to arrays of shape (h, w, channels), dtype float32, from the largest maps on.
+    """
+    keras = import_keras()
+    last = {}
+    for layer in model.layers[1:]:
+        shape = layer.output.shape
+        is_rescaling = isinstance(layer, keras.layers.Rescaling)
+        if len(shape) == 4 and shape[1] != 1 and not is_rescaling:
+            last[f"{shape[1]} x {shape[2]}"] = layer.output
+    outputs = keras.Model(model.input, last)(image[np.newaxis].astype(np.float32), training=False)
+    return {name: np.asarray(keras.ops.convert_to_numpy(outputs[name]), np.float32)[0] for name in last}
+
+
 def _split(model: "keras.Model") -> tuple["keras.Model", "keras.Model"]:
     """Return the network up to its last feature maps, and from there to the logits."""
     keras = import_keras()

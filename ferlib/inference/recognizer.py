@@ -121,6 +121,11 @@ class EmotionRecognizer:
         rows = iter(self._predict(crops))
         return [tuple(self.describe(face, next(rows)) for face in found) for found in faces]
 
+    def prepare_faces(self, image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
+        """Return what the classifier gets for known faces of an image (H, W, C): uint8 (n_faces, h, w, channels)."""
+        empty = np.empty((0, *self.classifier.image_size, self.classifier.channels), np.uint8)
+        return np.concatenate([empty, *(self._crop(image, face) for face in faces)])
+
     def predict_faces(self, image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
         """Return the probabilities (n_faces, n_classes), float32, of known faces of an image (H, W, C), uint8.
 

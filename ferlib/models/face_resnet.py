@@ -63,7 +63,7 @@ def face_resnet(
     blocks = Blocks(seed, dtype)
     model = blocks.model(inputs, blocks.dropout(blocks.average(features), dropout), n_classes, "face_resnet")
     if pretrained:
-        _load_weights(model)
+        load_trunk_weights(model)
     return model
 
 
@@ -103,8 +103,8 @@ def build_trunk(
     return inputs, x
 
 
-def _load_weights(model: "keras.Model") -> None:
-    """Load the convolutions, int8 with a scale per channel, and the batch normalizations."""
+def load_trunk_weights(model: "keras.Model") -> None:
+    """Load the pretrained convolutions, int8 with a scale per channel, and batch normalizations of `build_trunk`."""
     import numpy as np
 
     with np.load(WEIGHTS) as arrays:

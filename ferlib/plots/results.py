@@ -12,12 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from ferlib.core.emotions import EMOTION_COLORS
-from ferlib.plots.style import styled
+from ferlib.plots.style import LINE_COLORS, styled
 from ferlib.preprocessing.resample import BLENDING
 from ferlib.runs.records import Metrics
-
-# Lines of several models, from the palette of Okabe and Ito.
-_LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 # Below this recall, the precision of a rare class rests on a handful of images.
 _FEW_FOUND = 0.1
@@ -25,13 +22,16 @@ _FEW_FOUND = 0.1
 
 @styled
 def plot_confusion_matrix(metrics: Metrics, *, title: str = "") -> Axes:
-    """Draw a confusion matrix: color shows the fraction of the true class, text the fraction and the count."""
+    """Draw a confusion matrix: color shows the fraction of the true class, text the fraction and the count.
+
+    Colors end at one half, so that frequent confusions differ visibly.
+    """
     counts, names = np.array(metrics.confusion_matrix), metrics.class_names
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     text = np.array([[f"{s:.0%}\n{c}" for s, c in zip(*row, strict=True)] for row in zip(shares, counts, strict=True)])
     ax = plt.subplots(figsize=(5.2, 5.4))[1]
     sns.heatmap(
-        shares, annot=text, fmt="", cmap="cividis", vmin=0, vmax=1, square=True, cbar=False, linewidths=0.5,
+        shares, annot=text, fmt="", cmap="cividis", vmin=0, vmax=0.5, square=True, cbar=False, linewidths=0.5,
         xticklabels=names, yticklabels=names, annot_kws={"fontsize": 8}, ax=ax,
     )  # fmt: skip
     ax.set(xlabel="predicted", ylabel="true", title=title)
@@ -43,22 +43,97 @@ def plot_confusion_matrix(metrics: Metrics, *, title: str = "") -> Axes:
 
 @styled
 def plot_recalls(results: Mapping[str, Metrics]) -> Axes:
-    """Draw the recall of each class for several models, from their names and metrics."""
-    rows = [
-        {"model": model, "emotion": name, "recall": values.recall}
-        for model, metrics in results.items()
-        for name, values in metrics.per_class.items()
-        if values.support
-    ]
-    ax = plt.subplots(figsize=(8, 3.2))[1]
-    sns.barplot(pd.DataFrame(rows), x="emotion", y="recall", hue="model", palette="cividis", ax=ax)
-    ax.set(ylim=(0, 1), xlabel="", ylabel="recall")
-    ax.legend(frameon=False, title="", fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
+    """Draw the recall of each class (column) for several models (rows), from their names and metrics.
+
+    Above each class is its number of images; a class without images stays empty.
+    """
+    first = next(iter(results.values()))
+    names = first.class_names
+    recalls = np.array([[metrics.per_class[name].recall for name in names] for metrics in results.values()])
+    supports = [first.per_class[name].support for name in names]
+    recalls[:, np.array(supports) == 0] = np.nan
+    ax = plt.subplots(figsize=(1.6 + 0.85 * len(names), 1.2 + 0.42 * len(results)))[1]
+    sns.heatmap(
+        recalls, annot=True, fmt=".0%", cmap="cividis", vmin=0, vmax=1, cbar=False, linewidths=0.5,
+        xticklabels=[f"{name}\n({n:,})" for name, n in zip(names, supports, strict=True)],
+        yticklabels=list(results), annot_kws={"fontsize": 9}, ax=ax,
+    )  # fmt: skip
+    ax.set_title("Recall of each emotion (number of images)")
+    ax.tick_params(length=0, labelsize=9)
+    ax.xaxis.tick_top()
+    plt.setp(ax.get_yticklabels(), rotation=0)
     return ax
 
 
 @styled
-def plot_intervals(table: pd.DataFrame, *, label: str = "accuracy", ax: Axes | None = None) -> Axes:
+def plot_pairs(table: pd.DataFrame, columns: tuple[str, str], *, label: str = "accuracy") -> Axes:
+    """Draw two fractions per row and a line between them, such as the accuracies of each model on two datasets.
+
+    The rows of `table` are drawn from the top; `columns` are named in the legend.
+    """
+    ax = plt.subplots(figsize=(7, 1.0 + 0.36 * len(table)))[1]
+    rows = np.arange(len(table))
+    ax.hlines(rows, table[list(columns)].min(axis=1), table[list(columns)].max(axis=1), color="#BFBFBF", linewidth=2)
+    for name, color, marker in zip(columns, LINE_COLORS, "os", strict=False):
+        ax.plot(table[name], rows, marker, color=color, label=name)
+        for row, value in enumerate(table[name]):
+            ax.annotate(f"{value:.0%}", (value, row), (0, 7), textcoords="offset points", ha="center", fontsize=8)
+    ax.set_yticks(rows, table.index, fontsize=9)
+    ax.set(xlabel=label, ylim=(len(table) - 0.4, -0.7))
+    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.grid(axis="x", alpha=0.3)
+    ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
+    return ax
+
+
+@styled
+def plot_predictions(
+    images: np.ndarray, y_true: np.ndarray, y_proba: np.ndarray, class_names: Sequence[str], *, columns: int = 6
+) -> Figure:
+    """Draw images with their label, the answer, and a bar per class; wrong answers have a red title.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, H, W, C), dtype uint8
+    y_true : ndarray of shape (n,), dtype int
+    y_proba : ndarray of shape (n, n_classes)
+    class_names : sequence of str
+    columns : int
+    """
+    columns = min(columns, max(1, len(images)))
+    rows = max(1, -(-len(images) // columns))
+    figure, axes = plt.subplots(
+        2 * rows, columns, figsize=(1.5 * columns, 2.75 * rows), squeeze=False, height_ratios=[1.5, 1] * rows
+    )
+    for ax in axes.flat:
+        ax.axis("off")
+    colors = [EMOTION_COLORS.get(name, "#7F7F7F") for name in class_names]
+    for number, (image, label, probabilities) in enumerate(zip(images, y_true, y_proba, strict=True)):
+        row, column = divmod(number, columns)
+        above, below = axes[2 * row, column], axes[2 * row + 1, column]
+        answer = int(probabilities.argmax())
+        above.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
+        above.set_title(
+            f"label {class_names[label]}\nanswer {class_names[answer]}",
+            fontsize=8, loc="center", color="black" if answer == label else "#C00000",
+        )  # fmt: skip
+        below.axis("on")
+        below.barh(range(len(class_names)), probabilities, color=colors)
+        below.set(xlim=(0, 1), xticks=[], ylim=(len(class_names) - 0.5, -0.5))
+        below.set_yticks(range(len(class_names)), [name[:3] for name in class_names], fontsize=6)
+        below.tick_params(length=0)
+    return figure
+
+
+@styled
+def plot_intervals(
+    table: pd.DataFrame,
+    *,
+    label: str = "accuracy",
+    line: float | None = None,
+    band: tuple[float, float] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """Draw accuracies with their intervals, one row per model or group.
 
     Parameters
@@ -68,10 +143,18 @@ def plot_intervals(table: pd.DataFrame, *, label: str = "accuracy", ax: Axes | N
         the number of images to each row's name.
     label : str
         Of the x axis.
+    line : float, optional
+        A fraction to compare with, such as a baseline; dotted.
+    band : tuple of float, optional
+        A range to compare with, such as human accuracy; shaded.
     ax : Axes, optional
     """
     ax = ax or plt.subplots(figsize=(7, 0.7 + 0.34 * len(table)))[1]
     errors = [table["accuracy"] - table["low"], table["high"] - table["accuracy"]]
+    if band:
+        ax.axvspan(*band, color="#56B4E9", alpha=0.2, linewidth=0)
+    if line is not None:
+        ax.axvline(line, color="#7F7F7F", linewidth=1, linestyle=":")
     _draw_points(ax, table["accuracy"], errors, rows=range(len(table)))
     for row, accuracy in enumerate(table["accuracy"]):
         ax.annotate(f"{accuracy:.1%}", (accuracy, row), (0, 6), textcoords="offset points", ha="center", fontsize=8)
@@ -89,7 +172,7 @@ def _draw_points(
     errors: pd.Series | Sequence[pd.Series],
     *,
     rows: Sequence[int] | np.ndarray,
-    color: str = _LINES[0],
+    color: str = LINE_COLORS[0],
 ) -> None:
     """Draw fractions with errors at some rows, which count from the top."""
     ax.errorbar(values, rows, xerr=errors, fmt="o", color=color, capsize=3, markersize=5)
@@ -124,7 +207,7 @@ def plot_imbalance(summary: pd.DataFrame) -> Figure:
         for ax, name in zip(row, titles, strict=True):
             untreated = part.loc[(part["strategy"] == "none") & ~((name == "precision") & rare), name]
             ax.axvline(untreated.iloc[0] if len(untreated) else np.nan, color="#7F7F7F", linewidth=1, linestyle=":")
-            for chosen, color in ((~blended, _LINES[0]), (blended, _LINES[1])):
+            for chosen, color in ((~blended, LINE_COLORS[0]), (blended, LINE_COLORS[1])):
                 known = chosen & ~rare if name == "precision" else chosen
                 rows = np.flatnonzero(known)
                 _draw_points(ax, part[name].iloc[rows], part[f"± {name}"].iloc[rows], rows=rows, color=color)
@@ -133,7 +216,7 @@ def plot_imbalance(summary: pd.DataFrame) -> Figure:
             row[3].text(s="hardly ever predicted", transform=row[3].get_yaxis_transform(), **text)
         row[0].set_yticks(range(len(part)), part["strategy"], fontsize=9)
         row[0].set(ylabel=model, ylim=(len(part) - 0.4, -0.6))
-    handles = [plt.Line2D([], [], color=color, marker="o", linestyle="") for color in _LINES[:2]]
+    handles = [plt.Line2D([], [], color=color, marker="o", linestyle="") for color in LINE_COLORS[:2]]
     figure.legend(
         handles, ("other strategies", "new images (SMOTE)"), loc="outside lower right", ncols=2, frameon=False
     )
@@ -152,7 +235,7 @@ def plot_reliability(tables: Mapping[str, pd.DataFrame]) -> Axes:
     """
     ax = plt.subplots(figsize=(7.4, 4.2))[1]
     ax.plot([0, 1], [0, 1], color="#7F7F7F", linewidth=1, linestyle=":")
-    for (name, table), color, marker in zip(tables.items(), cycle(_LINES), cycle("osD^vP*X"), strict=False):
+    for (name, table), color, marker in zip(tables.items(), cycle(LINE_COLORS), cycle("osD^vP*X"), strict=False):
         filled = table[table["n"] >= max(1, table["n"].sum() / 100)]
         ax.plot(filled["confidence"], filled["accuracy"], color=color, marker=marker, markersize=4, label=name)
     ax.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), aspect="equal", title="Reliability")
@@ -194,17 +277,25 @@ def plot_roc_pr(y_true: np.ndarray, y_proba: np.ndarray, class_names: Sequence[s
 
 @styled
 def plot_corruptions(table: pd.DataFrame) -> Figure:
-    """Draw the accuracies of `ferlib.evaluation.robustness.measure_corruptions` against the corruptions' strengths."""
-    names = list(dict.fromkeys(table["corruption"]))
+    """Draw the accuracies of `ferlib.evaluation.robustness.measure_corruptions` against the corruptions' strengths.
+
+    The corruptions are ordered by the accuracy that is left at the highest strength; the dotted line is the accuracy on
+    the images as they are.
+    """
+    strongest = table[table["level"] == table["level"].max()].sort_values("accuracy")
+    names = strongest["corruption"].tolist()
     figure, axes = plt.subplots(2, -(-len(names) // 2), figsize=(9.5, 4), sharey=True, squeeze=False)
     for ax in axes.flat[len(names) :]:
         ax.axis("off")
+    top = table["accuracy"].max()
     for ax, name in zip(axes.flat, names, strict=False):
         part = table[table["corruption"] == name]
+        ax.axhline(part["accuracy"].iloc[0], color="#7F7F7F", linewidth=1, linestyle=":")
         ax.plot(part["level"], part["accuracy"], color="#0072B2", marker="o", markersize=4)
-        labels = ["none" if np.isnan(value) else f"{value:g}" for value in part["strength"]]
-        ax.set_xticks(part["level"], labels, fontsize=8)
-        ax.set(title=name, ylim=(0, 1))
+        labels = ["as it is" if np.isnan(value) else f"{value:g}" for value in part["strength"]]
+        ax.set_xticks(part["level"], labels, fontsize=7)
+        ax.set(title=name, ylim=(0, min(1, 1.15 * top)))
+        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     for ax in axes[:, 0]:
         ax.set_ylabel("accuracy")
     return figure

@@ -13,6 +13,9 @@ from ferlib.core.files import atomic_write
 P = ParamSpec("P")
 R = TypeVar("R")
 
+#: Colors of several lines, from the palette of Okabe and Ito.
+LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
 # Any, because Matplotlib types the keys as literals.
 _STYLE: Any = {
     "figure.dpi": 110,

@@ -89,6 +89,30 @@ def describe_options(config: RunConfig) -> str:
     return " ".join(f"{name}={_shorten(value)}" for name, value in changed.items())
 
 
+def describe_recipe(run: Run) -> list[str]:
+    """Return sentences on how a run was trained: its network, data, initial weights, teacher, votes and options."""
+    config = run.config
+    training, data = config.training, config.data
+    counts = sum(config.image_counts.get("train", {}).values())
+    start = f"the weights of the run {config.init_from.model}" if config.init_from else "random weights"
+    if config.model == "face_resnet" and config.model_options.get("pretrained", True) and not config.init_from:
+        start = "the weights of a face-recognition network"
+    lines = [
+        f"network: {config.model}, {config.parameters or 0:,} weights, {describe_options(config)}",
+        f"data: {counts:,} training images of {data.title if data else 'unknown data'}",
+        f"start: {start}",
+        f"training: {len(run.history) or training.get('epochs')} epochs of {training.get('optimizer')}, learning rate "
+        f"{training.get('learning_rate')} ({training.get('schedule')}), batches of {training.get('batch_size')}",
+    ]
+    if training.get("teacher") or config.teacher:
+        weight = training.get("distillation_weight", 0)
+        model = config.teacher.model if config.teacher else "a run"
+        lines.append(f"teacher: {model}; it has a share of {weight:.0%} in the targets")
+    if training.get("votes") or config.votes:
+        lines.append("votes: those of ten raters (FER+), learned by a second output")
+    return lines
+
+
 def _describe(run: Run) -> dict[str, Any]:
     config, history, metrics = run.config, run.history, run.metrics
     seconds = [epoch["seconds"] for epoch in history]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ferlib.core.backend import import_keras
-from ferlib.evaluation.explain import average_maps, grad_cam, occlusion_maps
+from ferlib.evaluation.explain import average_maps, grad_cam, occlusion_maps, stage_features
 
 
 def spots():
@@ -36,6 +36,15 @@ def network():
     model.layers[2].set_weights([bright, np.float32([-0.4, 0.3])])
     model.layers[-1].set_weights([np.float32([[0, 30], [0, 0]]), np.float32([0, -1])])
     return model
+
+
+def test_stages_are_the_last_maps_of_each_size(network):
+    images, [(y, x), *_] = spots()
+    stages = stage_features(network, images[0])
+    assert list(stages) == ["12 x 12"]
+    assert stages["12 x 12"].shape == (12, 12, 2)
+    bright = stages["12 x 12"][..., 0]
+    assert bright[y // 4 + 1, x // 4 + 1] == bright.max() > bright[-2, -2]
 
 
 def test_grad_cam_finds_the_decisive_region(network):

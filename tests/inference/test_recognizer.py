@@ -66,6 +66,14 @@ def test_faces_are_preprocessed_as_training_images_are(channels, margin):
         assert result.probability == result.probabilities[result.emotion] == max(result.probabilities.values())
 
 
+def test_prepared_faces_are_what_the_classifier_gets():
+    recognizer = EmotionRecognizer("none", BrightnessClassifier())
+    prepared = recognizer.prepare_faces(SCENE, FACES)
+    assert (prepared.shape, prepared.dtype) == ((3, 48, 48, 1), np.uint8)
+    np.testing.assert_array_equal(recognizer.classifier.predict_proba(prepared), recognizer.predict_faces(SCENE, FACES))
+    assert recognizer.prepare_faces(SCENE, []).shape == (0, 48, 48, 1)
+
+
 def test_one_face_and_a_batch_give_the_same_answer():
     together = EmotionRecognizer(KnownFaces(FACES), BrightnessClassifier()).recognize(SCENE)
     for face, expected in zip(FACES, together, strict=True):

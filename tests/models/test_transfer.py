@@ -34,6 +34,20 @@ def test_backbones_take_gray_images(backbone):
     assert len(model.trainable_weights) == 2
 
 
+def test_face_backbone_has_the_weights_that_ship():
+    faces = get_model("face_resnet").build(7)
+    model = transfer(7, backbone="face_resnet")
+    images = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 1)).astype(np.float32)
+    trunk = model.get_layer("backbone")
+    model.get_layer("probabilities").set_weights(faces.get_layer("probabilities").get_weights())
+    np.testing.assert_allclose(model.predict_on_batch(images), faces.predict_on_batch(images), atol=1e-5)
+    trunk.trainable = False
+    assert len(model.trainable_weights) == 2
+    random = transfer(7, backbone="face_resnet", weights="none").get_layer("backbone")
+    assert random.count_params() == trunk.count_params()
+    assert any(np.abs(a - b).max() > 0.01 for a, b in zip(random.get_weights(), trunk.get_weights(), strict=True))
+
+
 @pytest.mark.parametrize(
     ("backbone", "preprocess"),
     [
@@ -81,7 +95,9 @@ def test_weights_come_from_a_file_that_fits(tmp_path):
     ("options", "sentence"),
     [
         ({"backbone": "ResNet9000"}, "'ResNet9000' for transfer option 'backbone': expected one of .*ResNet50"),
-        ({"weights": "missing.h5"}, r"'missing\.h5' for transfer option 'weights': expected 'imagenet', 'none' or"),
+        ({"backbone": "face_resnet", "channels": 3}, "takes gray images, .* got 3 channels"),
+        ({"backbone": "face_resnet", "weights": "a.h5"}, "pretrained or none; got 1 channels and weights=a.h5"),
+        ({"weights": "missing.h5"}, r"'missing\.h5' for transfer option 'weights': expected 'pretrained', 'none' or"),
     ],
 )
 def test_missing_backbone_or_weights_file_is_refused(options, sentence):

@@ -76,12 +76,76 @@ def test_each_face_has_a_title():
 
 def test_recalls_and_brightness_show_every_class(metrics, tmp_path):
     ax = plots.plot_recalls({"one": metrics, "two": metrics})
-    assert [label.get_text() for label in ax.get_xticklabels()] == list(EMOTIONS)
+    assert [label.get_text().split("\n")[0] for label in ax.get_xticklabels()] == list(EMOTIONS)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["one", "two"]
     images = np.random.default_rng(0).integers(0, 256, (70, 8, 8, 1), dtype=np.uint8)
     figure = plots.plot_brightness(images, np.arange(70) % 7, EMOTIONS)
     path = plots.save_figure(figure, tmp_path, "brightness")
     assert path.read_bytes().startswith(b"\x89PNG")
     assert plots.save_figure(figure, "", "brightness") is None
+
+
+def test_predictions_show_label_answer_and_bars():
+    images = np.zeros((2, 8, 8, 1), np.uint8)
+    y_proba = np.array([[0.9, 0.1], [0.2, 0.8]])
+    figure = plots.plot_predictions(images, np.array([0, 0]), y_proba, ("happy", "sad"))
+    right, wrong = (ax.title for ax in figure.axes[:2])
+    assert (right.get_text(), wrong.get_text()) == ("label happy\nanswer happy", "label happy\nanswer sad")
+    assert right.get_color() != wrong.get_color()
+    assert [bar.get_width() for bar in figure.axes[3].patches] == [0.2, 0.8]
+
+
+def test_pairs_are_joined():
+    table = pd.DataFrame({"here": [0.7, 0.5], "there": [0.4, 0.45]}, index=["a", "b"])
+    ax = plots.plot_pairs(table, ("here", "there"))
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["here", "there"]
+    assert {text.get_text() for text in ax.texts} == {"70%", "50%", "40%", "45%"}
+
+
+def test_corruptions_begin_with_the_most_harmful():
+    rows = [
+        {"corruption": name, "level": level, "strength": float(level) or np.nan, "accuracy": 0.7 - loss * level}
+        for name, loss in (("blur", 0.01), ("noise", 0.1))
+        for level in range(6)
+    ]
+    figure = plots.plot_corruptions(pd.DataFrame(rows))
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["noise", "blur"]
+
+
+def test_seeds_and_curves_show_every_training():
+    study = pd.DataFrame(
+        [
+            {"variant": v, "change": c, "val_accuracy": 0.4 + 0.1 * s}
+            for v, c in (("base", ""), ("2", "depth"))
+            for s in (0, 1)
+        ]
+    )
+    ax = plots.plot_seeds(study)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["base", "depth: 2"]
+    curve = [{"epoch": e, "accuracy": 0.1 * e, "val_accuracy": 0.2 * e} for e in (1, 2, 3)]
+    figure = plots.plot_curves({"a": curve, "b": curve})
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["a", "b", "on the training images"]
+
+
+def test_networks_are_drawn_by_stages():
+    from ferlib.models import get_model
+
+    network = get_model("compact_cnn").build(7, widths=(4, 8), depth=2)
+    stages = plots.tabulate_stages(network)
+    assert stages["size"].tolist() == [48, 24, 12, 1]
+    assert stages["weights"].sum() == network.count_params()
+    assert stages["layers"].iloc[1]["Add"] == 2
+    figure = plots.plot_network({"a network": network})
+    assert f"{network.count_params():,} weights" in figure.axes[0].get_title(loc="left")
+
+
+def test_legend_tells_whether_images_were_augmented():
+    rows = [{"epoch": 1, "loss": 1.0, "accuracy": 0.4, "val_loss": 1.0, "val_accuracy": 0.4}]
+    labels = [
+        plots.plot_history(rows, augmented=augmented).axes[1].get_legend().get_texts()[0].get_text()
+        for augmented in (True, False)
+    ]
+    assert labels == ["training (augmented)", "training"]
 
 
 def test_reliability_shows_filled_bins_only():
@@ -130,7 +194,7 @@ def test_each_corruption_has_a_panel():
     )
     panels = [ax for ax in plots.plot_corruptions(table).axes if ax.axison]
     assert [ax.get_title(loc="left") for ax in panels] == ["blur", "noise", "rotation"]
-    assert [label.get_text() for label in panels[0].get_xticklabels()] == ["none", "1", "2", "3", "4", "5"]
+    assert [label.get_text() for label in panels[0].get_xticklabels()] == ["as it is", "1", "2", "3", "4", "5"]
 
 
 def test_heatmaps_cover_faces():

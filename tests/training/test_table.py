@@ -9,9 +9,9 @@ import pytest
 
 from ferlib.core.emotions import EMOTIONS, FOUR_EMOTIONS
 from ferlib.core.errors import DataError
-from ferlib.runs.folder import ASSETS, Run
+from ferlib.runs.folder import ASSETS, Run, pretrained_run_dir
 from ferlib.training import default_options, find_runs, read_experiments, tabulate_runs
-from ferlib.training.table import describe_options
+from ferlib.training.table import describe_options, describe_recipe
 
 
 def test_runs_are_found_by_their_classes(bovw_run, tmp_path):
@@ -53,6 +53,16 @@ def test_options_are_those_that_differ(network_run):
     defaults = default_options("compact_cnn").to_config()
     plain = dataclasses.replace(config, training={**defaults, "augmentation": None}, model_options={})
     assert describe_options(plain) == "augmentation=none"
+
+
+def test_recipe_names_start_teacher_and_votes(network_run):
+    run = Run(network_run)
+    lines = "\n".join(describe_recipe(run))
+    assert "start: random weights" in lines
+    assert "300 training images of synthetic faces" in lines
+    assert "teacher" not in lines
+    pretrained = "\n".join(describe_recipe(Run(pretrained_run_dir())))
+    assert ("teacher: " in pretrained, "votes: " in pretrained) == (True, True)
 
 
 def test_experiments_are_read_from_csv(tmp_path):

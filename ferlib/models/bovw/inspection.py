@@ -54,6 +54,18 @@ def location_maps(bag: BagOfVisualWords, images: np.ndarray, *, cells: int = 12)
     return (counts / np.maximum(counts.sum(axis=(1, 2), keepdims=True), 1)).astype(np.float32)
 
 
+def word_places(bag: BagOfVisualWords, images: np.ndarray) -> np.ndarray:
+    """Return the mean position of each word in images, float (n_words, 2): x and y as fractions of width and height.
+
+    NaN for a word without occurrences. See `mean_patches` for the parameters.
+    """
+    sums, counts = np.zeros((len(bag.vocabulary_), 2)), np.zeros((len(bag.vocabulary_), 1))
+    for words, positions in bag.iterate_words(images):
+        np.add.at(sums, words, positions)
+        np.add.at(counts, words, 1)
+    return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+
+
 def most_discriminative_words(pipeline: "Pipeline", class_code: int, n: int) -> np.ndarray:
     """Return the `n` words whose presence most strongly indicates a class, int (n,).
 

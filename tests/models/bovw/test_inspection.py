@@ -5,7 +5,12 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from ferlib.models.bovw.inspection import location_maps, mean_patches, most_discriminative_words
+from ferlib.models.bovw.inspection import (
+    location_maps,
+    mean_patches,
+    most_discriminative_words,
+    word_places,
+)
 from ferlib.models.bovw.transformer import BagOfVisualWords
 
 
@@ -34,6 +39,15 @@ def test_discriminative_words_look_like_their_class(pipeline, images):
         along = np.abs(np.diff(patches[words[0]], axis=axis)).mean()
         across = np.abs(np.diff(patches[words[0]], axis=1 - axis)).mean()
         assert across > 3 * along
+
+
+def test_places_are_means_of_positions(pipeline, images):
+    places = word_places(pipeline[0], images[0])
+    x, y = places[most_discriminative_words(pipeline, 0, 1)[0]]
+    assert 0 < x < 0.5
+    assert 0 < y < 0.5
+    only_blank = word_places(pipeline[0], np.full((1, 48, 48, 1), 128, np.uint8))
+    assert np.isfinite(only_blank).all(axis=1).sum() == 1
 
 
 def test_location_maps_show_where_words_occur(pipeline, images):

@@ -1,0 +1,199 @@
+"""Train the small studies that the notebooks show: ``python tools/studies.py layers --data fer2013.zip``.
+
+Each study trains every variant with every seed and writes one table to ``reports/``. Runs are kept in
+``data/runs/STUDY``; the same command continues an interrupted study. The studies are:
+
+* ``layers``: one layer or training option of ``plain_cnn`` at a time (``layers.csv``, notebook 03);
+* ``normalization``: batch normalization with and without augmentation, epoch by epoch (``normalization.csv``,
+  notebook 03);
+* ``transfer``: the trunk of ``face_resnet`` from random weights, frozen, and fine-tuned, epoch by epoch
+  (``transfer.csv``, notebook 03);
+* ``four_classes``: three models on angry, happy, sad and neutral (``four_classes.csv``, notebook 04).
+
+Networks learn from ``--train-size`` images of the train split, and are measured on all of val and test.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ferlib.core.console import run, write_line
+from ferlib.core.emotions import FOUR_EMOTIONS
+from ferlib.core.files import atomic_write
+from ferlib.data import ImageDataset, load_images, split_dataset
+from ferlib.preprocessing import Augmentation
+from ferlib.runs.folder import CONFIG, Run
+from ferlib.training import TrainingOptions, default_options, train_model
+
+REPORTS = Path(__file__).resolve().parents[1] / "reports"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One variant of a study: what it changes, its model, and its options."""
+
+    name: str
+    change: str
+    model: str
+    model_options: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+_BASE = Variant("base", "", "plain_cnn")
+_WORDS = {"n_words": 500, "classifier": "logistic", "flip_invariant": False, "C": 1.0}
+_TRUNK = {"backbone": "face_resnet"}
+_TUNING = {"learning_rate": 6e-4, "warmup_epochs": 1.0, "weight_decay": 0.05}
+
+#: The variants of each study. ``change`` is the group that a figure shows together.
+STUDIES: dict[str, tuple[Variant, ...]] = {
+    "layers": (
+        _BASE,
+        Variant("1 stage", "depth", "plain_cnn", {"depth": 1}),
+        Variant("2 stages", "depth", "plain_cnn", {"depth": 2}),
+        Variant("4 stages", "depth", "plain_cnn", {"depth": 4}),
+        Variant("average", "pooling", "plain_cnn", {"pooling": "average"}),
+        Variant("stride", "pooling", "plain_cnn", {"pooling": "stride"}),
+        Variant("no dense layer", "dense layer", "plain_cnn", {"dense": 0}),
+        Variant("512 units", "dense layer", "plain_cnn", {"dense": 512}),
+        Variant("batch normalization", "normalization", "plain_cnn", {"batch_norm": True}),
+        Variant("0.0003", "learning rate", "plain_cnn", training={"learning_rate": 3e-4}),
+        Variant("0.003", "learning rate", "plain_cnn", training={"learning_rate": 3e-3}),
+        Variant("16 images", "batch size", "plain_cnn", training={"batch_size": 16}),
+        Variant("256 images", "batch size", "plain_cnn", training={"batch_size": 256}),
+    ),
+    "normalization": (
+        Variant("plain", "", "plain_cnn"),
+        Variant("normalized", "", "plain_cnn", {"batch_norm": True}),
+        Variant("plain, augmented", "", "plain_cnn", training={"augmentation": Augmentation()}),
+        Variant("normalized, augmented", "", "plain_cnn", {"batch_norm": True}, {"augmentation": Augmentation()}),
+    ),
+    "transfer": (
+        Variant("from scratch", "", "transfer", {**_TRUNK, "weights": "none"}, {"frozen_epochs": 0, **_TUNING}),
+        Variant("frozen trunk", "", "transfer", _TRUNK, {"frozen_epochs": 10_000, **_TUNING, "learning_rate": 1e-3}),
+        Variant("fine-tuned", "", "transfer", _TRUNK, {"frozen_epochs": 0, **_TUNING}),
+    ),
+    "four_classes": (
+        Variant("CNN", "", "compact_cnn", {"widths": (32, 64, 128)}),
+        Variant("bag of words", "", "bovw", _WORDS),
+        Variant("bag of words with means", "", "bovw_spatial", _WORDS),
+    ),
+}
+
+#: The epochs of each study, and the studies that record every epoch.
+EPOCHS = {"layers": 5, "normalization": 8, "transfer": 3, "four_classes": 8}
+CURVES = ("normalization", "transfer")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a study; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", choices=STUDIES)
+    parser.add_argument("--data", required=True, help="zip, folder or CSV of FER2013")
+    parser.add_argument("--folder", type=Path, default=Path("data/runs"), help="where to write the runs")
+    parser.add_argument("--output-csv", type=Path, help="table to write (default: reports/STUDY.csv)")
+    parser.add_argument("--train-size", type=int, default=8000, help="images to learn from; 0 for all (default: 8000)")
+    parser.add_argument("--epochs", type=int, help=f"default: {EPOCHS}")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default: 0 1 2")
+    args = parser.parse_args(argv)
+    emotions = FOUR_EMOTIONS if args.study == "four_classes" else None
+    dataset = split_dataset(load_images(args.data, emotions=emotions), "official", seed=0)
+    dataset = limit_train(dataset, args.train_size)
+    write_line(dataset.describe(), error=True)
+    table = run_study(
+        args.study,
+        dataset,
+        args.folder / args.study,
+        epochs=args.epochs or EPOCHS[args.study],
+        seeds=args.seeds,
+        output=args.output_csv or REPORTS / f"{args.study}.csv",
+    )
+    print(summarize(table).to_string(float_format="{:.3f}".format))
+    return 0
+
+
+def limit_train(dataset: ImageDataset, size: int) -> ImageDataset:
+    """Return a dataset with at most `size` random images in train, in proportion; val and test are complete."""
+    from sklearn.model_selection import train_test_split
+
+    rows = np.flatnonzero(dataset.splits == "train")
+    if not 0 < size < len(rows):
+        return dataset
+    kept, _ = train_test_split(rows, train_size=size, stratify=dataset.labels[rows], random_state=0)
+    return dataset.select(np.sort(np.concatenate([kept, np.flatnonzero(dataset.splits != "train")])))
+
+
+def run_study(
+    study: str, dataset: ImageDataset, folder: Path, *, epochs: int, seeds: Sequence[int], output: Path
+) -> pd.DataFrame:
+    """Train what is missing of a study, write its table after each training, and return it."""
+    # One seed at a time, so that an interrupted study compares all variants.
+    for seed in seeds:
+        for variant in STUDIES[study]:
+            options = make_options(variant, epochs=epochs, seed=seed)
+            path = folder / f"{_stem(variant)}-{seed}"
+            train_model(
+                variant.model, dataset, path, options, model_options=variant.model_options, resume=True, export=False
+            )
+            with atomic_write(output) as temporary:
+                collect(study, folder).to_csv(temporary, index=False, float_format="%.5f")
+    return collect(study, folder)
+
+
+def make_options(variant: Variant, *, epochs: int, seed: int) -> TrainingOptions:
+    """Return the training options of a variant."""
+    options = replace(default_options(variant.model), epochs=epochs, patience=epochs, seed=seed, **variant.training)
+    return replace(options, frozen_epochs=min(options.frozen_epochs, epochs))
+
+
+def collect(study: str, folder: Path) -> pd.DataFrame:
+    """Return the table of a study's finished runs: one row per run, or per epoch for a study of curves."""
+    return pd.DataFrame([row for variant in STUDIES[study] for row in _rows(study, variant, folder)])
+
+
+def _rows(study: str, variant: Variant, folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a variant."""
+    for path in sorted(folder.glob(f"{_stem(variant)}-[0-9]*/{CONFIG}")):
+        run = Run(path.parent)
+        config, metrics = run.config, run.metrics
+        if "val" not in metrics:
+            continue
+        row = {
+            "variant": variant.name,
+            "change": variant.change,
+            "seed": config.training["seed"],
+            "model": config.model,
+            "parameters": config.parameters,
+            "train_images": sum(config.image_counts["train"].values()),
+            "epochs": len(run.history) or None,
+            "val_accuracy": metrics["val"].accuracy,
+            "test_accuracy": metrics["test"].accuracy,
+            "test_macro_f1": metrics["test"].macro_f1,
+            "seconds": round(sum(epoch["seconds"] for epoch in run.history) or config.seconds or 0.0),
+        }
+        if study not in CURVES:
+            yield row
+            continue
+        shared = {name: row[name] for name in ("variant", "change", "seed", "model", "parameters", "train_images")}
+        for epoch in run.history:
+            values = {name: epoch[name] for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
+            yield shared | {"epoch": int(epoch["epoch"])} | values
+
+
+def _stem(variant: Variant) -> str:
+    """Return the start of the names of a variant's run folders."""
+    return variant.name.replace(",", "").replace(" ", "_")
+
+
+def summarize(table: pd.DataFrame) -> pd.DataFrame:
+    """Return mean and standard deviation of val accuracy over the seeds, in the order of the variants."""
+    last = table.groupby(["variant", "seed"], sort=False)["val_accuracy"].max()
+    return last.groupby("variant", sort=False).agg(["count", "mean", "std"])
+
+
+if __name__ == "__main__":
+    run(main)
