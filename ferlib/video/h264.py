@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import av
 import numpy as np
@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 # Codecs of sound that every player of MP4 knows, and that are copied as they are.
 _COPIED = frozenset({"aac", "mp3"})
 
+# PyAV's encoder of H.264.
+_ENCODER: Final = "libx264"
 # The quality of x264 (lower is better, 18 is hardly distinguishable), and how much time it takes for it.
 _OPTIONS = {"crf": "20", "preset": "veryfast"}
 
@@ -45,7 +47,11 @@ class H264Encoder:
         # Browsers start a video whose index comes first before all of it has arrived.
         options = {"movflags": "+faststart"} if path.suffix.lower() != ".mkv" else {}
         self._output = self._stack.enter_context(av.open(str(path), "w", options=options))
-        self._video = self._output.add_stream("libx264", rate=self._rate, options=dict(_OPTIONS))
+        try:
+            self._video = self._output.add_stream(_ENCODER, rate=self._rate, options=dict(_OPTIONS))
+        except ValueError:
+            self._stack.close()
+            raise
         self._video.height, self._video.width = size
         self._video.pix_fmt = "yuv420p"
         self._n_frames = 0

@@ -1,7 +1,6 @@
 """Which files are videos: by their content, and by their suffix where the content does not tell."""
 
 from pathlib import Path
-from typing import BinaryIO
 
 import cv2
 from PIL import Image
@@ -42,7 +41,7 @@ def is_video(path: str | Path) -> bool:
     head = read_head(path)
     kind = sniff_kind(head)
     if kind == "image":
-        return (head.startswith((b"GIF8", b"RIFF")) or is_animated(head)) and _n_frames(path) > 1
+        return (head.startswith((b"GIF8", b"RIFF")) or is_animated(head)) and _has_frames(path)
     suffix = path.suffix.lower()
     if kind == "video" or suffix in VIDEO_SUFFIXES:
         return True
@@ -77,14 +76,14 @@ def refuse_playlists(path: Path) -> None:
         raise VideoError(f"{path}: a playlist, which names other files; name the video itself.")
 
 
-def _n_frames(source: Path | BinaryIO) -> int:
-    """Return the number of frames of an animation, 1 if it cannot be read."""
+def _has_frames(path: Path) -> bool:
+    """Return whether an image file has several frames; they are not counted, which takes long for hostile files."""
     try:
-        with ignore_warnings(), Image.open(source, formats=ANIMATION_FORMATS) as image:
-            return getattr(image, "n_frames", 1)
+        with ignore_warnings(), Image.open(path, formats=ANIMATION_FORMATS) as image:
+            return bool(getattr(image, "is_animated", False))
     # Pillow raises many kinds of errors for damaged files; reading the file as an image reports them.
     except Exception:
-        return 1
+        return False
 
 
 def _is_unknown_video(path: Path, head: bytes) -> bool:

@@ -108,15 +108,20 @@ class VideoWriter:
         self._size = (height, width)
         with contextlib.ExitStack() as stack:
             self._temporary = stack.enter_context(atomic_write(self.path))
-            encoder: Encoder
-            if has_h264(self.path):
-                from ferlib.video.h264 import H264Encoder
-
-                encoder = H264Encoder(self._temporary, self.rate, self._size, sound=self._sound, start=start)
-            else:
-                encoder = _OpencvEncoder(self._temporary, self.rate, self._size, self.path)
+            encoder = self._open_h264(start) if has_h264(self.path) else None
+            encoder = encoder or _OpencvEncoder(self._temporary, self.rate, self._size, self.path)
             self._stack = stack.pop_all()
         return encoder
+
+    def _open_h264(self, start: float) -> Encoder | None:
+        """Return an encoder for H.264, or None if this build of PyAV has none or cannot be imported."""
+        try:
+            from ferlib.video.h264 import H264Encoder
+
+            return H264Encoder(self._temporary, self.rate, self._size, sound=self._sound, start=start)
+        except (ImportError, ValueError) as error:
+            logger.warning("PyAV cannot write H.264 (%s); %s becomes MPEG-4 without sound.", error, self.path)
+            return None
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         """Finish the file and move it to its path, also after an error."""

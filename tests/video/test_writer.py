@@ -220,6 +220,15 @@ def test_a_missing_library_is_not_an_error(tmp_path, monkeypatch):
     assert levels(tmp_path / "v.mp4") == pytest.approx([90], abs=4)
 
 
+def test_a_build_without_the_encoder_writes_mpeg_4(tmp_path, monkeypatch, caplog):
+    h264 = pytest.importorskip("ferlib.video.h264")
+    monkeypatch.setattr(h264, "_ENCODER", "no-such-encoder")
+    with VideoWriter(tmp_path / "v.mp4", rate=10) as writer:
+        writer.write(gray(90), 0)
+    assert levels(tmp_path / "v.mp4") == pytest.approx([90], abs=4)
+    assert "PyAV cannot write H.264" in caplog.text
+
+
 def test_an_unwritable_folder_is_named(tmp_path, codec):
     shutil.copy(__file__, tmp_path / "file")
     with (
