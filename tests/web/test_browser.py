@@ -1,5 +1,6 @@
 """The page in headless Chromium gives the results of the command line, and nothing leaves the computer."""
 
+import base64
 import csv
 import io
 import json
@@ -159,6 +160,20 @@ def test_settings_change_the_results(page, tmp_path):
     [record] = tools.saved_records(page, "#photos-json")
     assert record["faces"][0]["emotion"] == expected["faces"][0]["emotion"] == "uncertain"
     expect(page.locator("table.face caption")).to_have_text("Face 1: uncertain")
+
+
+@pytest.mark.parametrize(("event", "name"), [("DragEvent", "drop"), ("ClipboardEvent", "paste")])
+def test_dropped_and_pasted_images_are_analyzed(page, event, name):
+    script = """([content, event, name]) => {
+      const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+      const data = new DataTransfer();
+      data.items.add(new File([bytes], "moved.jpg", { type: "image/jpeg" }));
+      const options = { dataTransfer: data, clipboardData: data, bubbles: true, cancelable: true };
+      document.dispatchEvent(new globalThis[event](name, options));
+    }"""
+    page.evaluate(script, [base64.b64encode(HOPPER.read_bytes()).decode(), event, name])
+    expect(page.locator("table.face caption")).to_contain_text("Face 1: neutral", timeout=60_000)
+    assert [record["file"] for record in tools.saved_records(page, "#photos-json")] == ["moved.jpg"]
 
 
 def test_files_that_are_not_images_are_reported(page, tmp_path):

@@ -74,6 +74,8 @@ export class Stream {
     this.title.textContent = isCamera ? "Camera" : name;
     this.video.setAttribute("aria-label", isCamera ? "The camera" : `Video ${name}`);
     this.video.classList.toggle("mirrored", this.isMirrored);
+    // Firefox does not start a video that might be heard without the reader's action.
+    this.video.muted = isCamera;
     this.stopButton.disabled = false;
     this.clearResults();
   }
