@@ -96,9 +96,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parsed = _parse(list(sys.argv[1:] if argv is None else argv))
     options = parsed.build(TrainOptions)
     training = parsed.build(TrainingOptions, default_options(options.model))
+    reading = parsed.build(DataOptions)
     run_dir = options.run_dir or default_data_dir() / "runs" / f"{options.model}-{time.strftime('%Y%m%d-%H%M%S')}"
     path = locate_data(options.data, allow_download=False)
-    dataset = _load(path, options, training, parsed.build(DataOptions))
+    dataset = _load(path, options, training, reading)
     write_line(dataset.describe(), error=True)
     try:
         finished = train_model(

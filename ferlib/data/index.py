@@ -12,6 +12,7 @@ from ferlib.core.data_info import DataInfo
 from ferlib.core.emotions import EMOTIONS, parse_emotions
 from ferlib.core.errors import ArchiveError, DataError, ImageError
 from ferlib.core.images import resize, to_gray, to_rgb
+from ferlib.core.words import counted
 from ferlib.data.archive import FileTree
 from ferlib.data.labels import LabelOrder
 
@@ -192,9 +193,9 @@ def read_rows(
         kept.append(row)
     index.left_out.extend(report_unreadable(failures, len(rows)))
     if n_faceless:
-        index.notes.append(f"No face was found in {n_faceless:,} of {len(rows):,} images, which were left out.")
+        index.notes.append(f"Left out without a face: {n_faceless:,} of {counted(len(rows), 'image')}.")
     if not images:
-        raise DataError(f"None of the {len(rows):,} images can be used. {' '.join(index.left_out or index.notes)}")
+        raise DataError(f"There is no image to use. {' '.join(index.left_out or index.notes)}")
     return _stack(images, options.channels), np.array(kept, dtype=np.int64)
 
 
@@ -212,8 +213,8 @@ def _choose_size(
         return limit
     if not earlier and image.size * n > _MAX_BYTES:
         notes.append(
-            f"{n:,} images of {height} x {width} pixels would take {image.size * n / 1e9:.1f} GB of memory: they were "
-            f"resized to {DEFAULT_SIZE[0]} x {DEFAULT_SIZE[1]} pixels."
+            f"As {n:,} images of {height} x {width} pixels would take {image.size * n / 1e9:.1f} GB of memory, "
+            f"they were resized to {DEFAULT_SIZE[0]} x {DEFAULT_SIZE[1]} pixels."
         )
         return DEFAULT_SIZE
     return None
@@ -226,7 +227,7 @@ def report_unreadable(failures: Sequence[str], n: int) -> list[str]:
         logger.warning("left out: %s", failure)
     if not unique:
         return []
-    return [f"{len(failures):,} of {n:,} images cannot be read and were left out: {' '.join(unique[:3])}"]
+    return [f"Left out as unreadable: {len(failures):,} of {counted(n, 'image')}. {' '.join(unique[:3])}"]
 
 
 def _stack(images: list[np.ndarray], channels: int | None) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ferlib.core.emotions import EMOTIONS, match_emotion, suggest_emotion
 from ferlib.core.errors import DataError
+from ferlib.core.words import counted
 
 #: The numbers of the classes in published datasets; classes that are not one of the seven emotions are left out.
 LABEL_ORDERS: dict[str, dict[int, str]] = {
@@ -193,11 +194,11 @@ def convert_labels(
         near = None if text in numbers else suggest_emotion(text)
         if near and not skip_unknown:
             raise DataError(
-                f"{source}: {what.lower()} '{shown}' ({counts[text]:,} images) is not an emotion; "
+                f"{source}: {what.lower()} '{shown}' ({counted(counts[text], 'image')}) is not an emotion; "
                 f"did you mean {near}? Rename it."
             )
     notes = [
-        f"{what} '{shown}' is not one of the seven emotions: {counts[text]:,} images left out."
+        f"{what} '{shown}' is not one of the seven emotions: {counted(counts[text], 'image')} left out."
         for text, shown in sorted(others.items())
     ]
     if all(code < 0 for code in codes.values()):

@@ -14,6 +14,7 @@ import numpy as np
 
 from ferlib.core.emotions import suggest_emotion
 from ferlib.core.errors import DataError
+from ferlib.core.words import counted
 from ferlib.data.archive import ARCHIVE_SUFFIXES, FileTree, open_tree
 from ferlib.data.dataset import SPLITS, ImageDataset
 from ferlib.data.index import ImageIndex, ReadOptions, SizeOptions, choose_classes, choose_rows, read_rows
@@ -115,7 +116,7 @@ def load_images(
             process=process,
         )
     if strict and index.left_out:
-        raise DataError(f"{path}: {' '.join(index.left_out)} --strict does not allow that.")
+        raise DataError(f"{path}: --strict allows no fault. {' '.join(index.left_out)}")
     index.notes += index.left_out
     new_codes = np.array([class_names.index(name) if name in class_names else -1 for name in index.class_names])
     labels = new_codes[index.labels[rows]]
@@ -165,7 +166,7 @@ def _choose_test(index: ImageIndex, test_usage: TestUsage) -> ImageIndex:
     other = "PrivateTest" if test_usage == "PublicTest" else "PublicTest"
     kept = usages != other
     rows, read = np.flatnonzero(kept), index.read
-    what = "PrivateTest, the final test," if other == "PrivateTest" else "PublicTest"
+    what = "PrivateTest, the final test" if other == "PrivateTest" else "PublicTest"
     return dataclasses.replace(
         index,
         names=index.names[kept],
@@ -174,7 +175,7 @@ def _choose_test(index: ImageIndex, test_usage: TestUsage) -> ImageIndex:
         source_splits=usages[kept],
         groups=None if index.groups is None else index.groups[kept],
         read=lambda row: read(int(rows[row])),
-        notes=[*index.notes, f"test is {test_usage}: the {(~kept).sum():,} images of {what} were left out."],
+        notes=[*index.notes, f"test is {test_usage}. Left out: {counted(int((~kept).sum()), 'image')} of {what}."],
     )
 
 

@@ -1,6 +1,6 @@
 """Keras callback that records each epoch, and the checkpoint that an interrupted training continues from."""
 
-import sys
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from ferlib.core.console import progress_bar
+from ferlib.core.console import logger, progress_bar, write_line
 from ferlib.core.errors import FerlibError
 from ferlib.evaluation import best_epoch
 from ferlib.runs.folder import CHECKPOINT, Run
@@ -112,8 +112,9 @@ class RunRecorder(keras.callbacks.Callback):
             self.model.optimizer.learning_rate = rate
 
     def _write(self, line: str) -> None:
-        if not self._bar.disable:
-            self._bar.write(line, file=sys.stderr)
+        """Write a line unless ``--quiet`` is given, also to a log file, which has no progress bar."""
+        if logger.level < logging.WARNING:
+            write_line(line, error=True)
 
 
 def count_plateaus(history: History) -> int:

@@ -67,8 +67,8 @@ def test_invalid_line_is_an_error_that_names_it(pack_expw, line, message):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("c.jpg 0 1 2 30 40 50 3", r"1 photos of label/label\.lst are missing.*'c\.jpg'"),
-        ("a.jpg 0 500 500 600 600 50 3", "1 of 2 images cannot be read.*outside an image"),
+        ("c.jpg 0 1 2 30 40 50 3", r"1 photo of label/label\.lst missing.*'c\.jpg'"),
+        ("a.jpg 0 500 500 600 600 50 3", "1 of 2 images.*outside an image"),
     ],
 )
 def test_unusable_face_is_left_out(pack_expw, line, message):
@@ -76,7 +76,7 @@ def test_unusable_face_is_left_out(pack_expw, line, message):
     dataset = load_images(path)
     assert dataset.names.tolist() == ["a.jpg#0"]
     assert any(re.search(message, note) for note in dataset.info.notes)
-    with pytest.raises(DataError, match=f"{message}.*--strict"):
+    with pytest.raises(DataError, match=f"--strict.*{message}"):
         load_images(path, strict=True)
 
 

@@ -105,7 +105,7 @@ def test_private_test_is_left_out_unless_asked_for(tmp_path):
     path = write_csv(tmp_path / "fer2013.csv", rows(9)[0])
     dataset = load_images(path)
     assert dataset.source_splits.tolist() == ["Training", "PublicTest"] * 3
-    assert "test is PublicTest: the 3 images of PrivateTest, the final test, were left out." in dataset.info.notes
+    assert "test is PublicTest. Left out: 3 images of PrivateTest, the final test." in dataset.info.notes
     assert set(load_images(path, test_usage="PrivateTest").split("test").source_splits) == {"PrivateTest"}
     assert len(load_images(path, test_usage="all").split("test")) == 6
     # Someone who has nothing but PrivateTest means it.
@@ -128,7 +128,7 @@ def test_other_classes_by_number_are_left_out_with_counts(tmp_path):
         load_images(path)
     dataset = load_images(path, label_order="angry,disgust,fear,happy,sad,surprise,neutral,contempt", test_usage="all")
     assert dataset.labels.tolist() == list(range(7))
-    assert "The label '7 (contempt)' is not one of the seven emotions: 1 images left out." in dataset.info.notes
+    assert "The label '7 (contempt)' is not one of the seven emotions: 1 image left out." in dataset.info.notes
 
 
 def test_csv_without_usage_is_all_train(tmp_path):
@@ -175,8 +175,8 @@ def test_unreadable_line_is_left_out_and_named(tmp_path, row, message, caplog):
     dataset = load_images(path)
     assert np.array_equal(dataset.images, images)
     assert re.search(rf"left out: fer2013\.csv, line 4: .*{message}", caplog.text)
-    assert "1 of 3 images cannot be read and were left out: fer2013.csv, line 4: " in "".join(dataset.info.notes)
-    with pytest.raises(DataError, match=rf"1 of 3 images cannot be read.*line 4: .*{message}.*--strict"):
+    assert "Left out as unreadable: 1 of 3 images. fer2013.csv, line 4: " in "".join(dataset.info.notes)
+    with pytest.raises(DataError, match=rf"--strict.*1 of 3 images.*line 4: .*{message}"):
         load_images(path, strict=True)
 
 
@@ -184,7 +184,7 @@ def test_unreadable_line_is_left_out_and_named(tmp_path, row, message, caplog):
     ("row", "message"),
     [
         ((7, " ".join(["0"] * 2304), "Training"), "the data have the numbers 0, 1, 7"),
-        (("hapy", " ".join(["0"] * 2304), "Training"), "'hapy' .1 images. is not an emotion; did you mean happy"),
+        (("hapy", " ".join(["0"] * 2304), "Training"), "'hapy' .1 image. is not an emotion; did you mean happy"),
         ((0, " ".join(["0"] * 2304), "Other"), "'Other' is not a Usage"),
     ],
 )

@@ -42,8 +42,8 @@ def test_ferplus_as_its_script_writes_it(pack, ferplus):
     assert names_of(dataset) == {"fer0000000.png": "neutral", "fer0028638.png": "happy", "fer0032220.png": "sad"}
     assert dataset.source_splits.tolist() == ["PrivateTest", "Training", "PublicTest"]
     assert dataset.info.title == "FER+"
-    assert "1 images with a tie between raters were left out." in dataset.info.notes
-    assert "The label 'contempt' is not one of the seven emotions: 1 images left out." in dataset.info.notes
+    assert "Left out: 1 image with a tie between raters." in dataset.info.notes
+    assert "The label 'contempt' is not one of the seven emotions: 1 image left out." in dataset.info.notes
     assert load_images(path).source_splits.tolist() == ["Training", "PublicTest"]
 
 
@@ -74,8 +74,8 @@ def test_rafdb(pack, encode, kind):
     }
     assert dataset.counts().sum().to_dict() == {"train": 7, "test": 1}
     assert dataset.images.shape[1:3] == ((48, 48) if kind == "aligned" else (40, 40))
-    assert "1 listed images are missing and were left out." in dataset.info.notes
-    with pytest.raises(DataError, match=r"missing and were left out.*--strict"):
+    assert "Left out: 1 image listed but missing." in dataset.info.notes
+    with pytest.raises(DataError, match=r"--strict.*listed but missing"):
         load_images(path, strict=True)
 
 
@@ -98,8 +98,8 @@ def test_table_of_names(pack, encode, suffix):
     }
     dataset = load_images(pack({f"legend{suffix}": text.encode("utf-8-sig"), **files}))
     assert names_of(dataset) == {"a.png": "happy", "b.png": "angry"}
-    assert "1 listed images are missing and were left out, the first gone.png." in dataset.info.notes
-    assert any(note.startswith("1 images are not in legend") for note in dataset.info.notes)
+    assert "Left out: 1 image listed but missing, the first gone.png." in dataset.info.notes
+    assert any(note.startswith("Left out: 1 image not listed in legend") for note in dataset.info.notes)
 
 
 def test_table_of_numbers_is_asked_about(pack, encode):

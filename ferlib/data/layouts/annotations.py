@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ferlib.core.errors import DataError
+from ferlib.core.words import counted
 from ferlib.data.archive import FileTree
 from ferlib.data.index import ImageIndex, ReadOptions
 from ferlib.data.labels import parse_number
@@ -63,7 +64,7 @@ def index_images(tree: FileTree, options: ReadOptions) -> ImageIndex:
         title="CK+" if is_ckplus else "AffectNet",
         layout="annotations",
         proven="ckplus" if is_ckplus else "affectnet",
-        left_out=[f"{missing:,} label files have no image and were left out."] if missing else [],
+        left_out=[f"Left out: {counted(missing, 'label file')} without an image."] if missing else [],
     )
     index.splits = settle_test(index.splits.tolist(), index.notes)
     return index

@@ -12,6 +12,7 @@ import numpy as np
 from ferlib.core.emotions import EMOTIONS, parse_emotion
 from ferlib.core.errors import DataError, ImageError
 from ferlib.core.images import crop, decode_image
+from ferlib.core.words import counted
 from ferlib.data.archive import FileTree, open_tree
 from ferlib.data.index import ImageIndex, ReadOptions, describe_tree
 
@@ -114,10 +115,11 @@ def _read_faces(tree: FileTree) -> tuple[list[LabeledFace], dict[str, str], list
     present = [face for face in faces if face.photo in files]
     if not missing:
         return present, files, []
-    sentence = f"{len(missing):,} photos of {label_file} are missing in image/origin, the first '{missing[0]}'"
+    photos = counted(len(missing), "photo")
+    sentence = f"Left out: {photos} of {label_file} missing in image/origin, the first '{missing[0]}'."
     if not present:
-        raise DataError(f"{sentence}.")
-    return present, files, [f"{sentence}: their faces were left out."]
+        raise DataError(f"{tree.path} has no photos. {sentence}")
+    return present, files, [sentence]
 
 
 def _parse_labels(tree: FileTree, name: str) -> list[LabeledFace]:

@@ -6,6 +6,7 @@ import posixpath
 from collections import Counter
 
 from ferlib.core.errors import DataError
+from ferlib.core.words import counted
 from ferlib.data.archive import FileTree
 from ferlib.data.index import ImageIndex, ReadOptions
 from ferlib.data.layouts.listing import Listed, index_listed
@@ -44,7 +45,7 @@ def index_images(tree: FileTree, options: ReadOptions) -> ImageIndex:
     counts: Counter[str] = Counter()
     present = set(tree.names)
     for name, usage in _find_lists(tree).items():
-        for line, cells in enumerate(csv.reader(io.StringIO(_text(tree, name))), start=1):
+        for line, cells in enumerate(_rows(tree, name), start=1):
             if not any(cells):
                 continue
             try:
@@ -65,8 +66,8 @@ def index_images(tree: FileTree, options: ReadOptions) -> ImageIndex:
                 listed.append(Listed(file, FERPLUS_COLUMNS[votes.index(top)], split_of_usage(usage), usage))
     notes = ["The labels are those of FER+: the answer of most raters."]
     if counts["tied"]:
-        notes.append(f"{counts['tied']:,} images with a tie between raters were left out.")
-    missing = [f"{counts['missing']:,} listed images are missing and were left out."] if counts["missing"] else []
+        notes.append(f"Left out: {counted(counts['tied'], 'image')} with a tie between raters.")
+    missing = [f"Left out: {counted(counts['missing'], 'image')} listed but missing."] if counts["missing"] else []
     return index_listed(
         tree,
         listed,
@@ -89,5 +90,10 @@ def _find_lists(tree: FileTree) -> dict[str, str]:
     }
 
 
-def _text(tree: FileTree, name: str) -> str:
-    return tree.read(name).decode("utf-8-sig", errors="replace")
+def _rows(tree: FileTree, name: str) -> list[list[str]]:
+    """Return the cells of all lines."""
+    text = tree.read(name).decode("utf-8-sig", errors="replace")
+    try:
+        return list(csv.reader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise DataError(f"{name} cannot be read as a CSV ({error}).") from None

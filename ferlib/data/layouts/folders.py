@@ -12,6 +12,7 @@ from ferlib.core.emotions import EMOTIONS, match_emotion
 from ferlib.core.errors import DataError
 from ferlib.core.images import IMAGE_SUFFIXES, decode_image
 from ferlib.core.signatures import HEAD_BYTES, sniff_kind
+from ferlib.core.words import counted
 from ferlib.data.archive import FileTree
 from ferlib.data.index import ImageIndex, ReadOptions, describe_tree
 from ferlib.data.labels import convert_labels
@@ -152,14 +153,14 @@ def _keep_classes(tree: FileTree, files: list[_ImageFile], notes: list[str]) -> 
         else:
             kept.append(replace(file, level=level))
     if outside:
-        notes.append(f"{len(outside):,} images outside class folders were left out, the first {outside[0]}.")
+        notes.append(f"Left out: {counted(len(outside), 'image')} outside class folders, the first {outside[0]}.")
     images = {file.name for file in files}
     tops = {"/".join(file.folders[: (file.level or 0) + 1]) for file in kept}
     others = [name for name in tree.names if name not in images and _is_inside(name, tops)]
     if others:
         counts = Counter(posixpath.splitext(name)[1].lower() or "no suffix" for name in others)
         listed = ", ".join(f"{suffix} {count:,}" for suffix, count in counts.most_common())
-        notes.append(f"{len(others):,} files in class folders are not images and were left out: {listed}.")
+        notes.append(f"Left out as not images: {counted(len(others), 'file')} in class folders ({listed}).")
     return kept
 
 
@@ -196,7 +197,7 @@ def _drop_copies(tree: FileTree, files: list[_ImageFile], notes: list[str]) -> l
         if not (is_copy and tree.read(earlier) == tree.read(file.name)):
             kept.append(file)
     if len(kept) < len(files):
-        notes.append(f"{len(files) - len(kept):,} files are in two folders; one copy of each was used.")
+        notes.append(f"Used once: {counted(len(files) - len(kept), 'file')} found in two folders.")
     return sorted(kept, key=lambda file: file.name)
 
 
@@ -215,7 +216,7 @@ def _label(
     notes.extend(others)
     if tree.skipped:
         left_out.append(
-            f"{len(tree.skipped):,} broken links or special files were left out, the first {tree.skipped[0]}."
+            f"Left out: {counted(len(tree.skipped), 'broken link or special file')}, the first {tree.skipped[0]}."
         )
     return [file for file, code in zip(files, codes, strict=True) if code >= 0], codes[codes >= 0], left_out
 

@@ -4,6 +4,7 @@ import posixpath
 import re
 
 from ferlib.core.emotions import match_emotion, split_words
+from ferlib.core.words import counted
 from ferlib.data.archive import FileTree
 from ferlib.data.index import ImageIndex, ReadOptions
 from ferlib.data.layouts.folders import is_image, settle_test
@@ -49,7 +50,7 @@ def index_images(tree: FileTree, options: ReadOptions) -> ImageIndex:
     notes = ["The emotions were read from the names of the files."]
     if left_out:
         notes.append(
-            f"{len(left_out):,} images have no emotion in their names and were left out, the first {left_out[0]}."
+            f"Left out: {counted(len(left_out), 'image')} without an emotion in the name, the first {left_out[0]}."
         )
     title = titles.pop() if len(titles) == 1 else "names"
     index = index_listed(tree, listed, options, source=str(tree.path), title=title, layout="names", notes=notes)

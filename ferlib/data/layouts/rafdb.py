@@ -4,6 +4,7 @@ import posixpath
 from collections.abc import Callable
 
 from ferlib.core.errors import DataError, ImageError
+from ferlib.core.words import counted
 from ferlib.data.archive import FileTree
 from ferlib.data.index import ImageIndex, ReadOptions
 from ferlib.data.layouts.listing import Box, Listed, index_listed
@@ -62,8 +63,8 @@ def index_images(tree: FileTree, options: ReadOptions) -> ImageIndex:
         title="RAF-DB",
         layout="rafdb",
         proven="rafdb",
-        notes=[f"{original:,} original images have no box and are used whole."] if original else [],
-        left_out=[f"{missing:,} listed images are missing and were left out."] if missing else [],
+        notes=[f"Used whole: {counted(original, 'original image')} without a box."] if original else [],
+        left_out=[f"Left out: {counted(missing, 'image')} listed but missing."] if missing else [],
     )
 
 

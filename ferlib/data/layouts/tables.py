@@ -4,6 +4,7 @@ import posixpath
 from collections.abc import Callable, Sequence
 
 from ferlib.core.errors import DataError
+from ferlib.core.words import counted
 from ferlib.data.archive import FileTree
 from ferlib.data.index import ImageIndex, ReadOptions
 from ferlib.data.layouts.delimited import is_table, read_header, read_rows
@@ -70,12 +71,12 @@ def index_images(tree: FileTree, options: ReadOptions) -> ImageIndex:
             listed.append(Listed(file, cells[label_at].strip(), split, box=_box(header, cells)))
     left_out = []
     if missing:
-        left_out.append(f"{len(missing):,} listed images are missing and were left out, the first {missing[0]}.")
+        left_out.append(f"Left out: {counted(len(missing), 'image')} listed but missing, the first {missing[0]}.")
     unlisted = len(set(images) - {image.file for image in listed})
-    notes = [f"{unlisted:,} images are not in {', '.join(tables)} and were left out."] if unlisted else []
+    notes = [f"Left out: {counted(unlisted, 'image')} not listed in {', '.join(tables)}."] if unlisted else []
     twice = len(listed) - len({image.file for image in listed})
     if twice:
-        raise DataError(f"{tree.path}: {twice:,} images are listed more than once in {', '.join(tables)}.")
+        raise DataError(f"{tree.path}: {counted(twice, 'image')} listed more than once in {', '.join(tables)}.")
     proven = "affectnet" if any("subdirectory_filepath" in read_header(tree, table) for table in tables) else None
     index = index_listed(
         tree,
