@@ -35,8 +35,8 @@ PHOTO = ROOT / "docs" / "images" / "grace_hopper.jpg"
 CLIENTS = (1, 2, 8, 16, 32)
 
 
-def repeat(function: Callable[[], None], n_threads: int, seconds: float) -> float:
-    """Return how often per second threads call a function."""
+def repeat(function: Callable[[], None], n_threads: int, seconds: float) -> tuple[float, int]:
+    """Return how often per second threads call a function, and how often in all."""
     counts = [0] * n_threads
     end = time.perf_counter() + seconds
 
@@ -51,7 +51,7 @@ def repeat(function: Callable[[], None], n_threads: int, seconds: float) -> floa
         thread.start()
     for thread in threads:
         thread.join()
-    return sum(counts) / (time.perf_counter() - start)
+    return sum(counts) / (time.perf_counter() - start), sum(counts)
 
 
 def make_bare(data: bytes) -> Callable[[], None]:
@@ -94,6 +94,12 @@ class Load:
             time.sleep(0.1)
 
 
+def processor_seconds(service: Service) -> float:
+    """Return the processor time that a service has used."""
+    fields = Path(f"/proc/{service.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def measure(rounds: int, seconds: float) -> dict[str, object]:
     """Return requests per second of both, and the latency by the number of clients."""
     data = PHOTO.read_bytes()
@@ -101,15 +107,23 @@ def measure(rounds: int, seconds: float) -> dict[str, object]:
     bare = make_bare(data)
     with run_service("--workers", str(cores)) as service:
         rates: dict[str, list[float]] = {"bare": [], "service": []}
+        # Processor time per image depends less on what else the machine does.
+        costs: dict[str, list[float]] = {"bare": [], "service": []}
         for _ in range(rounds):
-            rates["bare"].append(repeat(bare, cores, seconds))
-            rates["service"].append(repeat(Load(service, data), 8, seconds))
+            start = time.process_time()
+            rate, n_images = repeat(bare, cores, seconds)
+            rates["bare"].append(rate)
+            costs["bare"].append((time.process_time() - start) / n_images)
+            load, start = Load(service, data), processor_seconds(service)
+            rate, n_images = repeat(load, 8, seconds)
+            rates["service"].append(rate)
+            costs["service"].append((processor_seconds(service) - start) / n_images)
             ratio = rates["service"][-1] / rates["bare"][-1]
             print(f"bare {rates['bare'][-1]:.1f}, service {rates['service'][-1]:.1f} images/s, ratio {ratio:.2f}")
         latency = {}
         for n_clients in CLIENTS:
             load = Load(service, data)
-            rate = repeat(load, n_clients, 2 * seconds)
+            rate, _ = repeat(load, n_clients, 2 * seconds)
             p50, p95, p99 = np.percentile(np.array(load.seconds) * 1000, (50, 95, 99))
             refused = load.statuses[503] / load.statuses.total()
             latency[n_clients] = {
@@ -131,6 +145,8 @@ def measure(rounds: int, seconds: float) -> dict[str, object]:
         "ratio": round(statistics.median(ratios), 3),
         "ratio_best": round(max(ratios), 3),
         "ratio_worst": round(min(ratios), 3),
+        "bare_processor_ms": round(1000 * statistics.median(costs["bare"]), 1),
+        "service_processor_ms": round(1000 * statistics.median(costs["service"]), 1),
         "rounds": rounds,
         "clients": {str(n_clients): values for n_clients, values in latency.items()},
     }

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -46,8 +47,15 @@ class Service:
 
 
 @contextlib.contextmanager
-def run_service(*options: str, environment: dict[str, str] | None = None) -> Iterator[Service]:
-    """Yield a service that is ready."""
+def run_service(
+    *options: str, environment: dict[str, str] | None = None, max_file_size: int | None = None
+) -> Iterator[Service]:
+    """Yield a service that is ready; it cannot write files of more than `max_file_size` bytes."""
+
+    def limit() -> None:
+        if max_file_size is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_size, max_file_size))
+
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         log_file = Path(folder) / "log.txt"
         temporary = Path(folder) / "temporary"
@@ -59,6 +67,7 @@ def run_service(*options: str, environment: dict[str, str] | None = None) -> Ite
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
+            preexec_fn=limit,
             env=variables | {"TMPDIR": str(temporary)} | (environment or {}),
         )
         try:

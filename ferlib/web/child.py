@@ -14,6 +14,9 @@ from ferlib.web.access import KEY_VARIABLE
 #: Limits of a process: address space and size of a file in bytes.
 MAX_MEMORY, MAX_FILE_SIZE = 6_000_000_000, 500_000_000
 
+# How much of the messages of a process is kept.
+_END_BYTES = 10_000
+
 _LIMITED = Path(__file__).with_name("limited.py")
 
 # FFmpeg would follow a playlist to other files and to addresses. Only containers of video are opened, and only files.
@@ -62,22 +65,24 @@ class Child:
         limits = (MAX_MEMORY, round(max_seconds) + 1, MAX_FILE_SIZE)
         self._command = [sys.executable, "-I", "-S", str(_LIMITED), *map(str, limits), sys.executable, "-P", *arguments]
         self._folder = folder
-        self._errors = folder / "errors.txt"
-        self._output = folder / "output.txt"
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> "Child":
         """Start the process."""
-        with self._errors.open("wb") as errors, self._output.open("wb") as output:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
-                cwd=self._folder,
-                env=_environment(self._folder),
-                start_new_session=True,
-            )
+        process = self._process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=self._folder,
+            env=_environment(self._folder),
+            start_new_session=True,
+        )
+        # Pipes work on a full disk too.
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self._output = asyncio.create_task(_read_end(process.stdout))
+        self._errors = asyncio.create_task(_read_end(process.stderr))
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -85,7 +90,7 @@ class Child:
         assert self._process is not None
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        await self._process.wait()
+        await asyncio.gather(self._process.wait(), self._output, self._errors)
 
     async def wait(self, seconds: float) -> bool:
         """Wait for the end, at most some seconds; return whether it has ended."""
@@ -94,7 +99,7 @@ class Child:
             await asyncio.wait_for(self._process.wait(), seconds)
         return self._process.returncode is not None
 
-    def check(self) -> str:
+    async def check(self) -> str:
         """Return the output of a process that has ended with success.
 
         Raises
@@ -105,16 +110,24 @@ class Child:
         assert self._process is not None
         status = self._process.returncode
         if status == 0:
-            return self._output.read_text(encoding="utf-8", errors="replace")
+            return await self._output
         if status is not None and status < 0:
             raise ChildError(_KILLED.get(signal.Signals(-status), f"The process was killed (signal {-status})."))
-        lines = self._errors.read_text(encoding="utf-8", errors="replace")[-10_000:].splitlines()
+        lines = (await self._errors).splitlines()
         if any("MemoryError" in line or "bad_alloc" in line or "Failed to allocate" in line for line in lines):
             raise ChildError("It needs more memory than allowed.")
         for line in reversed(lines):
             if line.startswith("error: "):
                 raise ChildError(line.removeprefix("error: "))
         raise ChildError(f"The process failed with status {status}.")
+
+
+async def _read_end(stream: asyncio.StreamReader) -> str:
+    """Return the end of what a process writes."""
+    end = b""
+    while part := await stream.read(_END_BYTES):
+        end = (end + part)[-_END_BYTES:]
+    return end.decode("utf-8", "replace")
 
 
 def _environment(folder: Path) -> dict[str, str]:

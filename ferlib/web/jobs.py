@@ -194,7 +194,7 @@ class Jobs:
         async with Child(("-m", "ferlib.web.probe", video.name), job.folder, max_seconds=_PROBE_SECONDS) as child:
             if not await child.wait(_PROBE_SECONDS):
                 raise ChildError("The file takes too long to open.")
-            self._check(job, json.loads(child.check()))
+            self._check(job, json.loads(await child.check()))
         words = ("-m", "ferlib", "predict", video.name, "--quiet", "--threads", str(self._threads), *job.arguments)
         outputs = ("--output-json", RESULTS[0], "--output-csv", RESULTS[1])
         progress = _Progress(job)
@@ -204,7 +204,7 @@ class Jobs:
                 if progress.seconds > self._options.max_video_seconds:
                     raise ChildError(f"The video is longer than {self._options.max_video_seconds:g} seconds.")
             progress.update()
-            child.check()
+            await child.check()
 
     def _check(self, job: VideoJob, stated: dict[str, Any]) -> None:
         """Refuse a video that states to be too large or too long."""

@@ -94,9 +94,7 @@ def test_result_is_that_of_the_command_line(service, client, video, tmp_path):
     assert records.text == output.read_text().replace(folder, "")
     assert client.get(last["links"]["result.csv"]).text == (tmp_path / "r.csv").read_text().replace(folder, "")
     # The video itself is gone, and the result is, once it is deleted.
-    assert {path.name for path in service.folder.rglob("*.*") if path.is_file()} <= {
-        *("result.jsonl", "result.csv", "errors.txt", "output.txt")
-    }
+    assert {path.name for path in service.folder.rglob("*.*") if path.is_file()} <= {*("result.jsonl", "result.csv")}
     assert client.delete(job["links"]["self"]).status_code == 204
     assert_problem(client.get(job["links"]["self"]), 404)
     assert not list(service.folder.rglob(job["id"]))
@@ -160,7 +158,7 @@ def test_lists_of_files_are_not_followed(video, tmp_path):
         code = f"import cv2; print(cv2.VideoCapture({name!r}, cv2.CAP_FFMPEG).isOpened())"
         async with Child(("-c", code), tmp_path, max_seconds=60) as child:
             assert await child.wait(60)
-            return child.check().strip()
+            return (await child.check()).strip()
 
     (tmp_path / "video.mp4").write_bytes(video)
     # FFmpeg would play the video from this list, if the reader let it pass.
@@ -180,6 +178,21 @@ def test_empty_video_is_refused(service, client):
     assert_problem(client.post("/v1/videos", content=b""), 400)
     assert_problem(client.post("/v1/videos", files={"file": ("v.mp4", b"")}), 400)
     assert not list(service.folder.rglob("video*"))
+
+
+@pytest.mark.long
+def test_full_disk_is_a_problem(long_video):
+    # A limit for the size of a file gives the same errors as a full disk.
+    with run_service(max_file_size=200_000) as service, service.client() as client:
+        assert_problem(client.post("/v1/videos", content=bytes(5_000_000)), 507)
+        assert_problem(client.post("/v1/videos", files={"file": ("v.mp4", bytes(5_000_000))}), 507)
+        assert not list(service.folder.rglob("video*"))
+    with run_service(max_file_size=len(long_video) + 1000) as service, service.client() as client:
+        job = client.post("/v1/videos", content=long_video).json()
+        failed = wait_for(client, job, "failed", "done")
+        assert "cannot be written (File too large)" in failed["error"]
+        assert client.get("/health/ready").status_code == 200
+        assert "Traceback" not in service.log
 
 
 @pytest.mark.long
