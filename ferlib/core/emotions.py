@@ -2,8 +2,9 @@
 
 import difflib
 import functools
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ferlib.core.errors import DataError
 
@@ -44,6 +45,22 @@ _FILLERS = frozenset(
         *("face", "faces", "facial", "image", "images", "img", "imgs", "photo", "photos"),
     }
 )
+
+
+# For classes of one's own.
+_OTHER_COLORS = ("#1B9E77", "#D95F02", "#7570B3", "#E7298A", "#66A61E", "#E6AB02", "#A6761D", "#2C7FB8")
+
+
+def class_colors(class_names: Iterable[str]) -> dict[str, str]:
+    """Return a color for each class: those of `EMOTION_COLORS`, and others in turn for classes of one's own.
+
+    Examples
+    --------
+    >>> class_colors(("positive", "negative"))
+    {'positive': '#1B9E77', 'negative': '#D95F02'}
+    """
+    others = itertools.cycle(_OTHER_COLORS)
+    return {name: EMOTION_COLORS[name] if name in EMOTION_COLORS else next(others) for name in class_names}
 
 
 @functools.lru_cache(maxsize=4096)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ferlib.core.boxes import nms
+from ferlib.core.boxes import iou, nms
 from ferlib.core.images import to_rgb
 from ferlib.faces.base import MIN_CONFIDENCE, MIN_FACE_SIZE, Face, clip_box, merge_detections, rescale
 from ferlib.faces.mtcnn_networks import PNET_SIDE, PNET_STRIDE, MtcnnNetworks, load_networks
@@ -29,6 +29,10 @@ _ENLARGED_SIDE = 48
 # Larger images are reduced to this many pixels on the longer side, which raises the size of the smallest face.
 _MAX_SIDE = 1600
 
+# Faces that the image's edge cuts: PNet's windows may reach so many pixels beyond it, faces need a probability that is
+# so much lower, so much of their box inside, and no more IoU with another face.
+_BORDER, _CUT_TOLERANCE, _VISIBLE, _OVERLAP = 6, 0.2, 0.55, 0.1
+
 # A face that was in the previous frame is kept at this probability, so that turned or occluded faces are not lost.
 _REDETECT_THRESHOLD = 0.5
 
@@ -47,10 +51,19 @@ class Candidates:
         """Return the number of candidates."""
         return len(self.scores)
 
-    def __getitem__(self, index: np.ndarray) -> "Candidates":
+    def __getitem__(self, index: np.ndarray | slice) -> "Candidates":
         """Return some of the candidates, by indices or a mask."""
         landmarks = None if self.landmarks is None else self.landmarks[index]
         return Candidates(self.corners[index], self.scores[index], landmarks)
+
+    @staticmethod
+    def join(parts: Sequence["Candidates"]) -> "Candidates":
+        """Return the candidates of several groups, without landmarks if a group has none."""
+        corners = np.concatenate([np.empty((0, 4)), *(part.corners for part in parts)])
+        scores = np.concatenate([np.empty(0), *(part.scores for part in parts)])
+        landmarks = [part.landmarks for part in parts if part.landmarks is not None]
+        joined = np.concatenate(landmarks) if landmarks and len(landmarks) == len(parts) else None
+        return Candidates(corners, scores, joined)
 
     def squared(self) -> "Candidates":
         """Return the boxes as squares around the same centers, as wide as their longer sides."""
@@ -112,7 +125,9 @@ class MtcnnDetector:
         resized = to_rgb(rescale(image, scale))
         if min(resized.shape[:2]) < _MIN_SIDE:
             return []
-        faces = self.detect_candidates(resized).faces(scale, image)
+        found, cut = self._search(resized, border=_BORDER)
+        faces = found.faces(scale, image)
+        faces += [face for face in cut.faces(scale, image) if not _overlaps(face, faces)]
         return merge_detections([face for face in faces if max(face.box[2:]) >= self.min_face_size])
 
     def redetect(self, image: np.ndarray, faces: Sequence[Face]) -> list[Face | None]:
@@ -141,37 +156,54 @@ class MtcnnDetector:
     def detect_candidates(self, image: np.ndarray) -> Candidates:
         """Run the three networks on an RGB image (H, W, 3) in which the smallest face has 20 pixels.
 
-        The candidates have landmarks, and are ordered by score; boxes are neither rounded nor clipped.
+        The candidates have landmarks, and are ordered by score; boxes are neither rounded nor clipped. They are those
+        of the ``mtcnn`` package.
         """
-        pixels = _normalize(image)
-        proposed = self._propose(pixels)
-        planes = _as_planes(pixels)
-        refined = self._refine("rnet", planes, proposed)
-        refined = refined[refined.scores > _RNET_THRESHOLD]
-        refined = refined[nms(refined.corners, refined.scores, 0.7, greedy=False)].squared()
-        found = self._refine("onet", planes, refined)
-        found = found[found.scores > self.min_confidence]
-        return found[nms(found.corners, found.scores, 0.7, mode="min", greedy=False)]
+        return self._search(image, border=0)[0]
 
-    def _propose(self, pixels: np.ndarray) -> Candidates:
-        """Return square candidates that PNet finds in the levels of the image pyramid."""
+    def _search(self, image: np.ndarray, border: int) -> tuple[Candidates, Candidates]:
+        """Return the candidates of `detect_candidates`, and with a border also those that the image's edge cuts."""
+        pixels = _normalize(image)
+        groups = self._propose(pixels, border)
+        planes = _as_planes(pixels)
+        refined = []
+        for group in self._refine_groups("rnet", planes, groups):
+            group = group[group.scores > _RNET_THRESHOLD]
+            refined.append(group[nms(group.corners, group.scores, 0.7, greedy=False)].squared())
+        found, outside = self._refine_groups("onet", planes, refined)
+        cut = found[(found.scores > self.min_confidence - _CUT_TOLERANCE) & (found.scores <= self.min_confidence)]
+        outside = outside[outside.scores > self.min_confidence - _CUT_TOLERANCE]
+        found = found[found.scores > self.min_confidence]
+        found = found[nms(found.corners, found.scores, 0.7, mode="min", greedy=False)]
+        if not border:
+            return found, cut[:0]
+        cut = Candidates.join([cut, outside])
+        cut = cut[_is_cut(cut.corners, image.shape)]
+        return found, cut[nms(cut.corners, cut.scores, 0.7, mode="min")]
+
+    def _refine_groups(self, network: str, planes: np.ndarray, groups: Sequence[Candidates]) -> list[Candidates]:
+        """Return groups of candidates as a network corrects them, in one call."""
+        values = self._refine(network, planes, Candidates.join(groups))
+        ends = np.cumsum([len(group) for group in groups])
+        return [values[end - len(group) : end] for end, group in zip(ends, groups, strict=True)]
+
+    def _propose(self, pixels: np.ndarray, border: int) -> list[Candidates]:
+        """Return square candidates that PNet finds in the levels of the image pyramid: inside, and beyond the edge."""
         height, width = pixels.shape[:2]
         n_levels = round(-(np.log(min(height, width) / PNET_SIDE) / np.log(_FACTOR) + 1))
         all_scales = PNET_SIDE / _PYRAMID_FACE * _FACTOR ** np.arange(max(0, n_levels))
         scales = [scale for scale in all_scales if min(int(width * scale), int(height * scale)) >= PNET_SIDE]
         sizes = [(int(width * scale), int(height * scale)) for scale in scales]
-        corners, scores = [np.empty((0, 4))], [np.empty(0)]
-        for scale, values in zip(scales, self._networks.propose(pixels, sizes), strict=True):
+        groups: list[list[Candidates]] = [[], []]
+        for scale, (values, outside) in zip(scales, self._networks.propose(pixels, sizes, border=border), strict=True):
             rows, columns = np.nonzero(values[-1] > _PNET_LOG_ODDS)
-            starts = np.stack([columns, rows], axis=1) * PNET_STRIDE
-            windows = np.concatenate([starts + 1, starts + PNET_SIDE], axis=1)
-            found = (windows + values[:4, rows, columns].T * (PNET_SIDE - 1)) / scale
-            found_scores = _sigmoid(values[-1, rows, columns])
-            kept = nms(found.astype(np.float32), found_scores, 0.5, greedy=False)
-            corners.append(found[kept])
-            scores.append(found_scores[kept])
-        candidates = Candidates(np.concatenate(corners), np.concatenate(scores))
-        return candidates[nms(candidates.corners.astype(np.float32), candidates.scores, 0.7, greedy=False)].squared()
+            outside = outside[outside[:, -1] > _PNET_LOG_ODDS]
+            groups[0].append(_candidates(rows, columns, values[:, rows, columns].T, scale))
+            groups[1].append(_candidates(outside[:, 0], outside[:, 1], outside[:, 2:], scale))
+        joined = [Candidates.join(group) for group in groups]
+        return [
+            group[nms(group.corners.astype(np.float32), group.scores, 0.7, greedy=False)].squared() for group in joined
+        ]
 
     def _refine(self, network: str, planes: np.ndarray, squares: Candidates) -> Candidates:
         """Return candidates as RNet or ONet corrects them; ONet adds landmarks."""
@@ -191,6 +223,30 @@ class MtcnnDetector:
     @property
     def _networks(self) -> MtcnnNetworks:
         return load_networks(self.n_threads)
+
+
+def _candidates(rows: np.ndarray, columns: np.ndarray, values: np.ndarray, scale: float) -> Candidates:
+    """Return the candidates of a level's windows that are left after NMS, from PNet's values (n, 5)."""
+    starts = np.stack([columns, rows], axis=1) * PNET_STRIDE
+    windows = np.concatenate([starts + 1, starts + PNET_SIDE], axis=1)
+    corners = (windows + values[:, :4] * (PNET_SIDE - 1)) / scale
+    scores = _sigmoid(values[:, -1])
+    kept = nms(corners.astype(np.float32), scores, 0.5, greedy=False)
+    return Candidates(corners[kept], scores[kept])
+
+
+def _is_cut(corners: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return whether boxes reach beyond the edge of an image, with most of their area inside."""
+    height, width = shape[:2]
+    size = np.array([width, height, width, height], float)
+    clipped = np.clip(corners, 0, size)
+    visible = (clipped[:, 2:] - clipped[:, :2]).prod(axis=1) / (corners[:, 2:] - corners[:, :2]).prod(axis=1)
+    return np.asarray((clipped != corners).any(axis=1) & (visible >= _VISIBLE))
+
+
+def _overlaps(face: Face, others: Sequence[Face]) -> bool:
+    """Return whether a face shares area with one of others that is worth mentioning."""
+    return any(iou(face.box, other.box) > _OVERLAP for other in others)
 
 
 def _normalize(image: np.ndarray) -> np.ndarray:

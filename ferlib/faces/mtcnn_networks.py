@@ -56,7 +56,9 @@ class MtcnnNetworks:
         n_threads = n_threads or available_cores()
         self._pool = ThreadPoolExecutor(n_threads, "mtcnn") if n_threads > 1 else None
 
-    def propose(self, pixels: np.ndarray, sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
+    def propose(
+        self, pixels: np.ndarray, sizes: Sequence[tuple[int, int]], *, border: int = 0
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Apply PNet to an image at several sizes.
 
         Parameters
@@ -65,20 +67,32 @@ class MtcnnNetworks:
             From -1 to 1.
         sizes : sequence of tuple of int
             (width, height) of each pyramid level.
+        border : int
+            Also look at windows that reach so many pixels of the level beyond the image's edge; an even number.
 
         Returns
         -------
-        list of ndarray of shape (5, rows, columns), dtype float32
-            For each level and window: offsets of the four corners and the log-odds of a face.
+        list of tuple
+            For each level the values (5, rows, columns), float32, of the windows inside the image, and (n_outside, 7)
+            those of the windows that reach beyond its edge, after their row and column. The values are the offsets of
+            the four corners and the log-odds of a face.
         """
         levels = self._map(lambda size: cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), sizes)
-        strips = [(i, *strip) for i, level in enumerate(levels) for strip in _strips(level)]
+        parts = [_level_parts(level, border) for level in levels]
+        found = iter(self._apply_pnet([part for level in parts for part in level]))
+        return [
+            _join_parts(level, [next(found) for _ in own], border) for level, own in zip(levels, parts, strict=True)
+        ]
+
+    def _apply_pnet(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Apply PNet to images (h, w, 3), strip by strip."""
+        strips = [(i, *strip) for i, image in enumerate(images) for strip in _strips(image)]
         # The largest first, so that the threads finish together.
         strips.sort(key=lambda strip: -strip[2].size)
         found = self._map(lambda strip: self._run("pnet", {"image": strip[2][np.newaxis]})[0], strips)
-        rows: list[dict[int, np.ndarray]] = [{} for _ in levels]
-        for (level, start, _), values in zip(strips, found, strict=True):
-            rows[level][start] = values
+        rows: list[dict[int, np.ndarray]] = [{} for _ in images]
+        for (image, start, _), values in zip(strips, found, strict=True):
+            rows[image][start] = values
         return [np.concatenate([parts[start] for start in sorted(parts)], axis=1) for parts in rows]
 
     def refine(self, name: str, planes: np.ndarray, corners: np.ndarray) -> np.ndarray:
@@ -123,10 +137,47 @@ def load_networks(n_threads: int) -> MtcnnNetworks:
     return MtcnnNetworks(n_threads)
 
 
+def _n_windows(side: int) -> int:
+    """Return the number of PNet's windows on a side; the last one reaches a pixel beyond an odd side."""
+    return -(-(side - 2) // PNET_STRIDE) - 4
+
+
+def _level_parts(level: np.ndarray, border: int) -> list[np.ndarray]:
+    """Return a level (h, w, 3), with a border the level with its border and what is needed for the windows inside.
+
+    With an even border, the windows inside are the same with and without it, except the last ones on an odd side.
+    """
+    if not border:
+        return [level]
+    last = PNET_SIDE - 1
+    height, width = level.shape[:2]
+    padded = cv2.copyMakeBorder(level, border, border, border, border, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+    return [padded, *([level[-last:]] if height % 2 else []), *([level[:, -last:]] if width % 2 else [])]
+
+
+def _join_parts(level: np.ndarray, values: list[np.ndarray], border: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values of the windows inside a level, and those outside with their rows and columns."""
+    if not border:
+        return values[0], np.empty((0, 7), np.float32)
+    padded, *last = values
+    height, width = level.shape[:2]
+    first = border // PNET_STRIDE
+    inside = np.s_[first : first + _n_windows(height), first : first + _n_windows(width)]
+    plain = padded[(slice(None), *inside)].copy()
+    if height % 2:
+        plain[:, -1:] = last.pop(0)
+    if width % 2:
+        plain[:, :, -1:] = last.pop(0)
+    is_outside = np.ones(padded.shape[1:], bool)
+    is_outside[inside] = False
+    rows, columns = np.nonzero(is_outside)
+    return plain, np.column_stack([rows - first, columns - first, padded[:, rows, columns].T])
+
+
 def _strips(level: np.ndarray) -> list[tuple[int, np.ndarray]]:
     """Return overlapping strips of a level (h, w, 3) and the index of each one's first row of windows."""
     height, width = level.shape[:2]
-    n_rows = -(-(height - 2) // PNET_STRIDE) - 4
+    n_rows = _n_windows(height)
     step = max(8, _STRIP_PIXELS // width // PNET_STRIDE)
     overlap = PNET_SIDE - PNET_STRIDE
     # The last strip takes all that is left; a remainder of a few rows is not worth a call.

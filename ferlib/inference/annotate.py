@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from ferlib.core.emotions import EMOTION_COLORS
+from ferlib.core.emotions import class_colors
 from ferlib.core.errors import FerlibError
 from ferlib.core.files import atomic_write
 from ferlib.core.images import to_rgb
@@ -16,7 +16,7 @@ from ferlib.inference.results import UNCERTAIN, FaceEmotion
 #: Suffixes of image formats that can be written.
 WRITABLE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
-_COLORS = {**EMOTION_COLORS, UNCERTAIN: "#FFFFFF"}
+_UNCERTAIN_COLOR = "#FFFFFF"
 
 # Font sizes in pixels: smallest legible, smallest preferred, and preferred as a fraction of the image's shorter side.
 _MIN_FONT, _PREFERRED_FONT, _FONT_FRACTION = 8, 13, 1 / 26
@@ -31,7 +31,8 @@ _Rectangle = tuple[float, float, float, float]
 def annotate(image: np.ndarray, faces: Sequence[FaceEmotion], *, in_place: bool = False) -> np.ndarray:
     """Draw a box and a label for each face, in the color of its emotion.
 
-    Line width and font size grow with the image. In a video, the label starts with the track ID. A label is placed
+    Line width and font size grow with the image. The label starts with the number of the face where there are several,
+    as in the column ``face`` of the CSV: its track ID in a video, else its place from left to right. A label is placed
     above its box, or wherever it covers the least of faces and other labels, always inside the image. If the image is
     narrower than the emotion's name, there is no label.
 
@@ -54,16 +55,19 @@ def annotate(image: np.ndarray, faces: Sequence[FaceEmotion], *, in_place: bool 
     width = max(1, round(min(size) / 180))
     boxes = [_rectangle(found) for found in faces]
     for found, box in zip(faces, boxes, strict=True):
-        _draw_box(canvas, box, _COLORS[found.emotion], width)
+        _draw_box(canvas, box, _color(found), width)
     labels: list[_Rectangle] = []
-    for found, box in zip(faces, boxes, strict=True):
-        label = _fit_label(found, size)
+    for number, (found, box) in enumerate(zip(faces, boxes, strict=True), start=1):
+        if found.track_id is not None:
+            label = _fit_label(found, size, f"{found.track_id}: ")
+        else:
+            label = _fit_label(found, size, f"{number}: " if len(faces) > 1 else "")
         if label is None:
             continue
         text, font = label
         label_box = _place_label(_label_size(text, font), box, boxes, labels, size, width)
         labels.append(label_box)
-        _draw_label(canvas, label_box, text, font, _COLORS[found.emotion])
+        _draw_label(canvas, label_box, text, font, _color(found))
     return canvas
 
 
@@ -102,12 +106,16 @@ def _draw_box(canvas: np.ndarray, box: _Rectangle, color: str, width: int) -> No
             canvas[rows, columns] = ImageColor.getrgb(value)
 
 
-def _fit_label(found: FaceEmotion, size: tuple[int, int]) -> tuple[str, _Font] | None:
+def _color(found: FaceEmotion) -> str:
+    """Return the color of a face's emotion."""
+    return class_colors(found.probabilities).get(found.emotion, _UNCERTAIN_COLOR)
+
+
+def _fit_label(found: FaceEmotion, size: tuple[int, int], number: str) -> tuple[str, _Font] | None:
     """Return the longest label in the largest font that fits an image of (width, height), or None."""
     preferred = max(_PREFERRED_FONT, round(min(size) * _FONT_FRACTION))
-    track = "" if found.track_id is None else f"{found.track_id}: "
     probability = "" if found.emotion == UNCERTAIN else f" {found.probability:.0%}"
-    for text in dict.fromkeys((f"{track}{found.emotion}{probability}", f"{track}{found.emotion}", found.emotion)):
+    for text in dict.fromkeys((f"{number}{found.emotion}{probability}", f"{number}{found.emotion}", found.emotion)):
         for font_size in range(preferred, _MIN_FONT - 1, -1):
             font = cast(_Font, ImageFont.load_default(font_size))
             width, height = _label_size(text, font)

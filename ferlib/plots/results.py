@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from ferlib.core.emotions import EMOTION_COLORS
+from ferlib.core.emotions import class_colors
 from ferlib.plots.style import LINE_COLORS, styled
 from ferlib.preprocessing.resample import BLENDING
 from ferlib.runs.records import Metrics
@@ -258,13 +258,14 @@ def plot_roc_pr(y_true: np.ndarray, y_proba: np.ndarray, class_names: Sequence[s
     from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4))
+    colors = class_colors(class_names)
     for code, name in enumerate(class_names):
         truth, score = y_true == code, y_proba[:, code]
         if not 0 < truth.sum() < len(truth):
             continue
         false_positives, true_positives, _ = roc_curve(truth, score)
         precision, recall, _ = precision_recall_curve(truth, score)
-        look = {"color": EMOTION_COLORS[name], "linewidth": 1.4}
+        look = {"color": colors[name], "linewidth": 1.4}
         left.plot(false_positives, true_positives, label=f"{name} {roc_auc_score(truth, score):.2f}", **look)
         right.plot(recall, precision, label=f"{name} {average_precision_score(truth, score):.2f}", **look)
     left.plot([0, 1], [0, 1], color="#7F7F7F", linewidth=1, linestyle=":")

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from ferlib.core.emotions import EMOTION_COLORS
+from ferlib.core.emotions import class_colors
 from ferlib.plots.style import styled
 
 
@@ -25,7 +25,7 @@ def plot_timeline(
     """
     rows = max(1, len(tracks))
     figure, axes = plt.subplots(rows, 1, figsize=(9, 0.9 + 1.25 * rows), sharex=True, squeeze=False)
-    colors = [EMOTION_COLORS[name] for name in class_names]
+    colors = list(class_colors(class_names).values())
     for ax, (name, (times, probabilities)) in zip(axes[:, 0], tracks.items(), strict=False):
         # One extra point gives a single frame a width; tracks break where no face was seen.
         step = np.median(np.diff(times)) if len(times) > 1 else 0.1

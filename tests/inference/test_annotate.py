@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from PIL import Image, ImageColor
+from PIL import Image, ImageColor, ImageDraw
 
-from ferlib.core.emotions import EMOTION_COLORS, EMOTIONS
+from ferlib.core.emotions import EMOTION_COLORS, EMOTIONS, class_colors
 from ferlib.core.errors import FerlibError
 from ferlib.faces import Face
 from ferlib.inference import FaceEmotion, annotate, write_image
@@ -46,6 +46,22 @@ def test_box_and_label_have_the_color_of_the_emotion(emotion):
     letters = brightness[np.abs(brightness - 128) > 100]
     assert len(letters) > 100
     assert np.abs(letters - fill).min() > 60
+
+
+def test_classes_of_ones_own_have_colors():
+    probabilities = {"positive": 0.7, "negative": 0.3}
+    mine = FaceEmotion(Face((100, 120, 80, 100), 0.99), "positive", 0.7, probabilities)
+    drawn = annotate(np.full((400, 400, 1), 128, np.uint8), [mine])
+    assert (drawn[120, 100:180] == ImageColor.getrgb(class_colors(probabilities)["positive"])).all()
+
+
+def test_only_faces_among_several_are_numbered(monkeypatch):
+    texts = []
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda self, place, text, **options: texts.append(text))
+    blank = np.zeros((400, 600, 1), np.uint8)
+    annotate(blank, [found((100, 120, 80, 100))])
+    annotate(blank, [found((100, 120, 80, 100)), found((300, 120, 80, 100), "sad")])
+    assert texts == ["happy 93%", "1: happy 93%", "2: sad 93%"]
 
 
 def test_labels_grow_with_the_image():
