@@ -175,6 +175,20 @@ def test_folders_are_annotated_into_a_folder(predict, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines() == out
 
 
+def test_turned_faces_are_found_if_asked_for(predict, tmp_path, capsys):
+    turned = tmp_path / "turned.png"
+    Image.open(HOPPER).rotate(90, expand=True).save(turned)
+    assert predict(turned) == 0
+    captured = capsys.readouterr()
+    assert "turned.png: no face found." in captured.out
+    assert "--rotate auto finds turned faces" in captured.err
+    assert predict(turned, "--rotate", "auto", "--output-json", tmp_path / "faces.jsonl") == 0
+    assert "--rotate" not in capsys.readouterr().err
+    (face,) = json.loads((tmp_path / "faces.jsonl").read_text())["faces"]
+    x, y, width, height = HOPPER_BOX
+    assert iou(face["box"], (y, 512 - x - width, height, width)) > 0.9
+
+
 def test_several_processes_write_the_same_files(predict, tmp_path, capsys):
     album = tmp_path / "album"
     album.mkdir()

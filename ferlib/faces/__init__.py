@@ -3,7 +3,16 @@
 from typing import Literal, get_args
 
 from ferlib.faces.adaptive import AdaptiveDetector
-from ferlib.faces.base import MIN_CONFIDENCE, MIN_FACE_SIZE, Detector, Face, Landmarks, RedetectingDetector, match_box
+from ferlib.faces.base import (
+    MIN_CONFIDENCE,
+    MIN_FACE_SIZE,
+    Detector,
+    Face,
+    Landmarks,
+    RedetectingDetector,
+    SizedDetector,
+    match_box,
+)
 from ferlib.faces.haar import HaarDetector
 from ferlib.faces.mtcnn import MtcnnDetector
 from ferlib.faces.whole_image import WholeImage
@@ -23,6 +32,7 @@ __all__ = [
     "Face",
     "Landmarks",
     "RedetectingDetector",
+    "SizedDetector",
     "make_detector",
     "match_box",
 ]
@@ -31,7 +41,7 @@ __all__ = [
 def make_detector(
     name: str = "mtcnn",
     *,
-    min_face_size: int = MIN_FACE_SIZE,
+    min_face_size: int | None = None,
     min_confidence: float = MIN_CONFIDENCE,
     n_threads: int = 0,
 ) -> Detector:
@@ -42,8 +52,9 @@ def make_detector(
     name : str
         ``"mtcnn"`` (most accurate), ``"haar"`` (upright frontal faces only) or ``"none"`` (the whole image is one
         face).
-    min_face_size : int
-        Size of the smallest face in pixels; ignored by ``"none"``.
+    min_face_size : int or None
+        Size of the smallest face in pixels; ignored by ``"none"``. None: 20, or more in large images and next to large
+        faces; see the detector.
     min_confidence : float
         Smallest face probability, 0 to 1; ignored by all detectors but MTCNN.
     n_threads : int
@@ -60,12 +71,12 @@ def make_detector(
     >>> make_detector("none").detect(np.zeros((48, 64, 1), np.uint8))
     [Face(box=(0, 0, 64, 48), confidence=1.0, landmarks=None)]
     """
-    if min_face_size < 1:
+    if min_face_size is not None and min_face_size < 1:
         raise ValueError(f"min_face_size must be at least 1 pixel, got {min_face_size}")
     if name == "mtcnn":
         return MtcnnDetector(min_face_size=min_face_size, min_confidence=min_confidence, n_threads=n_threads)
     if name == "haar":
-        return HaarDetector(min_face_size=min_face_size)
+        return HaarDetector(min_face_size=min_face_size or MIN_FACE_SIZE)
     if name == "none":
         return WholeImage()
     raise ValueError(f"'{name}' is not a detector; expected one of {', '.join(DETECTORS)}")

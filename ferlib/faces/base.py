@@ -1,7 +1,7 @@
 """What face detectors have in common: the face record, the interface and functions on boxes."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -76,6 +76,35 @@ class RedetectingDetector(Detector, Protocol):
         A face that was lost is None.
         """
         ...
+
+
+@runtime_checkable
+class SizedDetector(Detector, Protocol):
+    """A detector that looks for small faces only in small images."""
+
+    def smallest_face(self, size: tuple[int, int]) -> int:
+        """Return the size in pixels below which no face is looked for in an image of (height, width)."""
+        ...
+
+
+def turn_back(face: Face, turns: int, size: tuple[int, int]) -> Face:
+    """Return a face of ``np.rot90(image, turns)`` as one of the image, which has a size (height, width).
+
+    Examples
+    --------
+    >>> turn_back(Face((1, 2, 3, 4), 1.0), 1, (20, 10)).box
+    (4, 1, 4, 3)
+    """
+    height, width = size
+    x, y, w, h = face.box
+    boxes = [(x, y, w, h), (width - y - h, x, h, w), (width - x - w, height - y - h, w, h), (y, height - x - w, h, w)]
+
+    def turn(point: tuple[float, float]) -> tuple[float, float]:
+        u, v = point
+        return [(u, v), (width - 1 - v, u), (width - 1 - u, height - 1 - v), (v, height - 1 - u)][turns % 4]
+
+    landmarks = face.landmarks and {name: turn(point) for name, point in face.landmarks.items()}
+    return replace(face, box=boxes[turns % 4], landmarks=landmarks)
 
 
 def match_box(faces: Sequence[Face], box: Box) -> Face | None:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 
 from ferlib.core.boxes import iou, nms
@@ -28,6 +29,15 @@ _ENLARGED_SIDE = 48
 
 # Larger images are reduced to this many pixels on the longer side, which raises the size of the smallest face.
 _MAX_SIDE = 1600
+
+# Larger images of which small faces were asked for are searched in tiles of this side.
+_TILE_SIDE = 1200
+
+# A face is discarded next to one that is so many times as large, unless small faces were asked for.
+_SMALLEST_SHARE = 16
+
+# A face that fills the image covers this part of its shorter side, and the image is at most so much longer than wide.
+_FILLED, _MAX_ASPECT = 0.7, 2
 
 # Faces that the image's edge cuts: PNet's windows may reach so many pixels beyond it, faces need a probability that is
 # so much lower, so much of their box inside, and no more IoU with another face.
@@ -88,8 +98,10 @@ class MtcnnDetector:
 
     Parameters
     ----------
-    min_face_size : int
-        Faces whose longer side is shorter than this, in pixels of the image, are discarded.
+    min_face_size : int or None
+        Faces whose longer side is shorter than this, in pixels of the image, are discarded; large images are searched
+        in tiles. If None it is 20, images of over 1,600 pixels are reduced to that, and a face next to one that is 16
+        times as large is discarded: it is mostly a pattern in hair or clothes.
     min_confidence : float
         Faces with a lower probability are discarded, 0 to 1.
     n_threads : int
@@ -109,26 +121,80 @@ class MtcnnDetector:
     def __init__(
         self,
         *,
-        min_face_size: int = MIN_FACE_SIZE,
+        min_face_size: int | None = None,
         min_confidence: float = MIN_CONFIDENCE,
         n_threads: int = 0,
     ) -> None:
-        self.min_face_size = min_face_size
+        self.min_face_size = MIN_FACE_SIZE if min_face_size is None else min_face_size
+        self.keep_small = min_face_size is not None
         self.min_confidence = min_confidence
         self.n_threads = n_threads
 
     def detect(self, image: np.ndarray) -> list[Face]:
         """Find faces and their landmarks; see `Detector.detect`."""
-        height, width = image.shape[:2]
-        scale = max(_PYRAMID_FACE / self.min_face_size, _ENLARGED_SIDE / min(height, width))
-        scale = min(scale, _MAX_SIDE / max(height, width))
+        faces = self._detect_reduced(image, min(self._scale(image), _MAX_SIDE / max(image.shape[:2])))
+        if self._is_tiled(image.shape[:2]):
+            faces = faces + self._detect_in_tiles(image)
+        faces = merge_detections([face for face in faces if max(face.box[2:]) >= self.min_face_size])
+        if not faces:
+            return self._detect_filling(image)
+        if self.keep_small:
+            return faces
+        largest = max(max(face.box[2:]) for face in faces)
+        return [face for face in faces if max(face.box[2:]) * _SMALLEST_SHARE >= largest]
+
+    def smallest_face(self, size: tuple[int, int]) -> int:
+        """Return the size in pixels below which no face is looked for in an image of (height, width)."""
+        if self._is_tiled(size):
+            return self.min_face_size
+        return max(self.min_face_size, round(_PYRAMID_FACE * max(size) / _MAX_SIDE))
+
+    def _scale(self, image: np.ndarray) -> float:
+        """Return the factor by which an image is resized for its smallest face."""
+        return max(_PYRAMID_FACE / self.min_face_size, _ENLARGED_SIDE / min(image.shape[:2]))
+
+    def _is_tiled(self, size: tuple[int, ...]) -> bool:
+        """Return whether an image of (height, width) is too large for its smallest face, which was asked for."""
+        return self.keep_small and max(size) * _PYRAMID_FACE / self.min_face_size > _MAX_SIDE
+
+    def _detect_reduced(self, image: np.ndarray, scale: float) -> list[Face]:
+        """Return the faces of an image that is resized by a factor, also those that its edge cuts."""
         resized = to_rgb(rescale(image, scale))
         if min(resized.shape[:2]) < _MIN_SIDE:
             return []
         found, cut = self._search(resized, border=_BORDER)
         faces = found.faces(scale, image)
-        faces += [face for face in cut.faces(scale, image) if not _overlaps(face, faces)]
-        return merge_detections([face for face in faces if max(face.box[2:]) >= self.min_face_size])
+        return faces + [face for face in cut.faces(scale, image) if not _overlaps(face, faces)]
+
+    def _detect_in_tiles(self, image: np.ndarray) -> list[Face]:
+        """Return the small faces of a large image, searched part by part at its full scale."""
+        scale = _PYRAMID_FACE / self.min_face_size
+        side = round(_TILE_SIDE / scale)
+        # A face that is too small for the reduced image is entirely in one tile.
+        overlap = min(side // 2, round(1.5 * _PYRAMID_FACE * max(image.shape[:2]) / _MAX_SIDE))
+        faces = []
+        for top in _tile_starts(image.shape[0], side, overlap):
+            for left in _tile_starts(image.shape[1], side, overlap):
+                tile = image[top : top + side, left : left + side]
+                moved = [_moved(face, left, top) for face in self._detect_reduced(tile, scale)]
+                faces += [face for face in moved if not _touches_seam(face, tile, left, top, image)]
+        return faces
+
+    def _detect_filling(self, image: np.ndarray) -> list[Face]:
+        """Return the face that fills an image: larger than its windows, it is found in a small copy with a border."""
+        scale = _ENLARGED_SIDE / min(image.shape[:2])
+        border = _ENLARGED_SIDE // 2
+        if max(image.shape[:2]) > _MAX_ASPECT * min(image.shape[:2]) or min(image.shape[:2]) < _MIN_SIDE:
+            return []
+        small = to_rgb(rescale(image, scale))
+        # Zero in the networks' range, as where a patch reaches beyond the image.
+        padded = cv2.copyMakeBorder(small, *4 * (border,), cv2.BORDER_CONSTANT, value=(127, 127, 127))
+        found, _ = self._search(padded, border=0)
+        large = (found.corners[:, 2:] - found.corners[:, :2]).max(axis=1) >= _FILLED * _ENLARGED_SIDE
+        found = found[large]
+        assert found.landmarks is not None or not len(found)
+        landmarks = None if found.landmarks is None else found.landmarks - border
+        return merge_detections(replace(found, corners=found.corners - border, landmarks=landmarks).faces(scale, image))
 
     def redetect(self, image: np.ndarray, faces: Sequence[Face]) -> list[Face | None]:
         """Update faces of the previous frame with the last network alone, at about a hundredth of the cost."""
@@ -242,6 +308,30 @@ def _is_cut(corners: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     clipped = np.clip(corners, 0, size)
     visible = (clipped[:, 2:] - clipped[:, :2]).prod(axis=1) / (corners[:, 2:] - corners[:, :2]).prod(axis=1)
     return np.asarray((clipped != corners).any(axis=1) & (visible >= _VISIBLE))
+
+
+def _tile_starts(length: int, side: int, overlap: int) -> list[int]:
+    """Return where tiles start that cover a length and overlap."""
+    n = max(1, -(-(length - overlap) // (side - overlap)))
+    return [round(i * max(0, length - side) / max(1, n - 1)) for i in range(n)]
+
+
+def _moved(face: Face, left: int, top: int) -> Face:
+    """Return a face of a tile as one of the image."""
+    x, y, width, height = face.box
+    landmarks = face.landmarks and {name: (u + left, v + top) for name, (u, v) in face.landmarks.items()}
+    return replace(face, box=(x + left, y + top, width, height), landmarks=landmarks)
+
+
+def _touches_seam(face: Face, tile: np.ndarray, left: int, top: int, image: np.ndarray) -> bool:
+    """Return whether a face reaches the edge of its tile inside the image, so that another tile has all of it."""
+    (x, y, width, height), (tile_height, tile_width) = face.box, tile.shape[:2]
+    return bool(
+        0 < left == x
+        or 0 < top == y
+        or left + tile_width == x + width < image.shape[1]
+        or top + tile_height == y + height < image.shape[0]
+    )
 
 
 def _overlaps(face: Face, others: Sequence[Face]) -> bool:

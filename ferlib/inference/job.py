@@ -8,7 +8,7 @@ from typing import Any
 from ferlib.core.console import Terminated, logger, progress_bar, write_line
 from ferlib.core.errors import FerlibError, VideoError
 from ferlib.core.threads import available_cores
-from ferlib.faces import MIN_FACE_SIZE, AdaptiveDetector, RedetectingDetector
+from ferlib.faces import MIN_FACE_SIZE, AdaptiveDetector, RedetectingDetector, SizedDetector, make_detector
 from ferlib.inference.annotate import annotate
 from ferlib.inference.options import PredictOptions
 from ferlib.inference.recognizer import EmotionRecognizer
@@ -79,13 +79,16 @@ class PredictionJob:
             )
         if options.output_json:
             self.sinks.append(JsonSink(options.output_json))
-        self.n_images = self.n_failed = 0
+        self.n_images = self.n_failed = self.n_without = 0
+        # The smallest face that was not too small for the largest image, in pixels.
+        self._not_searched = 0
+        self._detector = make_detector(options.detector, min_face_size=options.min_face_size)
 
-    def recognizer(self, min_face_size: int) -> EmotionRecognizer:
+    def recognizer(self, min_face_size: int | None = None) -> EmotionRecognizer:
         """Return a recognizer, for faces of at least a size unless an option states another."""
         return EmotionRecognizer(**self.recognizer_arguments(min_face_size))
 
-    def recognizer_arguments(self, min_face_size: int) -> dict[str, Any]:
+    def recognizer_arguments(self, min_face_size: int | None = None) -> dict[str, Any]:
         """Return the arguments of that recognizer."""
         options = self.options
         return {
@@ -94,6 +97,7 @@ class PredictionJob:
             "prior": self.prior,
             "crop_margin": options.crop_margin,
             "min_probability": options.min_probability,
+            "rotate": options.rotate,
             "min_face_size": options.min_face_size or min_face_size,
             "min_confidence": options.min_confidence,
             "n_threads": self.n_inner,
@@ -118,6 +122,21 @@ class PredictionJob:
             else:
                 self.fail(*outcome)
             self.advance()
+        self._hint()
+
+    def _hint(self) -> None:
+        """Say why faces may be missing."""
+        if self.n_without and self.options.detector != "none":
+            turned = "" if self.options.rotate == "auto" else "--rotate auto finds turned faces, and "
+            logger.info(
+                "no face in %s: %s--detector none takes an image as one face",
+                "the image" if self.n_images == 1 else f"{self.n_without:,} of {self.n_images:,} images",
+                turned,
+            )
+        if self._not_searched > MIN_FACE_SIZE and not self.options.min_face_size:
+            logger.info(
+                "in large images, faces under %d pixels were not looked for; see --min-face-size", self._not_searched
+            )
 
     def _outcomes(self, paths: Sequence[Path]) -> Iterator[Outcome]:
         """Yield what became of each image."""
@@ -129,10 +148,10 @@ class PredictionJob:
         }
         n_threads = options.threads or available_cores()
         if options.workers == 1 or len(paths) == 1:
-            recognizer = self.recognizer(MIN_FACE_SIZE)
+            recognizer = self.recognizer()
             return predict_in_threads(paths, recognizer, n_threads=min(n_threads, len(paths)), **shared)
         # Each process loads the models itself.
-        arguments = self.recognizer_arguments(MIN_FACE_SIZE)
+        arguments = self.recognizer_arguments()
         arguments |= {"classifier": options.run, "model": options.model or "default"}
         arguments["n_threads"] = max(1, n_threads // options.workers)
         return predict_in_processes(paths, arguments, n_workers=options.workers, **shared)
@@ -147,6 +166,9 @@ class PredictionJob:
             write_line(f"{name}: face {number}, box {box}, {found.emotion}, probability {found.probability:.3f}")
         if not result.faces:
             write_line(f"{name}: no face found.")
+            self.n_without += 1
+        if isinstance(self._detector, SizedDetector):
+            self._not_searched = max(self._not_searched, self._detector.smallest_face(result.image_size))
 
     def run_video_file(self, path: Path) -> None:
         """Process a video file."""

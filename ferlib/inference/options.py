@@ -10,7 +10,7 @@ from ferlib.core.images import MAX_PIXELS
 from ferlib.core.options import check_options, option
 from ferlib.faces import MIN_CONFIDENCE, MIN_FACE_SIZE, DetectorName
 from ferlib.inference.inputs import STANDARD_INPUT
-from ferlib.inference.recognizer import DEFAULT_CROP_MARGIN, DEFAULT_PRIOR
+from ferlib.inference.recognizer import DEFAULT_CROP_MARGIN, DEFAULT_PRIOR, Rotation
 from ferlib.inference.stream import DEFAULT_SMOOTHING, VIDEO_FACE
 from ferlib.runs.folder import PretrainedName, check_one_model
 from ferlib.runs.prior import parse_prior
@@ -56,6 +56,10 @@ class PredictOptions:
     )
     min_probability: float = option(
         0.0, help='below this probability the emotion is "uncertain"', minimum=0, maximum=1, group="faces"
+    )
+
+    rotate: Rotation = option(
+        "none", help="auto: look for faces in images that are turned by 90, 180 or 270 degrees", group="faces"
     )
 
     smoothing: float = option(

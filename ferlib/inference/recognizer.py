@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from ferlib.core.images import ImageLike, as_image, crop, fit_to_model
-from ferlib.faces import MIN_CONFIDENCE, MIN_FACE_SIZE, Detector, Face, make_detector
+from ferlib.faces import MIN_CONFIDENCE, Detector, Face, make_detector
+from ferlib.faces.base import turn_back
 from ferlib.inference.results import UNCERTAIN, FaceEmotion
 from ferlib.runs.classifier import Classifier, load_classifier
 from ferlib.runs.folder import PretrainedName
@@ -19,6 +21,9 @@ DEFAULT_CROP_MARGIN = 0.05
 
 #: The class prior of prediction; see `ferlib.runs.prior`.
 DEFAULT_PRIOR = "photographs"
+
+#: Whether images without a face are also searched turned.
+Rotation = Literal["none", "auto"]
 
 
 class EmotionRecognizer:
@@ -41,6 +46,9 @@ class EmotionRecognizer:
         the training data), or one share per class in the classifier's order; see `ferlib.runs.prior.make_prior`.
     min_probability : float
         A face whose most probable emotion has a lower probability is `UNCERTAIN`.
+    rotate : {"none", "auto"}
+        With "auto", an image without a face is also searched turned by 90, 180 and 270 degrees. Boxes and landmarks are
+        those in the image as it is.
     min_face_size, min_confidence, n_threads
         Of a detector given by its name; see `ferlib.faces.make_detector`. `n_threads` also applies to the classifier.
 
@@ -71,7 +79,8 @@ class EmotionRecognizer:
         prior: str | Sequence[float] | ClassPrior = DEFAULT_PRIOR,
         crop_margin: float = DEFAULT_CROP_MARGIN,
         min_probability: float = 0.0,
-        min_face_size: int = MIN_FACE_SIZE,
+        rotate: Rotation = "none",
+        min_face_size: int | None = None,
         min_confidence: float = MIN_CONFIDENCE,
         n_threads: int = 0,
     ) -> None:
@@ -88,6 +97,7 @@ class EmotionRecognizer:
         self.prior = make_prior(prior, class_names=classifier.class_names, training_shares=training_shares)
         self.crop_margin = crop_margin
         self.min_probability = min_probability
+        self.rotate = rotate
 
     def recognize(self, image: ImageLike) -> tuple[FaceEmotion, ...]:
         """Return the faces of an image with their emotions, from left to right; empty if no face is found.
@@ -116,10 +126,27 @@ class EmotionRecognizer:
         if isinstance(images, str | bytes | Path):
             raise ValueError(f"recognize_all takes several images, got {type(images).__name__}; recognize takes one")
         arrays = [as_image(image) for image in images]
-        faces = [self.detector.detect(image) for image in arrays]
-        crops = [self._crop(image, face) for image, found in zip(arrays, faces, strict=True) for face in found]
+        found = [self._detect(image) for image in arrays]
+        crops = [
+            self._crop(np.rot90(image, turns), face)
+            for image, (turns, faces) in zip(arrays, found, strict=True)
+            for face in faces
+        ]
         rows = iter(self._predict(crops))
-        return [tuple(self.describe(face, next(rows)) for face in found) for found in faces]
+        results = []
+        for image, (turns, faces) in zip(arrays, found, strict=True):
+            size = (image.shape[0], image.shape[1])
+            described = [self.describe(turn_back(face, turns, size), next(rows)) for face in faces]
+            results.append(tuple(sorted(described, key=lambda item: item.face.box)))
+        return results
+
+    def _detect(self, image: np.ndarray) -> tuple[int, list[Face]]:
+        """Return by how many quarter turns (`numpy.rot90`) an image becomes upright, and its faces after them."""
+        faces = self.detector.detect(image)
+        if faces or self.rotate == "none":
+            return 0, faces
+        turned = [(turns, self.detector.detect(np.ascontiguousarray(np.rot90(image, turns)))) for turns in (1, 2, 3)]
+        return max(turned, key=lambda item: sum(face.confidence for face in item[1]))
 
     def prepare_faces(self, image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
         """Return what the classifier gets for known faces of an image (H, W, C): uint8 (n_faces, h, w, channels)."""

@@ -13,7 +13,7 @@ import pytest
 from ferlib.core.boxes import iou
 from ferlib.core.images import read_image, resize, to_gray
 from ferlib.faces import Face, make_detector, match_box
-from ferlib.faces.base import merge_detections
+from ferlib.faces.base import clip_box, merge_detections, turn_back
 
 HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 HOPPER_BOX = (178, 110, 173, 220)
@@ -133,6 +133,58 @@ def test_faces_below_the_minimum_size_are_discarded(name, hopper):
     scene[:117, 512:] = resize(hopper, (117, 100))
     (face,) = make_detector(name, min_face_size=80).detect(scene)
     assert iou(face.box, HOPPER_BOX) > 0.5
+
+
+@pytest.mark.parametrize("cut", [np.s_[:, 230:], np.s_[:, :300], np.s_[170:], np.s_[:265]])
+def test_faces_that_the_edge_cuts_are_found(cut, mtcnn, hopper):
+    part = np.ascontiguousarray(hopper[cut])
+    x, y, width, height = HOPPER_BOX
+    top, left = (axis.start or 0 for axis in cut) if isinstance(cut, tuple) else (cut.start or 0, 0)
+    known = clip_box((x - left, y - top, width, height), part)
+    (face,) = mtcnn.detect(part)
+    assert iou(face.box, known) > 0.6
+    assert clip_box(face.box, part) == face.box
+
+
+def test_a_face_that_fills_the_image_is_found(mtcnn, hopper):
+    assert [face.box for face in mtcnn.detect(np.ascontiguousarray(hopper[150:300, 195:335]))] == [(0, 0, 140, 150)]
+
+
+def test_small_faces_in_a_large_image_are_found_if_asked_for(hopper):
+    scene = np.random.default_rng(0).integers(110, 130, (1500, 3300, 3), dtype=np.uint8)
+    small = resize(hopper[60:380, 110:420], (40, 39))
+    places = [(100, 100), (1170, 700), (1180, 1200), (2300, 40), (3261, 1400)]
+    for x, y in places:
+        scene[y : y + 40, x : x + 39] = small
+    detector = make_detector("mtcnn", min_face_size=20)
+    assert [(face.box[0] // 10, face.box[1] // 10) for face in detector.detect(scene)] == [
+        ((x + 8) // 10, (y + 6) // 10) for x, y in places
+    ]
+    assert detector.smallest_face((1500, 3300)) == 20
+    assert make_detector("mtcnn").smallest_face((1500, 3300)) == 41
+
+
+def test_tiny_faces_next_to_a_large_one_are_discarded_unless_asked_for(hopper):
+    scene = np.zeros((1500, 1700, 3), np.uint8)
+    scene[:, :1280] = resize(hopper, (1500, 1280))
+    small = resize(hopper[60:380, 110:420], (40, 39))
+    scene[700:740, 1500:1539] = small
+    (face,) = make_detector("mtcnn").detect(scene)
+    assert face.box[3] > 400
+    assert len(make_detector("mtcnn", min_face_size=20).detect(scene)) == 2
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_faces_of_a_turned_image_are_turned_back(turns):
+    image = np.zeros((30, 50))
+    image[5:9, 20:30] = 1
+    rows, columns = np.nonzero(np.rot90(image, turns))
+    box = (columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1)
+    face = Face(box, 0.9, {"nose": (float(columns[0]), float(rows[0]))})
+    back = turn_back(face, turns, (30, 50))
+    assert back.box == (20, 5, 10, 4)
+    x, y = back.landmarks["nose"]
+    assert image[round(y), round(x)] == 1
 
 
 def test_faces_are_sorted_from_left_to_right(mtcnn, hopper):
