@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ferlib.core.emotions import EMOTION_COLORS
+from ferlib.core.emotions import EMOTION_COLORS, class_colors
 from ferlib.plots.style import styled
 
 
@@ -17,7 +17,7 @@ def plot_class_counts(counts: pd.DataFrame) -> Axes:
     """Draw the number of images per class (row) and split (column), as from `ImageDataset.counts`."""
     ax = plt.subplots(figsize=(7.5, 3.2))[1]
     left, total = np.zeros(len(counts)), counts.to_numpy().sum()
-    colors = [EMOTION_COLORS[name] for name in counts.index]
+    colors = list(class_colors(counts.index).values())
     shades = dict(zip(counts.columns, np.linspace(1.0, 0.35, counts.shape[1]), strict=True))
     for split, alpha in shades.items():
         ax.barh(counts.index, counts[split], left=left, color=colors, alpha=alpha, edgecolor="white")

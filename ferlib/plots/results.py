@@ -107,7 +107,7 @@ def plot_predictions(
     )
     for ax in axes.flat:
         ax.axis("off")
-    colors = [EMOTION_COLORS.get(name, "#7F7F7F") for name in class_names]
+    colors = list(class_colors(class_names).values())
     for number, (image, label, probabilities) in enumerate(zip(images, y_true, y_proba, strict=True)):
         row, column = divmod(number, columns)
         above, below = axes[2 * row, column], axes[2 * row + 1, column]
