@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 DEFAULT_SIZE = (48, 48)
 
 # Images of one size that would take more memory than this, in bytes, become `DEFAULT_SIZE` unless a size is given.
-_MAX_BYTES = 2 << 30
+_MAX_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)

@@ -71,3 +71,18 @@ def test_missing_source_is_an_error(tmp_path):
     with pytest.raises(DataError, match="nowhere"):
         prepare_dataset(tmp_path / "nowhere.zip", tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_final_scheme_opens_private_test(pack, encode, tmp_path):
+    names = [f"train/{name}/Training_{n}.png" for name in ("happy", "sad") for n in range(20)]
+    names += [f"test/{name}/{usage}_1.png" for name in ("happy", "sad") for usage in ("PublicTest", "PrivateTest")]
+    path = pack({name: encode(seed) for seed, name in enumerate(names)})
+    usual, final = (prepare_dataset(path, tmp_path, split_scheme=scheme) for scheme in ("official", "final"))
+    assert set(usual.split("test").source_splits) == {"PublicTest"}
+    assert set(final.split("test").source_splits) == {"PrivateTest"}
+    assert final.split("train").names.tolist() == usual.split("train").names.tolist()
+    without = pack({name: encode(seed) for seed, name in enumerate(names) if "Private" not in name})
+    (tmp_path / "source" / names[-1]).unlink(missing_ok=True)
+    (tmp_path / "source" / names[-3]).unlink(missing_ok=True)
+    with pytest.raises(DataError, match="has no images for 'PrivateTest'"):
+        prepare_dataset(without, tmp_path / "other", split_scheme="final")
