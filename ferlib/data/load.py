@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from ferlib.core.emotions import suggest_emotion
+from ferlib.core.emotions import EMOTIONS, suggest_emotion
 from ferlib.core.errors import DataError
 from ferlib.core.words import counted
 from ferlib.data.archive import ARCHIVE_SUFFIXES, FileTree, open_tree
@@ -213,6 +213,6 @@ def _describe_unknown(tree: FileTree) -> str:
     hint = f" Did you mean {', '.join(hints[:7])}? Rename them." if hints else ""
     shown = ", ".join(f"'{folder or '.'}' ({n:,})" for folder, n in folders.most_common(5))
     return (
-        f"{tree.path} is not in a known layout: no folder with images is named as an emotion, no file name tells one, "
-        f"and there is no table of labels. Folders with images: {shown}.{hint}"
+        f"{tree.path} is not in a known layout: no folder with images is named as an emotion ({', '.join(EMOTIONS)}), "
+        f"no file name tells one, and there is no table of labels. Folders with images: {shown}.{hint}"
     )

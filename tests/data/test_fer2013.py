@@ -77,6 +77,7 @@ def test_windows_line_ends_and_empty_lines(tmp_path):
         pytest.param(
             lambda text: text.replace("PublicTest", "publictest").encode(), "fer2013.csv", id="usage in lower case"
         ),
+        pytest.param(lambda text: re.sub(r"(\d)(?= \d)", r"\1.0", text).encode(), "fer2013.csv", id="pixels as floats"),
         pytest.param(lambda text: gzip.compress(text.encode()), "fer2013.csv.gz", id="gzip"),
         pytest.param(lambda text: text.encode(), "fer2013.txt", id="another suffix"),
     ],

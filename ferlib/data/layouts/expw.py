@@ -103,14 +103,14 @@ def read_labeled_photos(path: str | Path, *, sample_size: int | None = None, see
 
 
 def _find_label_file(tree: FileTree) -> str | None:
-    return next((name for name in tree.names if posixpath.basename(name) == _LABEL_FILE), None)
+    return next((name for name in tree.names if posixpath.basename(name).lower() == _LABEL_FILE), None)
 
 
 def _read_faces(tree: FileTree) -> tuple[list[LabeledFace], dict[str, str], list[str]]:
     """Return the labeled faces whose photos are there, ordered by photo, their files, and what is left out."""
     label_file = _find_label_file(tree) or _LABEL_FILE
     faces = sorted(_parse_labels(tree, label_file), key=lambda face: face.photo)
-    files = {posixpath.basename(name): name for name in tree.names if name.split("/")[-2:-1] == ["origin"]}
+    files = {posixpath.basename(name): name for name in tree.names if name.lower().split("/")[-2:-1] == ["origin"]}
     missing = list(dict.fromkeys(face.photo for face in faces if face.photo not in files))
     present = [face for face in faces if face.photo in files]
     if not missing:

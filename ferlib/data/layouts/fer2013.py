@@ -150,6 +150,17 @@ def _split_of(usage: str, name: str) -> str:
     return split
 
 
+def _parse_floats(text: str) -> np.ndarray:
+    """Return numbers such as 70.0, which pandas writes for columns with gaps, as integers."""
+    try:
+        values = np.array(text.split(), dtype=np.float64)
+    except ValueError:
+        values = np.array([np.nan])
+    if not (np.isfinite(values) & (values == np.round(values)) & (np.abs(values) < 1e6)).all():
+        raise DataError("pixels must be integers separated by spaces.")
+    return values.astype(np.int64)
+
+
 def _parse_pixels(text: str) -> bytes:
     """Return the 2,304 gray values in a text of numbers separated by spaces, with or without brackets and commas."""
     # pandas writes lists so.
@@ -158,7 +169,7 @@ def _parse_pixels(text: str) -> bytes:
         # NumPy's text mode (with `sep`) is current; only its binary mode is deprecated.
         values = np.fromstring(text, dtype=np.int64, sep=" ")
     except (ValueError, DeprecationWarning):
-        raise DataError("pixels must be integers separated by spaces.") from None
+        values = _parse_floats(text)
     if values.size != _SIDE * _SIDE:
         raise DataError(f"{values.size:,} pixels, expected {_SIDE * _SIDE:,} ({_SIDE} x {_SIDE}).")
     if values.min() < 0 or values.max() > 255:
