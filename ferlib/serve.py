@@ -1,6 +1,7 @@
 """Serve the REST API and the page: ``ferlib serve``."""
 
 import importlib
+import os
 from collections.abc import Sequence
 
 from ferlib.core.console import EXIT_OK, run
@@ -32,6 +33,8 @@ def build_parser() -> OptionParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until Ctrl+C; return the exit status."""
     options = build_parser().parse(argv).build(ServeOptions)
+    if os.name == "nt":
+        raise FerlibError("ferlib serve needs Linux or macOS; on Windows, run it in WSL or in the container.")
     try:
         server = importlib.import_module("ferlib.web.server")
     except ModuleNotFoundError as error:

@@ -207,6 +207,20 @@ def tabulate_photographs() -> str:
     return _markdown(["data", "prior", "images", "accuracy", "95 % interval", "balanced accuracy", "ECE"], rows)
 
 
+def tabulate_service() -> str:
+    """Return the service's throughput and latency by the number of clients."""
+    rows = [
+        [
+            clients,
+            f"{row['per_second']:.1f}",
+            *(f"{row[f'{name}_ms'] / 1000:.2f} s" for name in ("p50", "p95", "p99")),
+            f"{100 * row['refused']:.0f} %",
+        ]
+        for clients, row in _read_json("service.json")["load"]["clients"].items()
+    ]
+    return _markdown(["clients", "images/s", "median latency", "95 %", "99 %", "refused"], rows)
+
+
 def tabulate_quantization() -> str:
     """Return accuracies and sizes of the pretrained network by number format."""
     rows = [

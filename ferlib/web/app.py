@@ -127,6 +127,10 @@ def _describe(app: FastAPI, *, has_key: bool) -> None:
             components.setdefault("schemas", {})["ProblemDocument"] = ProblemDocument.model_json_schema()
             for name in ("HTTPValidationError", "ValidationError"):
                 components["schemas"].pop(name, None)
+            for item in document["paths"].values():
+                for operation in item.values():
+                    # The first line of the function's description; the default is the function's name.
+                    operation["summary"] = operation["description"].splitlines()[0].rstrip(".")
             if has_key:
                 components["securitySchemes"] = {
                     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},

@@ -37,8 +37,8 @@ class VideoParameters(Parameters):
         return tuple(f"--{name.replace('_', '-')}={value}" for name, value in given.items())
 
 
-def find_job(job_id: str, request: Request) -> VideoJob:
-    """Return the job in a route's path."""
+async def find_job(job_id: str, request: Request) -> VideoJob:
+    """Return the job in a route's path; not in a thread, because the jobs belong to the event loop."""
     jobs: Jobs = request.app.state.jobs
     return jobs.find(job_id)
 

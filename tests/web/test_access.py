@@ -49,6 +49,8 @@ def test_document_names_the_key(guarded, client):
 def test_other_host_names_are_refused(client):
     assert_problem(client.get("/v1/models", headers={"Host": "attacker.example"}), 400)
     assert client.get("/v1/models", headers={"Host": "localhost:1234"}).status_code == 200
+    # Kubernetes and load balancers ask by the address of the container.
+    assert client.get("/health/ready", headers={"Host": "10.1.2.3:5000"}).status_code == 200
 
 
 def test_pages_of_other_sites_are_refused(client, guarded, photo):

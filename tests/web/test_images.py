@@ -2,15 +2,18 @@
 
 import io
 import json
-import struct
-import zlib
 
 import numpy as np
 import pytest
 from conftest import HOPPER
 from PIL import Image
+from service_abuse import make_bomb
 
+from ferlib.core.errors import ImageError
 from ferlib.predict import main as predict
+from ferlib.web.metrics import Metrics
+from ferlib.web.options import ServeOptions
+from ferlib.web.recognition import Parameters, Recognition
 
 
 def assert_problem(response, status: int) -> str:
@@ -27,17 +30,6 @@ def encode(array: np.ndarray, kind: str = "PNG") -> bytes:
     file = io.BytesIO()
     Image.fromarray(array).save(file, kind)
     return file.getvalue()
-
-
-def make_bomb(side: int) -> bytes:
-    """Return a PNG of white pixels that is a thousand times larger when it is decoded."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    rows = zlib.compress(b"\0" * (side * (side + 1)), 9)
-    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("arguments", [{}, {"detector": "none"}, {"prior": "training", "min_probability": "0.9"}])
@@ -127,6 +119,14 @@ def test_too_many_bytes_are_refused(client):
     assert "10,000,000 bytes" in assert_problem(client.post("/v1/faces", content=bytes(11_000_000)), 413)
     assert_problem(client.post("/v1/faces", content=endless()), 413)
     assert_problem(client.post("/v1/models", content=bytes(100_000)), 413)
+
+
+def test_too_many_faces_are_refused(photo):
+    crowd = encode(np.tile(np.asarray(Image.open(io.BytesIO(photo))), (1, 2, 1)))
+    two = Recognition(ServeOptions(max_faces=2), Metrics()).recognize(crowd, "crowd.png", Parameters())
+    assert len(two.record["faces"]) == 2
+    with pytest.raises(ImageError, match=r"^crowd\.png: the image has 2 faces; the limit is 1\."):
+        Recognition(ServeOptions(max_faces=1), Metrics()).recognize(crowd, "crowd.png", Parameters())
 
 
 def test_batch_keeps_the_order_and_goes_on_after_a_bad_file(client, photo):
