@@ -17,7 +17,7 @@ def run_onnx(path: Path, images: np.ndarray) -> np.ndarray:
     """Return an ONNX network's probabilities (n, n_classes) for uint8 images (n, H, W, C)."""
     onnxruntime = import_onnxruntime()
     # From bytes, because a temporary file may be replaced while the session is open.
-    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"], enable_fallback=0)
     return np.asarray(session.run(None, {session.get_inputs()[0].name: images.astype(np.float32)})[0])
 
 

@@ -41,7 +41,11 @@ class OnnxSession:
         options.intra_op_num_threads = n_threads or available_cores()
         # Threads that spin while they wait take the cores from those that decode and detect.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
+        # Errors are raised; ONNX Runtime would also log them, print them and try again.
+        options.log_severity_level = 4
+        self._session = onnxruntime.InferenceSession(
+            os.fspath(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
         source = self._session.get_inputs()[0]
         self._input, self.input_shape = source.name, tuple(source.shape[1:])
         # Networks of other programs may take a fixed number of images.
