@@ -12,7 +12,7 @@ from ferlib.core.console import logger
 from ferlib.web.access import Access
 from ferlib.web.metrics import Metrics
 from ferlib.web.options import ServeOptions
-from ferlib.web.problems import CLIENT_CLOSED, ProblemError, problem_response
+from ferlib.web.problems import CLIENT_CLOSED, ProblemError, fault, problem_response
 
 _MEGABYTE = 1_000_000
 
@@ -86,9 +86,7 @@ class Guard:
             await self._refuse(scope, exchange, problem)
         except Exception:
             logger.exception("error in %s %s", scope["method"], _route(scope))
-            await self._refuse(
-                scope, exchange, ProblemError(500, "The service has a fault; it was logged.", reason="fault")
-            )
+            await self._refuse(scope, exchange, fault())
         finally:
             self.n_requests -= 1
             self._record(scope, exchange.status, time.perf_counter() - start)

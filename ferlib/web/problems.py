@@ -53,6 +53,11 @@ def problem_response(problem: ProblemError) -> JSONResponse:
     return JSONResponse(document, problem.status, headers=problem.headers, media_type=PROBLEM_TYPE)
 
 
+def fault() -> ProblemError:
+    """Return the problem of an error that nobody expected."""
+    return ProblemError(500, "The service has a fault; it was logged.", reason="fault")
+
+
 def install_handlers(app: FastAPI) -> None:
     """Answer every error of an application with a problem document; `app.state.metrics` counts them by reason."""
 
@@ -82,6 +87,11 @@ def install_handlers(app: FastAPI) -> None:
         ]
         detail = "; ".join(f"{item['parameter']}: {item['message']}" for item in errors)
         return await handle_problem(request, ProblemError(422, f"{detail}.", fields={"errors": errors}))
+
+    @app.exception_handler(Exception)
+    async def handle_fault(_request: Request, _error: Exception) -> Response:
+        # It is raised again, and the guard logs it.
+        return problem_response(fault())
 
     @app.exception_handler(ClientDisconnect)
     async def handle_disconnect(_request: Request, _error: ClientDisconnect) -> Response:

@@ -1,5 +1,6 @@
 """The process: its start and end, its files, and clients that do not behave."""
 
+import asyncio
 import gzip
 import re
 import signal
@@ -11,12 +12,18 @@ import time
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from running_service import run_service
 from test_images import assert_problem
 
 from ferlib.core.errors import FerlibError
 from ferlib.serve import main as serve
+from ferlib.web.access import Access
+from ferlib.web.guard import Guard
+from ferlib.web.metrics import Metrics
+from ferlib.web.options import ServeOptions
 from ferlib.web.page import page_files
+from ferlib.web.problems import install_handlers
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -217,3 +224,31 @@ def test_https(tmp_path, photo):
         assert answer.json()["faces"]
     with pytest.raises(FerlibError, match="certificate"):
         serve(["--port", "0", "--tls-cert", str(tmp_path / "missing"), "--tls-key", str(key)])
+
+
+def test_fault_is_logged_and_not_shown(caplog):
+    app = FastAPI()
+    options, app.state.metrics = ServeOptions(), Metrics()
+    install_handlers(app)
+
+    @app.get("/fault")
+    async def fail():
+        raise RuntimeError("internal detail")
+
+    guard = Guard(app, options=options, access=Access(options), metrics=app.state.metrics)
+
+    async def ask():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://localhost") as client:
+            return await client.get("/fault")
+
+    answer = asyncio.run(ask())
+    assert "internal" not in assert_problem(answer, 500)
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == ["error in GET /fault"]
+    assert 'ferlib_rejected_total{reason="fault"} 1.0' in app.state.metrics.report().decode()
+
+
+def test_run_that_browsers_cannot_use_has_no_page(bovw_run, photo):
+    with run_service("--run", str(bovw_run)) as service, service.client() as client:
+        assert client.post("/v1/faces", content=photo).json()["model"] == "bovw"
+        assert_problem(client.get("/"), 404)
+        assert client.get("/docs").status_code == 200
