@@ -200,7 +200,7 @@ def _decode(stream: BinaryIO, name: str, max_pixels: int) -> tuple[np.ndarray, i
         _check_size(image, name, max_pixels)
         array = None
         n_colors = len(image.getbands()) - ("A" in image.getbands())
-        if deep and np.max(image.getextrema()[:n_colors]) <= 64:
+        if deep and not missing and np.max(image.getextrema()[:n_colors]) <= 64:
             stream.seek(start)
             array = _decode_deep_colors(stream.read())
         return (_to_uint8(image) if array is None else array), _orientation(image), missing
