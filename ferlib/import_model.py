@@ -35,7 +35,10 @@ class ImportOptions:
     class_names: tuple[str, ...] = option(help="classes in the order of the output", metavar="A,B,...")
     color: Color = option(help="color of the input")
     range: tuple[float, ...] = option(
-        help="values that black and white have in the input, such as 0,1", metavar="LOW,HIGH"
+        help="values that black and white have in the input, such as 0,1",
+        metavar="LOW,HIGH",
+        minimum=-65536,
+        maximum=65536,
     )
     image_size: tuple[int, ...] | None = option(
         None,
@@ -45,7 +48,13 @@ class ImportOptions:
         maximum=2048,
         default_text="the file's",
     )
-    mean: tuple[float, ...] = option((0.0,), help="subtracted from the input after scaling to --range", metavar="X,...")
+    mean: tuple[float, ...] = option(
+        (0.0,),
+        help="subtracted from the input after scaling to --range",
+        metavar="X,...",
+        minimum=-65536,
+        maximum=65536,
+    )
     std: tuple[float, ...] = option((1.0,), help="what the input is divided by after that", metavar="X,...", above=0)
     overwrite: bool = option(False, help="replace the run in --run-dir")
 
