@@ -4,7 +4,7 @@ import httpx
 import pytest
 from conftest import HOPPER
 from running_service import run_service
-from test_images import assert_problem
+from test_image_requests import assert_problem
 
 from ferlib.core.errors import OptionError
 from ferlib.serve import main as serve

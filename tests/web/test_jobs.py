@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from running_service import run_service
-from test_images import assert_problem
+from test_image_requests import assert_problem
 
 from ferlib.predict import main as predict
 from ferlib.video import VideoWriter

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from running_service import run_service
-from test_images import assert_problem
+from test_image_requests import assert_problem
 
 from ferlib.core.errors import FerlibError
 from ferlib.serve import main as serve
