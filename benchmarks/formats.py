@@ -19,7 +19,7 @@ from ferlib.export.agreement import random_images
 from ferlib.export.formats import N_CALIBRATION, export_run
 from ferlib.runs.classifier import load_keras_model
 from ferlib.runs.data import load_run_data
-from ferlib.runs.folder import Run
+from ferlib.runs.folder import ASSETS, Run
 from ferlib.runs.model_file import ModelFile
 
 #: Name of each row: file, and the options of `export_run`. The first is what the others are compared with.
@@ -64,7 +64,9 @@ def main() -> None:
         table["load_ms"] = 1000 * measure_in_turns(loads, 5)
     print(table.to_string(float_format="{:.4g}".format))
     if args.output_csv:
-        write_rows(args.output_csv, table.assign(run=run.name, model=config.model))
+        folder = "ferlib/assets" if run.path.resolve().parent == ASSETS else "data/runs"
+        command = f"python benchmarks/formats.py {folder}/{run.name} --data {args.data.name} --rounds {args.rounds}"
+        write_rows(args.output_csv, table.assign(run=run.name, model=config.model, command=command))
 
 
 def write_all(run: Run, folder: Path, images: np.ndarray) -> dict[str, Path]:
@@ -95,6 +97,9 @@ def measure_accuracy(run: Run, files: dict[str, Path], splits: dict) -> pd.DataF
         if expected is None:
             expected = probabilities["test"]
         difference = np.abs(probabilities["test"] - expected)
+        if FORMATS[name][1].get("calibrated"):
+            # Its probabilities are meant to differ.
+            difference = np.full(1, np.nan)
         row |= {"largest_difference": difference.max(), "mean_difference": difference.mean()}
         rows[name] = row
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("format")

@@ -22,6 +22,7 @@ from typing import Any
 import pandas as pd
 
 from ferlib.core.files import write_text
+from ferlib.runs.folder import PRETRAINED as PRETRAINED_NAMES
 from ferlib.runs.folder import pretrained_run_dir
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -221,20 +222,25 @@ def tabulate_service() -> str:
     return _markdown(["clients", "images/s", "median latency", "95 %", "99 %", "refused"], rows)
 
 
-def tabulate_quantization() -> str:
-    """Return accuracies and sizes of the pretrained network by number format."""
+def tabulate_formats() -> str:
+    """Return accuracy, size and speed of networks in every format."""
     rows = [
         [
-            row["weights"],
-            row["activations"],
-            *("-" if pd.isna(row[key]) else f"{row[key]:.1f}" for key in ("megabytes",)),
-            *("-" if pd.isna(row[key]) else f"{100 * row[key]:.2f} %" for key in ("val_accuracy", "test_accuracy")),
-            *("-" if pd.isna(row[key]) else f"{row[key]:g}" for key in ("speedup_avx2", "speedup_vnni")),
+            f"`{row['model']}`" + (" (pretrained)" if row["run"] in PRETRAINED_NAMES else ""),
+            row["format"],
+            f"{row['megabytes']:.1f}",
+            f"{100 * row['val_accuracy']:.2f} %",
+            f"{100 * row['test_accuracy']:.2f} %",
+            "-" if pd.isna(row["largest_difference"]) else f"{row['largest_difference']:.3f}",
+            f"{row['batch_faces_per_second']:,.0f}",
+            f"{row['batch_speed']:.2f}",
+            f"{row['single_faces_per_second']:,.0f}",
+            f"{row['single_speed']:.2f}",
         ]
-        for _, row in read_table("quantization.csv").iterrows()
+        for _, row in read_table("formats.csv").iterrows()
     ]
-    header = ["weights", "activations", "ONNX file (MB)", "val accuracy", "PublicTest accuracy", "speed with AVX2"]
-    return _markdown([*header, "speed with VNNI"], rows)
+    header = ["model", "format", "MB", "val accuracy", "PublicTest accuracy", "largest difference"]
+    return _markdown([*header, "faces/s, 64 at a time", "ratio", "faces/s, one at a time", "ratio"], rows)
 
 
 def tabulate_benchmarks() -> str:
