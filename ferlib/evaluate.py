@@ -29,7 +29,7 @@ from ferlib.runs.classifier import Classifier, load_classifier
 from ferlib.runs.data import load_run_data
 from ferlib.runs.folder import PretrainedName, Run, check_one_model, pretrained_run_dir
 from ferlib.runs.model_file import ModelFile
-from ferlib.runs.prior import ClassPrior, make_prior, parse_prior
+from ferlib.runs.prior import ClassPrior, apply_prior, parse_prior
 from ferlib.runs.records import Metrics, TestTimeAugmentation
 
 EXAMPLES = """examples:
@@ -167,8 +167,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parsed = build_parser().parse(argv)
     options = parsed.build(EvaluateOptions)
     reading = parsed.build(DataOptions)
-    classifiers = _load_classifiers(options)
-    priors = [_make_prior(classifier, options) for classifier in classifiers]
+    chosen = [apply_prior(classifier, options.prior, "--prior") for classifier in _load_classifiers(options)]
+    classifiers, priors = [classifier for classifier, _ in chosen], [prior for _, prior in chosen]
     path = locate_data(options.data, allow_download=False)
     report = options.output_report and options.output_report / "report.md"
     check_outputs([output for output in (options.output_json, report) if output], [path])
@@ -203,12 +203,6 @@ def _load_classifiers(options: EvaluateOptions) -> list[Classifier]:
         if other.class_names != first.class_names:
             raise OptionError(f"--compare: {other.run.path} has other classes: {', '.join(other.class_names)}.")
     return [first, *others]
-
-
-def _make_prior(classifier: Classifier, options: EvaluateOptions) -> ClassPrior:
-    """Return the class prior for a model."""
-    shares = classifier.training_shares
-    return make_prior(options.prior, class_names=classifier.class_names, training_shares=shares, name="--prior")
 
 
 def _predict(

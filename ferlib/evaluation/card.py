@@ -62,8 +62,11 @@ def _describe_training(config: RunConfig, history: Sequence[Mapping[str, float]]
     if history:
         best = best_epoch(history)
         accuracy = next(row["val_accuracy"] for row in history if row["epoch"] == best)
+        why = "which had the best validation accuracy"
+        if any("kept" in row for row in history):
+            why = "a moving average over the last epochs, with the validation accuracy"
         lines = [
-            f"{len(history)} epochs; the weights are those of epoch {best}, which had the best validation accuracy "
+            f"{history[-1]['epoch']:.0f} epochs; the weights are those of epoch {best}, {why} "
             f"({accuracy:.2%}, without test-time augmentation). The test split was not used."
         ]
     lines.append(
@@ -81,7 +84,7 @@ def _describe_training(config: RunConfig, history: Sequence[Mapping[str, float]]
     if config.votes is not None:
         lines.append(
             f"An auxiliary output learned the FER+ votes for the training images, with loss weight "
-            f"{training['aux_loss_weight']:g}; it was removed after training."
+            f"{training['aux_loss_weight']:g}. With the labels' output it makes the answers for photographs."
         )
     return lines
 

@@ -68,8 +68,13 @@ def evaluate_predictions(y_true: np.ndarray, y_proba: np.ndarray, class_names: S
 
 
 def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
-    """Return the epoch, from 1, with the highest validation accuracy; ties go to the lower validation loss."""
-    return int(max(history, key=lambda row: (row["val_accuracy"], -row["val_loss"]))["epoch"])
+    """Return the epoch, from 1, whose weights a run keeps.
+
+    That is the one with the highest validation accuracy; ties go to the lower validation loss. A history that was
+    recorded elsewhere may lack the loss, and mark the epoch whose weights were kept for another reason (``kept``).
+    """
+    key = "kept" if any("kept" in row for row in history) else "val_accuracy"
+    return int(max(history, key=lambda row: (row.get(key, 0), -row.get("val_loss", 0)))["epoch"])
 
 
 def selection_gain(history: Sequence[Mapping[str, float]]) -> dict[str, float]:

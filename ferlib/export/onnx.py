@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -18,6 +20,9 @@ from ferlib.export.folding import fold_network
 from ferlib.export.quantize import TOLERANCES, Weights, encode_weights
 from ferlib.runs.folder import KERAS_MODEL, ONNX_MODEL
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
 logger = logging.getLogger(__name__)
 
 # Keras exports to ONNX through TensorFlow; a saved network is the same on every backend.
@@ -29,9 +34,11 @@ from ferlib.core.backend import import_keras
 import_keras()
 from ferlib.export.onnx import write_onnx
 run_dir = pathlib.Path(sys.argv[1])
-arrays = np.load(run_dir / "export.npz")
-model, output = load_keras_model(run_dir), run_dir / sys.argv[2]
-write_onnx(model, output, arrays["images"], arrays["expected"], weights=sys.argv[3])
+arrays = dict(np.load(run_dir / "export.npz"))
+model, output = load_keras_model(run_dir, all_outputs=True), run_dir / sys.argv[2]
+images = arrays.pop("images")
+expected = arrays if isinstance(model.output, dict) else arrays["probabilities"]
+write_onnx(model, output, images, expected, weights=sys.argv[3])
 """
 
 
@@ -43,7 +50,7 @@ def save_network(
     The probabilities are compared on `images`, uint8 (n, H, W, C). Without `onnx`, only ``model.keras`` is written.
     `weights` and the errors are those of `write_onnx`.
     """
-    expected = np.asarray(model.predict_on_batch(images.astype(np.float32)))
+    expected = model.predict_on_batch(images.astype(np.float32))
     with atomic_write(run_dir / KERAS_MODEL) as path:
         model.save(path)
     if not onnx:
@@ -51,7 +58,8 @@ def save_network(
     if keras.backend.backend() == "tensorflow":
         write_onnx(model, run_dir / ONNX_MODEL, images, expected, weights=weights)
         return
-    np.savez(run_dir / "export.npz", images=images, expected=expected)
+    arrays = expected if isinstance(expected, dict) else {"probabilities": expected}
+    np.savez(run_dir / "export.npz", images=images, **arrays)
     try:
         subprocess.run(  # noqa: S603
             [sys.executable, "-c", _EXPORT, str(run_dir), ONNX_MODEL, weights],
@@ -76,7 +84,7 @@ def write_onnx(
     model: keras.Model,
     output: Path,
     images: np.ndarray,
-    expected: np.ndarray,
+    expected: np.ndarray | Mapping[str, np.ndarray],
     *,
     weights: Weights = "float32",
     fold: bool = True,
@@ -89,7 +97,8 @@ def write_onnx(
         On Keras's TensorFlow backend.
     output : path
     images : ndarray of shape (n, H, W, C), dtype uint8
-    expected : ndarray of shape (n, n_classes), dtype float32
+    expected : ndarray of shape (n, n_classes), dtype float32, or mapping
+        For a network with several outputs, from their names to the probabilities.
     weights : {"float32", "float16", "int8"}
         How weights are stored; see `ferlib.export.quantize.encode_weights`.
     fold : bool
@@ -114,10 +123,24 @@ def write_onnx(
         graph = onnx.load(path)
         for value in (*graph.graph.input, *graph.graph.output):
             value.type.tensor_type.shape.dim[0].dim_param = "n"
+        several = dict(sorted(expected.items())) if isinstance(expected, Mapping) else None
+        if several is not None:
+            _name_outputs(graph, list(several))
         encode_weights(graph, weights)
         onnx.save(graph, path)
         name = "ONNX" if weights == "float32" else f"ONNX {weights}"
-        require_agreement(run_onnx(path, images), expected, name, tolerance=TOLERANCES[weights])
+        for output_name, probabilities in (several or {None: np.asarray(expected)}).items():
+            found = run_onnx(path, images, output_name)
+            require_agreement(found, np.asarray(probabilities), name, tolerance=TOLERANCES[weights])
+
+
+def _name_outputs(graph: "ModelProto", names: Sequence[str]) -> None:
+    """Name the outputs of an ONNX network; Keras exports those of a mapping in the order of their names."""
+    for value, name in zip(graph.graph.output, names, strict=True):
+        for node in graph.graph.node:
+            node.output[:] = [name if output == value.name else output for output in node.output]
+            node.input[:] = [name if source == value.name else source for source in node.input]
+        value.name = name
 
 
 def _store_constants(model: keras.Model) -> None:

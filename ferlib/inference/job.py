@@ -18,7 +18,7 @@ from ferlib.inference.stream import VIDEO_FACE, predict_video
 from ferlib.inference.tracks import TrackSummary
 from ferlib.inference.workers import Outcome, predict_in_processes, predict_in_threads
 from ferlib.runs.classifier import Classifier
-from ferlib.runs.prior import make_prior
+from ferlib.runs.prior import apply_prior
 from ferlib.video import Video, VideoWriter, hide_credentials, open_camera, open_video
 from ferlib.video.reader import MAX_GAP
 from ferlib.video.window import Window, has_display
@@ -53,16 +53,10 @@ class PredictionJob:
         n_inner: int = 0,
     ) -> None:
         self.options = options
-        self.classifier = classifier
+        self.classifier, self.prior = apply_prior(classifier, options.prior, "--prior")
         self.targets = targets
         self.draw_timeline = draw_timeline
         self.n_inner = n_inner
-        self.prior = make_prior(
-            options.prior,
-            class_names=classifier.class_names,
-            training_shares=classifier.training_shares,
-            name="--prior",
-        )
         self.show = _can_show(options)
         self.advance: Callable[[], object] = lambda: None
         self.origin = {"detector": options.detector, "model": classifier.name}
@@ -152,7 +146,7 @@ class PredictionJob:
             return predict_in_threads(paths, recognizer, n_threads=min(n_threads, len(paths)), **shared)
         # Each process loads the models itself.
         arguments = self.recognizer_arguments()
-        arguments |= {"classifier": options.run, "model": options.model or "default"}
+        arguments |= {"classifier": options.run, "model": options.model or "default", "prior": options.prior}
         arguments["n_threads"] = max(1, n_threads // options.workers)
         return predict_in_processes(paths, arguments, n_workers=options.workers, **shared)
 

@@ -12,7 +12,7 @@ from ferlib.faces.base import turn_back
 from ferlib.inference.results import UNCERTAIN, FaceEmotion
 from ferlib.runs.classifier import Classifier, load_classifier
 from ferlib.runs.folder import PretrainedName
-from ferlib.runs.prior import ClassPrior, make_prior
+from ferlib.runs.prior import ClassPrior, apply_prior
 
 #: Fraction of a face's box that is added on each side before classification. On the faces that MTCNN finds in the ExpW
 #: sample, 0, 0.05 and 0.1 give the same accuracy within chance (39.8, 39.3 and 39.3 %), 0.2 gives 37.4 %
@@ -91,10 +91,7 @@ class EmotionRecognizer:
         if classifier is None or isinstance(classifier, str | Path):
             classifier = load_classifier(classifier, model=model, n_threads=n_threads)
         self.detector: Detector = detector
-        self.classifier: Classifier = classifier
-        # A classifier of one's own need not know its training shares.
-        training_shares = getattr(classifier, "training_shares", None)
-        self.prior = make_prior(prior, class_names=classifier.class_names, training_shares=training_shares)
+        self.classifier, self.prior = apply_prior(classifier, prior)
         self.crop_margin = crop_margin
         self.min_probability = min_probability
         self.rotate = rotate

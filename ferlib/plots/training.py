@@ -17,7 +17,7 @@ from ferlib.plots.style import LINE_COLORS, styled
 
 @styled
 def plot_history(history: Sequence[Mapping[str, float]], *, title: str = "", augmented: bool = False) -> Figure:
-    """Draw training and validation loss and accuracy per epoch of `Run.history`, and mark the best epoch.
+    """Draw training and validation loss and accuracy per epoch of `Run.history`, and mark the kept epoch.
 
     `augmented` is whether the training images were, which the legend says.
     """
@@ -29,8 +29,9 @@ def plot_history(history: Sequence[Mapping[str, float]], *, title: str = "", aug
         marker = "o" if len(table) < 3 else None
         training = "training (augmented)" if augmented else "training"
         ax.plot(table["epoch"], table[metric], label=training, color="#7F7F7F", marker=marker)
-        ax.plot(table["epoch"], table[f"val_{metric}"], label="validation", color="#0072B2", marker=marker)
-        ax.axvline(best, color="#D55E00", linewidth=1, linestyle=":", label=f"best: epoch {best}")
+        if f"val_{metric}" in table:
+            ax.plot(table["epoch"], table[f"val_{metric}"], label="validation", color="#0072B2", marker=marker)
+        ax.axvline(best, color="#D55E00", linewidth=1, linestyle=":", label=f"kept: epoch {best}")
         ax.set(xlabel="epoch", ylabel=metric)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].set_title(title)

@@ -1,12 +1,13 @@
 """Load a run's trained model: images in, calibrated probabilities out."""
 
+import copy
 import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -56,7 +57,11 @@ class Classifier(ABC):
     name, class_names, image_size, channels, training_shares
         As in `config`, where the name is called model. Probabilities are those under the training shares; see
         `ferlib.runs.prior`.
+    photographs : bool
+        Whether the probabilities are those of `for_photographs`.
     """
+
+    photographs = False
 
     def __init__(self, run: Run, config: RunConfig) -> None:
         self.run = run
@@ -71,6 +76,14 @@ class Classifier(ABC):
         """Return probabilities (n, n_classes) after the run's calibration, if it has one."""
         calibration = self.config.calibration
         return probabilities if calibration is None else calibration.apply(probabilities)
+
+    def for_photographs(self) -> "Classifier":
+        """Return a classifier with the answers for photographs, if the model has such an output; else this one.
+
+        Its answers mostly follow the raters' votes of FER+, and `training_shares` are the class shares that they
+        assume; see `ferlib.training.photographs`. Both classifiers share the loaded model.
+        """
+        return self
 
     @abstractmethod
     def predict_proba(self, images: np.ndarray, *, progress: bool = False) -> np.ndarray:
@@ -116,7 +129,30 @@ class SingleModel(Classifier):
         """Return the model's own probabilities (n, n_classes) for uint8 images (n, H, W, C) of its size and color."""
 
 
-class OnnxClassifier(SingleModel):
+class NetworkClassifier(SingleModel):
+    """A network, which may have a second output."""
+
+    _output: Literal["label", "photographs"] | None = None
+
+    def __init__(self, run: Run, config: RunConfig) -> None:
+        super().__init__(run, config)
+        if config.photographs is not None:
+            self._output = "label"
+
+    def for_photographs(self) -> Classifier:
+        """Return a classifier with the answers for photographs; see `Classifier`."""
+        if self.config.photographs is None:
+            return self
+        other = copy.copy(self)
+        other._output, other.photographs = "photographs", True
+        other.training_shares = self.config.photographs.shares
+        # Probabilities that are not calibrated stay so.
+        if self.config.calibration is not None:
+            other.config = replace(self.config, calibration=self.config.photographs.calibration)
+        return other
+
+
+class OnnxClassifier(NetworkClassifier):
     """A network on ONNX Runtime."""
 
     def __init__(self, run: Run, config: RunConfig, n_threads: int = 0) -> None:
@@ -124,21 +160,23 @@ class OnnxClassifier(SingleModel):
         self._session = OnnxSession(run.path / ONNX_MODEL, n_threads)
 
     def _predict(self, images: np.ndarray) -> np.ndarray:
-        return self._session.predict(images)
+        return self._session.predict(images, self._output)
 
 
-class KerasClassifier(SingleModel):
+class KerasClassifier(NetworkClassifier):
     """A network in Keras."""
 
     def __init__(self, run: Run, config: RunConfig) -> None:
         super().__init__(run, config)
         self.model = load_keras_model(run)
+        self._all = load_keras_model(run, all_outputs=True) if config.photographs is not None else self.model
         # Keras builds its prediction function at the first call.
         self._lock = threading.Lock()
 
     def _predict(self, images: np.ndarray) -> np.ndarray:
         with self._lock:
-            return np.asarray(self.model.predict_on_batch(images.astype(np.float32)))
+            probabilities = self._all.predict_on_batch(images.astype(np.float32))
+        return np.asarray(probabilities if self._output is None else probabilities[self._output])
 
 
 class SklearnClassifier(SingleModel):
@@ -166,6 +204,17 @@ class Ensemble(Classifier):
         """Return the mean of the members' probabilities; see `Classifier`."""
         parts = [member.predict_proba(images, progress=progress) for member in self.members]
         return self.calibrate(_mean(parts))
+
+    def for_photographs(self) -> Classifier:
+        """Return an ensemble of the members' answers for photographs, if all of them have such; see `Classifier`."""
+        members = tuple(member.for_photographs() for member in self.members)
+        if not all(member.photographs for member in members):
+            return self
+        other = copy.copy(self)
+        other.members, other.photographs = members, True
+        other.config = replace(self.config, calibration=None)
+        other.training_shares = members[0].training_shares
+        return other
 
 
 def _mean(probabilities: Sequence[np.ndarray]) -> np.ndarray:
@@ -254,8 +303,11 @@ def _load_and_try(path: Path, run: Run, config: RunConfig, n_threads: int) -> Cl
     return classifier
 
 
-def load_keras_model(run: str | os.PathLike[str]) -> "keras.Model":
+def load_keras_model(run: str | os.PathLike[str], *, all_outputs: bool = False) -> "keras.Model":
     """Return a run's network as a Keras model, for further training or gradients.
+
+    Its output are the probabilities of the labels; with `all_outputs`, a network with several outputs gives a mapping
+    from their names to probabilities.
 
     Raises
     ------
@@ -264,7 +316,11 @@ def load_keras_model(run: str | os.PathLike[str]) -> "keras.Model":
     """
     path = _require(run, KERAS_MODEL, "Keras network")
     check_keras(path)
-    return import_keras().saving.load_model(path, compile=False, safe_mode=True)
+    keras = import_keras()
+    model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    if all_outputs or not isinstance(model.output, dict):
+        return model
+    return keras.Model(model.input, model.output["label"], name=model.name)
 
 
 def load_pipeline(run: str | os.PathLike[str]) -> "Pipeline":

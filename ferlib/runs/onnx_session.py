@@ -48,23 +48,27 @@ class OnnxSession:
         )
         source = self._session.get_inputs()[0]
         self._input, self.input_shape = source.name, tuple(source.shape[1:])
+        self._output: str = self._session.get_outputs()[0].name
         # Networks of other programs may take a fixed number of images.
         self._n_images: int | None = source.shape[0] if isinstance(source.shape[0], int) else None
 
-    def predict(self, images: np.ndarray) -> np.ndarray:
-        """Return probabilities (n, n_classes), float32, for uint8 images (n, H, W, C)."""
+    def predict(self, images: np.ndarray, output: str | None = None) -> np.ndarray:
+        """Return probabilities (n, n_classes), float32, for uint8 images (n, H, W, C).
+
+        `output` is the name of one of several outputs; the first one if None.
+        """
         images = images.astype(np.float32)
         if self._n_images == len(images):
-            return self._run(images)
+            return self._run(images, output)
         if self._n_images is None:
             starts = range(0, max(1, len(images)), _BATCH_SIZE)
-            return np.concatenate([self._run(images[start : start + _BATCH_SIZE]) for start in starts])
+            return np.concatenate([self._run(images[start : start + _BATCH_SIZE], output) for start in starts])
         n = self._n_images
         # The last part is filled up; for no images, one part of zeros gives the number of classes.
         missing = -len(images) % n if len(images) else n
         padded = np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.float32)])
-        results = [self._run(padded[start : start + n]) for start in range(0, len(padded), n)]
+        results = [self._run(padded[start : start + n], output) for start in range(0, len(padded), n)]
         return np.concatenate(results)[: len(images)]
 
-    def _run(self, images: np.ndarray) -> np.ndarray:
-        return np.asarray(self._session.run(None, {self._input: images})[0])
+    def _run(self, images: np.ndarray, output: str | None) -> np.ndarray:
+        return np.asarray(self._session.run([output or self._output], {self._input: images})[0])

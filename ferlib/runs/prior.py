@@ -10,6 +10,7 @@ import numpy as np
 
 from ferlib.core.emotions import EMOTIONS
 from ferlib.core.errors import OptionError
+from ferlib.runs.classifier import Classifier
 
 PriorName = Literal["photographs", "training"]
 
@@ -119,6 +120,7 @@ def make_prior(
     *,
     class_names: Sequence[str],
     training_shares: Sequence[float] | None,
+    photographs: bool = False,
     name: str = "prior",
 ) -> ClassPrior:
     """Return a prior for a model.
@@ -132,6 +134,8 @@ def make_prior(
         The model's classes, in whose order the shares are.
     training_shares : sequence of float, or None
         The share of each class in the training data, above 0; None if it is unknown.
+    photographs : bool
+        Whether the probabilities are already those for photographs; then ``"photographs"`` changes nothing.
     name : str
         What an error calls it, such as ``"--prior"``.
 
@@ -146,6 +150,8 @@ def make_prior(
     parsed = parse_prior(prior, name)
     if parsed == "training":
         return TRAINING_PRIOR
+    if parsed == "photographs" and photographs:
+        return ClassPrior("photographs")
     if parsed == "photographs":
         if training_shares is None or not set(class_names) <= set(EMOTIONS):
             why = "has other classes" if training_shares else "does not record its training images per class"
@@ -160,3 +166,26 @@ def make_prior(
         if training_shares is None:
             raise OptionError(f"{name}: shares cannot be used, because the run does not record its training images.")
     return ClassPrior(label, tuple(share / trained for share, trained in zip(shares, training_shares, strict=True)))
+
+
+def apply_prior(
+    classifier: Classifier, prior: str | Sequence[float] | ClassPrior, name: str = "prior"
+) -> tuple[Classifier, ClassPrior]:
+    """Return the classifier whose answers suit a prior, and the prior for its answers.
+
+    That is `Classifier.for_photographs` unless the prior is the training prior. The parameters and errors are those of
+    `make_prior`; a `ClassPrior` belongs to the classifier as it is.
+    """
+    if isinstance(prior, ClassPrior):
+        return classifier, prior
+    # A classifier of one's own need not have more than class names and probabilities.
+    if parse_prior(prior, name) != "training" and hasattr(classifier, "for_photographs"):
+        classifier = classifier.for_photographs()
+    chosen = make_prior(
+        prior,
+        class_names=classifier.class_names,
+        training_shares=getattr(classifier, "training_shares", None),
+        photographs=getattr(classifier, "photographs", False),
+        name=name,
+    )
+    return classifier, chosen

@@ -72,6 +72,27 @@ class Calibration(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PhotographsOutput(Record):
+    """The second output of a network, for faces in photographs; see `ferlib.training.photographs`.
+
+    Attributes
+    ----------
+    shares : tuple of float
+        The class shares that its answers assume: those of the raters' votes, moved towards equal ones.
+    calibration : Calibration
+        Of this output.
+    """
+
+    shares: tuple[float, ...]
+    calibration: Calibration
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if len(self.shares) != len(self.calibration.scales) or not all(0 < share <= 1 for share in self.shares):
+            raise ValueError("the photographs output needs a share above 0 for each class")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunReference(Record):
     """Another run that a training used, with the hash of its model file, or one hash per member of an ensemble."""
 
@@ -113,6 +134,8 @@ class RunConfig(_Versioned):
         The runs that gave distillation targets and initial weights.
     votes : str or None
         SHA-256 of the file of FER+ votes.
+    photographs : PhotographsOutput or None
+        Of a network that has this output besides ``label``.
     imported : str or None
         Name and checksum of the file of another program that the network comes from.
     """
@@ -137,6 +160,7 @@ class RunConfig(_Versioned):
     teacher: RunReference | None = None
     init_from: RunReference | None = None
     votes: str | None = None
+    photographs: PhotographsOutput | None = None
     imported: str | None = None
 
     def __post_init__(self) -> None:
@@ -148,6 +172,8 @@ class RunConfig(_Versioned):
             raise ValueError(f"expected images of up to {_MAX_SIDE} pixels with 1 or 3 channels")
         if self.calibration is not None and len(self.calibration.scales) != len(self.class_names):
             raise ValueError("calibration needs one scale per class")
+        if self.photographs is not None and len(self.photographs.shares) != len(self.class_names):
+            raise ValueError("the photographs output needs one share per class")
 
     @property
     def training_shares(self) -> tuple[float, ...] | None:

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
@@ -107,7 +107,8 @@ def train_model(
     run.write_config(config)
     write_run_options(run, config, options, data)
     result = trainer.fit(dataset, run, resume=resume)
-    measure_run(run, replace(config, **asdict(result), status="finished"), dataset, robustness=robustness)
+    results = {field.name: getattr(result, field.name) for field in fields(result)}
+    measure_run(run, replace(config, **results, status="finished"), dataset, robustness=robustness)
     # Last, because an interrupted training continues from it.
     run.remove_checkpoint()
     return run

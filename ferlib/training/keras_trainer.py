@@ -14,15 +14,17 @@ from ferlib.core.errors import ArtifactError, OptionError
 from ferlib.core.images import fit_to_model
 from ferlib.data import ImageDataset
 from ferlib.evaluation import best_epoch
+from ferlib.evaluation.calibration import fit_calibration
 from ferlib.export.onnx import save_network
 from ferlib.models import ModelSpec
 from ferlib.runs.classifier import load_keras_model
 from ferlib.runs.folder import CHECKPOINT, LOGS, Run
-from ferlib.runs.records import TestTimeAugmentation
+from ferlib.runs.records import PhotographsOutput, TestTimeAugmentation
 from ferlib.training.batches import Arrays, TrainingBatches
 from ferlib.training.callbacks import RunRecorder, find_checkpoint, weights_path
 from ferlib.training.options import ClassWeight, Precision, TrainingOptions
-from ferlib.training.targets import blend_with_teacher, vote_targets
+from ferlib.training.photographs import add_photographs_output, photographs_shares
+from ferlib.training.targets import blend_with_teacher, mean_shares, vote_targets
 from ferlib.training.trainer import FitResult, training_images
 
 logger = logging.getLogger(__name__)
@@ -84,8 +86,37 @@ class KerasTrainer:
         keras.Model(model.input, model.output).load_weights(weights_path(run, "best", best_epoch(history)))
         trained = self.spec.build(**sizes, **self.model_options, seed=options.seed, dtype="float32")
         trained.set_weights(network.get_weights())
+        photographs = None
+        if options.votes is not None:
+            trained, photographs = self._add_photographs(trained, model, dataset, labels, targets["votes"])
         save_network(trained, run.path, images[:8], onnx=self.export)
-        return FitResult(parameters=int(trained.count_params()))
+        return FitResult(parameters=int(trained.count_params()), photographs=photographs)
+
+    def _add_photographs(
+        self,
+        trained: keras.Model,
+        model: keras.Model,
+        dataset: ImageDataset,
+        labels: np.ndarray,
+        votes: np.ndarray,
+    ) -> tuple[keras.Model, PhotographsOutput]:
+        """Return the trained network with an output for photographs, calibrated on the raters' majority in val."""
+        assert self.options.votes is not None
+        n_classes = len(dataset.class_names)
+        label_shares = np.maximum(np.bincount(labels, minlength=n_classes), 1) / len(labels)
+        vote_shares = mean_shares(votes)
+        trained = add_photographs_output(
+            trained, model.get_layer("votes"), label_shares=label_shares, vote_shares=vote_shares
+        )
+        val = dataset.split("val")
+        images = fit_to_model(val.images, image_size=self.spec.image_size, channels=self.spec.channels)
+        answers = trained.predict(images.astype(np.float32), batch_size=256, verbose=0)["photographs"]
+        rated = vote_targets(self.options.votes, val.names, dataset.class_names)
+        # A probability is that of the emotion that most raters name.
+        clear = (rated == rated.max(axis=1, keepdims=True)).sum(axis=1) == 1
+        calibration = fit_calibration(rated[clear].argmax(axis=1), answers[clear], per_class=False)
+        shares = photographs_shares(vote_shares).round(6)
+        return trained, PhotographsOutput(shares=tuple(shares.tolist()), calibration=calibration)
 
     def _fit_epochs(
         self,

@@ -66,3 +66,9 @@ def vote_targets(
     total = counts.sum(axis=1, keepdims=True)
     clear = (total > 0) & (2 * total >= votes[["n"]].to_numpy())
     return np.where(clear, counts / np.maximum(total, 1), 0).astype(np.float32)
+
+
+def mean_shares(votes: np.ndarray) -> np.ndarray:
+    """Return the share of each class (n_classes,) in the distributions of `vote_targets`, at least 0.001."""
+    shares = np.maximum(votes[votes.any(axis=1)].mean(axis=0, dtype=float), 1e-3)
+    return np.asarray((shares / shares.sum()).round(6))

@@ -11,7 +11,7 @@ from ferlib.data import ImageDataset
 from ferlib.models import ModelSpec
 from ferlib.preprocessing import resample_images
 from ferlib.runs.folder import Run
-from ferlib.runs.records import TestTimeAugmentation
+from ferlib.runs.records import PhotographsOutput, TestTimeAugmentation
 from ferlib.training.options import TrainingOptions
 
 
@@ -21,6 +21,7 @@ class FitResult:
 
     parameters: int | None = None
     seconds: float | None = None
+    photographs: PhotographsOutput | None = None
 
 
 class Trainer(Protocol):

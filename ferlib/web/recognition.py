@@ -14,6 +14,7 @@ from ferlib.core.errors import FerlibError, ImageError, OptionError
 from ferlib.core.images import decode_image
 from ferlib.inference import EmotionRecognizer, ImageResult, annotate
 from ferlib.inference.results import Record, image_record
+from ferlib.runs.classifier import load_classifier
 from ferlib.runs.prior import parse_prior
 from ferlib.web.metrics import Metrics
 from ferlib.web.options import ServeOptions
@@ -78,8 +79,9 @@ class Recognition:
         self._options = options
         self._metrics = metrics
         # With a thread per request, more threads per network would only compete for the cores.
-        self._default = EmotionRecognizer(classifier=options.run, prior=options.prior, n_threads=1)
-        self.classifier = self._default.classifier
+        # Each recognizer chooses from it the answers that suit its prior.
+        self.classifier = load_classifier(options.run, n_threads=1)
+        self._default = EmotionRecognizer(classifier=self.classifier, prior=options.prior, n_threads=1)
         self.recognizer = functools.lru_cache(_MAX_RECOGNIZERS)(self._make)
 
     def _make(self, parameters: Parameters, min_face_size: int | None = None) -> EmotionRecognizer:

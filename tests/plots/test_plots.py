@@ -66,7 +66,7 @@ def test_history_marks_the_best_epoch():
         for e, a in ((1, 0.3), (2, 0.6), (3, 0.5))
     ]
     figure = plots.plot_history(rows, title="a model")
-    assert "best: epoch 2" in [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
+    assert "kept: epoch 2" in [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
 
 
 def test_each_face_has_a_title():

@@ -13,7 +13,7 @@ from ferlib.core.errors import ArtifactError, DataError, OptionError
 from ferlib.data.votes import FERPLUS_EMOTIONS, FERPLUS_OTHERS
 from ferlib.models import ModelSpec, get_model
 from ferlib.preprocessing import Augmentation
-from ferlib.runs.classifier import load_keras_model
+from ferlib.runs.classifier import load_classifier, load_keras_model
 from ferlib.runs.folder import Run
 from ferlib.runs.records import RunConfig
 from ferlib.training import TrainingOptions
@@ -29,6 +29,7 @@ from ferlib.training.keras_trainer import (  # noqa: E402
     name_outputs,
     sample_weight,
 )
+from ferlib.training.photographs import VOTES_WEIGHT, add_photographs_output, photographs_shares  # noqa: E402
 
 QUICK = TrainingOptions(epochs=2, batch_size=64, precision="float32", augmentation=None)
 
@@ -151,7 +152,7 @@ def test_the_loss_adds_weighted_votes():
     assert found["label_accuracy"] == pytest.approx((predictions["label"].argmax(axis=1) == np.arange(6)).mean())
 
 
-def test_votes_are_learned_by_an_output_that_is_removed(drawn_faces, votes_csv, tmp_path):
+def test_votes_are_learned_by_an_auxiliary_output(drawn_faces, votes_csv, tmp_path):
     options = dataclasses.replace(QUICK, votes=votes_csv, learning_rate=0.02)
     with pytest.raises(KeyboardInterrupt):
         fit(drawn_faces, tmp_path, options, on_epoch=interrupt)
@@ -167,6 +168,42 @@ def test_votes_are_learned_by_an_output_that_is_removed(drawn_faces, votes_csv, 
     predicted = network.predict(val.images.astype(np.float32), verbose=0).argmax(axis=1)
     best = max(row["val_accuracy"] for row in run.history)
     assert (predicted == val.labels).mean() == pytest.approx(best, abs=1e-6)
+
+
+def test_votes_give_other_answers_for_photographs(drawn_faces, votes_csv, tmp_path):
+    run, val = Run(tmp_path / "run"), drawn_faces.split("val")
+    run.path.mkdir()
+    options = dataclasses.replace(QUICK, votes=votes_csv, learning_rate=0.02)
+    result = KerasTrainer(TINY, options, {}).fit(drawn_faces, run, resume=False)
+    counts = drawn_faces.counts().to_dict()
+    sizes = {"class_names": drawn_faces.class_names, "image_size": (48, 48), "channels": 1}
+    run.write_config(RunConfig(model="tiny", kind="cnn", image_counts=counts, photographs=result.photographs, **sizes))
+    labels = load_classifier(run)
+    photographs = labels.for_photographs()
+    assert (labels.photographs, photographs.photographs) == (False, True)
+    assert photographs.training_shares == run.config.photographs.shares
+    # One vote of ten for each image is neutral.
+    assert photographs.training_shares[6] > labels.training_shares[6]
+    answers = photographs.predict_proba(val.images)
+    assert np.abs(answers - labels.predict_proba(val.images)).max() > 0.01
+    (run.path / "model.onnx").unlink()
+    network_answers = load_classifier(run).for_photographs().predict_proba(val.images)
+    np.testing.assert_allclose(network_answers, answers, atol=1e-4)
+
+
+def test_the_output_for_photographs_is_the_weighted_mean_of_logits():
+    network = get_model("plain_cnn").build(**SIZES)
+    votes = keras.layers.Dense(7, activation="softmax")
+    heads = keras.Model(network.input, [network.output, votes(network.layers[-1].input)])
+    label_shares, vote_shares = np.full(7, 1 / 7), np.arange(1, 8) / 28
+    combined = add_photographs_output(network, votes, label_shares=label_shares, vote_shares=vote_shares)
+    images = np.random.default_rng(0).uniform(0, 255, (4, 48, 48, 1)).astype(np.float32)
+    label, rated = (np.asarray(values, float) for values in heads(images))
+    expected = rated**VOTES_WEIGHT * (label * vote_shares / label_shares) ** (1 - VOTES_WEIGHT)
+    expected *= photographs_shares(vote_shares) / vote_shares
+    found = combined(images)
+    np.testing.assert_allclose(found["label"], label, atol=1e-5)
+    np.testing.assert_allclose(found["photographs"], expected / expected.sum(axis=1, keepdims=True), atol=1e-5)
 
 
 def test_votes_for_other_classes_are_refused(drawn_faces, votes_csv, tmp_path):
