@@ -257,6 +257,8 @@ def test_first_visit_is_small_and_all_from_one_host(browser, address):
 
 
 def test_content_security_policy_is_strict(page, address):
+    # Isolation from other sites is what allows several threads.
+    assert page.evaluate("() => crossOriginIsolated") is True
     policy = page.request.get(address).headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe-inline" not in policy
@@ -339,6 +341,7 @@ def test_static_folder_works_without_headers_that_isolate(browser, tmp_path):
         with tools.open_page(browser, f"http://127.0.0.1:{server.server_port}/site/") as page:
             tools.wait_until_ready(page)
             expect(page.locator("#status")).to_contain_text("1 thread.")
+            assert page.evaluate("() => crossOriginIsolated") is False
             tools.analyze(page, HOPPER)
             [record] = tools.saved_records(page, "#photos-json")
             [expected], _ = command_line(tmp_path, HOPPER)

@@ -1,60 +1,85 @@
 // The emotion network: face crops in, calibrated probabilities out, as in ferlib/runs/classifier.py.
 
 import { resize, toGray } from "./images.js";
+import { Smoother } from "./tracker.js";
 
 export const UNCERTAIN = "uncertain";
 
-// As many faces as are classified in one call; memory grows with it.
-const BATCH = 16;
+// Views of faces that are classified in one call; memory grows with it.
+const BATCH = 32;
 const MIN_PROBABILITY = 1e-12;
+// A tracked face is classified this many times per second at most; between two times its probabilities stay.
+const MAX_RATE = 16;
 
 export class EmotionClassifier {
   /** `network` is one as MtcnnDetector takes them; `config` comes from page.json. */
   constructor(network, config) {
     this.network = network;
     this.config = config;
+    this.averagesMirrored = config.test_time_augmentation === "flip";
   }
 
   /**
    * Return the probabilities of face crops (images of any size), one array per crop, before the class prior.
    *
-   * Unless a view is chosen ("plain" or "mirrored"), they are averaged over the views of the run's configuration.
+   * They are averaged over the views of the run's configuration, or are those of one view per crop: the mirror image
+   * where `mirrored` is true.
    */
-  async predict(crops, view = null) {
-    const views = this.isMirrored ? (view === null ? ["plain", "mirrored"] : [view]) : ["plain"];
-    const rows = [];
-    for (let start = 0; start < crops.length; start += BATCH) {
-      rows.push(...(await this.predictBatch(crops.slice(start, start + BATCH), views)));
-    }
-    return rows;
-  }
-
-  get isMirrored() {
-    return this.config.test_time_augmentation === "flip";
-  }
-
-  async predictBatch(crops, views) {
+  async predict(crops, mirrored = null) {
     const [height, width] = this.config.image_size;
-    const { channels } = this.config;
-    const size = height * width * channels;
-    const n = crops.length;
-    const input = new Float32Array(size * n * views.length);
-    crops.forEach((crop, i) => {
+    const { channels, class_names: classNames, calibration } = this.config;
+    const views = crops.flatMap((crop, i) => {
       const pixels = fitToModel(crop, width, height, channels);
-      views.forEach((view, k) => {
-        input.set(view === "plain" ? pixels : mirror(pixels, width, height, channels), (k * n + i) * size);
-      });
+      const flipped = () => mirror(pixels, width, height, channels);
+      if (mirrored !== null) return [{ i, pixels: mirrored[i] ? flipped() : pixels }];
+      return this.averagesMirrored
+        ? [
+            { i, pixels },
+            { i, pixels: flipped() },
+          ]
+        : [{ i, pixels }];
     });
-    const dims = [n * views.length, height, width, channels];
-    const [{ data }] = await this.network.run({ [this.network.inputNames[0]]: [input, dims] });
-    const nClasses = this.config.class_names.length;
-    return crops.map((_, i) => {
-      const mean = new Array(nClasses).fill(0);
-      views.forEach((_, k) => {
-        for (let c = 0; c < nClasses; c++) mean[c] += data[(k * n + i) * nClasses + c] / views.length;
-      });
-      return calibrate(mean, this.config.calibration);
+    const sums = crops.map(() => new Array(classNames.length).fill(0));
+    for (let start = 0; start < views.length; start += BATCH) {
+      const batch = views.slice(start, start + BATCH);
+      const size = height * width * channels;
+      const input = new Float32Array(size * batch.length);
+      batch.forEach(({ pixels }, k) => input.set(pixels, k * size));
+      const dims = [batch.length, height, width, channels];
+      const [{ data }] = await this.network.run({ [this.network.inputNames[0]]: [input, dims] });
+      batch.forEach(({ i }, k) => sums[i].forEach((_, c) => (sums[i][c] += data[k * classNames.length + c])));
+    }
+    return sums.map((sum) => calibrate(normalize(sum), calibration));
+  }
+}
+
+/** The smoothed emotions of tracked faces; the views of a face alternate, because smoothing averages over frames. */
+export class TrackClassifier {
+  /** `smoothing` is a time constant in seconds. */
+  constructor(classifier, smoothing) {
+    this.classifier = classifier;
+    this.smoother = new Smoother(smoothing);
+    this.states = new Map();
+  }
+
+  /** Return the probabilities of the visible tracks at a time in seconds, given a function that cuts out a face. */
+  async update(tracked, time, cut) {
+    const isDue = ({ trackId }) => !(time - this.states.get(trackId)?.time < 1 / MAX_RATE);
+    const due = tracked.filter(isDue);
+    const mirrored = due.map(
+      ({ trackId }) => this.classifier.averagesMirrored && this.states.get(trackId)?.next === true,
+    );
+    const rows = await this.classifier.predict(
+      due.map(({ face }) => cut(face)),
+      mirrored,
+    );
+    due.forEach(({ trackId }, i) => {
+      const probabilities = this.smoother.update(trackId, rows[i], time);
+      this.states.set(trackId, { time, probabilities, next: !mirrored[i] });
     });
+    const visible = tracked.map(({ trackId }) => [trackId, this.states.get(trackId)]);
+    this.states = new Map(visible);
+    return visible.map(([, { probabilities }]) => probabilities);
   }
 }
 

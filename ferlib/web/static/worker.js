@@ -4,11 +4,11 @@
 
 import * as ort from "./vendor/onnxruntime-web/ort.wasm.min.mjs";
 
-import { EmotionClassifier } from "./classifier.js";
+import { EmotionClassifier, TrackClassifier } from "./classifier.js";
 import { cutFace } from "./faces.js";
 import { decodeImage, readPixels } from "./images.js";
 import { MtcnnDetector } from "./mtcnn.js";
-import { FaceTracker, Smoother } from "./tracker.js";
+import { FaceTracker } from "./tracker.js";
 
 const MAX_THREADS = 4;
 
@@ -23,7 +23,7 @@ const handlers = {
     config = given;
     ort.env.logLevel = "error";
     ort.env.wasm.wasmPaths = new URL("vendor/onnxruntime-web/", base).href;
-    ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(MAX_THREADS, navigator.hardwareConcurrency) : 1;
+    ort.env.wasm.numThreads = self.crossOriginIsolated ? countThreads() : 1;
     const names = Object.keys(config.networks);
     const files = await Promise.all(names.map((name) => download(new URL(config.networks[name], base))));
     networks = {};
@@ -45,7 +45,7 @@ const handlers = {
   /** Start a video or camera: frames get track IDs and smoothed probabilities from here on. */
   start({ minFaceSize, minConfidence, smoothing }) {
     const detector = new MtcnnDetector(networks, { minFaceSize, minConfidence });
-    stream = { tracker: new FaceTracker(detector), smoother: new Smoother(smoothing), nFrames: 0 };
+    stream = { tracker: new FaceTracker(detector), emotions: new TrackClassifier(classifier, smoothing) };
     return {};
   },
 
@@ -54,20 +54,16 @@ const handlers = {
     const image = readPixels(bitmap);
     bitmap.close();
     const tracked = await stream.tracker.update(image, time);
-    // Smoothing averages over frames, so that one view per frame is enough, at half the cost.
-    const view = stream.nFrames++ % 2 === 0 ? "plain" : "mirrored";
-    const rows = await classifier.predict(
-      tracked.map(({ face }) => cutFace(image, face, config.crop)),
-      view,
-    );
-    const faces = tracked.map(({ trackId, face }, i) => ({
-      ...face,
-      trackId,
-      probabilities: stream.smoother.update(trackId, rows[i], time),
-    }));
+    const rows = await stream.emotions.update(tracked, time, (face) => cutFace(image, face, config.crop));
+    const faces = tracked.map(({ trackId, face }, i) => ({ ...face, trackId, probabilities: rows[i] }));
     return { width: image.width, height: image.height, time, faces };
   },
 };
+
+/** Return the number of threads: half of the cores, since the browser draws and decodes on the others. */
+function countThreads() {
+  return Math.max(1, Math.min(MAX_THREADS, Math.floor(navigator.hardwareConcurrency / 2)));
+}
 
 async function download(url) {
   // The file of a model may change under its name.
