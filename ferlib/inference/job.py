@@ -14,7 +14,7 @@ from ferlib.inference.options import PredictOptions
 from ferlib.inference.recognizer import EmotionRecognizer
 from ferlib.inference.results import ImageResult, Record, display_path, image_record
 from ferlib.inference.sinks import CountsSink, CsvSink, JsonSink, Sink
-from ferlib.inference.stream import VIDEO_FACE, predict_video
+from ferlib.inference.stream import FIRST_FACE, VIDEO_FACE, predict_video
 from ferlib.inference.tracks import TrackSummary
 from ferlib.inference.workers import Outcome, predict_in_processes, predict_in_threads
 from ferlib.runs.classifier import Classifier
@@ -23,9 +23,6 @@ from ferlib.video import Video, VideoWriter, hide_credentials, open_camera, open
 from ferlib.video.reader import MAX_GAP
 from ferlib.video.window import Window, has_display
 from ferlib.video.writer import has_h264
-
-# In the first frames of a video, faces of this fraction of the usual smallest size are looked for.
-_FIRST_FACE = 1 / 3
 
 
 class PredictionJob:
@@ -245,7 +242,7 @@ class PredictionJob:
         """Return the recognizer of a video, and the size of the smallest face if that was not an option."""
         usual = max(MIN_FACE_SIZE, round(min(video.size) * VIDEO_FACE))
         recognizer = self.recognizer(usual)
-        small = max(MIN_FACE_SIZE, round(usual * _FIRST_FACE))
+        small = max(MIN_FACE_SIZE, round(usual * FIRST_FACE))
         if self.options.min_face_size is not None or small == usual or self.options.detector == "none":
             return recognizer, None
         if isinstance(recognizer.detector, RedetectingDetector):

@@ -17,6 +17,9 @@ DEFAULT_SMOOTHING = 0.5
 #: In a video, the default smallest face is this fraction of the shorter side: 40 of 480 pixels.
 VIDEO_FACE = 1 / 12
 
+#: In the first frames of a video, faces of this fraction of the usual smallest size are looked for.
+FIRST_FACE = 1 / 3
+
 
 def predict_video(
     frames: Iterable[Frame],

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import ferlib
-from ferlib.core.emotions import EMOTION_COLORS
+from ferlib.core.emotions import class_colors
 from ferlib.core.errors import ArtifactError, FerlibError
 from ferlib.faces import MIN_CONFIDENCE, MIN_FACE_SIZE
 from ferlib.inference.recognizer import DEFAULT_CROP_MARGIN, DEFAULT_PRIOR
-from ferlib.inference.stream import DEFAULT_SMOOTHING, VIDEO_FACE
+from ferlib.inference.stream import DEFAULT_SMOOTHING, FIRST_FACE, VIDEO_FACE
 from ferlib.runs.folder import MODEL_CARD, ONNX_MODEL, Run, pretrained_run_dir
 from ferlib.runs.prior import PRIORS, make_prior
 from ferlib.runs.records import RunConfig
@@ -47,7 +47,8 @@ def page_files(run: str | Path | Run | None = None, *, service: str | None = Non
     files: PageFiles = {
         path.relative_to(static).as_posix(): path for path in sorted(static.rglob("*")) if path.is_file()
     }
-    networks = {name: detector / f"{name}.onnx" for name in ("pnet", "rnet", "onet")}
+    # PNet as it is fastest in browsers; see tools/convert_mtcnn.py.
+    networks = {name: detector / f"{name}.onnx" for name in ("rnet", "onet")} | {"pnet": detector / "pnet_plain.onnx"}
     config = page_config(run, networks=(*networks, "emotion"), service=service)
     networks["emotion"] = run.path / ONNX_MODEL
     files |= {f"models/{name}.onnx": path for name, path in networks.items()}
@@ -69,7 +70,7 @@ def page_config(run: Run, *, networks: tuple[str, ...], service: str | None = No
         "model": config.model,
         "detector": "mtcnn",
         "class_names": list(config.class_names),
-        "colors": EMOTION_COLORS,
+        "colors": class_colors(config.class_names),
         "image_size": list(config.image_size),
         "channels": config.channels,
         "test_time_augmentation": config.test_time_augmentation,
@@ -78,6 +79,7 @@ def page_config(run: Run, *, networks: tuple[str, ...], service: str | None = No
         "priors": _prior_factors(config),
         "min_face_size": MIN_FACE_SIZE,
         "video_face": VIDEO_FACE,
+        "first_face": FIRST_FACE,
         "min_confidence": MIN_CONFIDENCE,
         "smoothing": DEFAULT_SMOOTHING,
         "max_pixels": _MAX_PIXELS,

@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from ferlib.core.errors import ArtifactError, FerlibError, OptionError
@@ -86,6 +87,16 @@ def test_export_writes_a_folder(tmp_path, capsys):
         with pytest.raises(OptionError, match=arguments[0]):
             export(["--format", "web", *arguments, str(tmp_path / "other")])
     assert not (tmp_path / "other").exists()
+
+
+def test_the_page_s_pnet_is_the_package_s():
+    files = page_files()
+    image = np.random.default_rng(0).uniform(-1, 1, (1, 61, 48, 3)).astype(np.float32)
+    found, expected = (
+        onnxruntime.InferenceSession(path.read_bytes()).run(None, {"image": image})[0]
+        for path in (files["models/pnet.onnx"], files["models/pnet.onnx"].with_name("pnet.onnx"))
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_licenses_are_beside_the_vendor_files():

@@ -41,15 +41,17 @@ export class WorkerEngine {
 
   /** Return the faces of an image file, with probabilities before the class prior. */
   recognize(blob) {
-    const { min_face_size: minFaceSize, min_confidence: minConfidence, max_pixels: maxPixels } = this.config;
-    return this.send("image", { blob, minFaceSize, minConfidence, maxPixels });
+    const { min_confidence: minConfidence, max_pixels: maxPixels } = this.config;
+    return this.send("image", { blob, minConfidence, maxPixels });
   }
 
   /** Start a video or camera whose frames have a shorter side of `side` pixels. */
-  start(side) {
-    const { min_face_size: smallest, video_face: share, min_confidence: minConfidence, smoothing } = this.config;
-    const minFaceSize = Math.max(smallest, Math.round(side * share));
-    return this.send("start", { minFaceSize, minConfidence, smoothing });
+  start(side, isCamera) {
+    const { min_face_size: smallest, min_confidence: minConfidence, smoothing } = this.config;
+    const usual = Math.max(smallest, Math.round(side * this.config.video_face));
+    // Small faces are looked for at first, but not with a camera, which must not keep people waiting.
+    const first = isCamera ? usual : Math.max(smallest, Math.round(usual * this.config.first_face));
+    return this.send("start", { usual, first, minConfidence, smoothing });
   }
 
   /** Return the faces of the next frame, which is consumed; see worker.js. */

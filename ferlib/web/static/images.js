@@ -52,6 +52,19 @@ export function crop({ data, width, channels }, x0, y0, x1, y1) {
   return { data: part, width: x1 - x0, height: y1 - y0, channels };
 }
 
+/** Return an image or a level with a border of a value. */
+export function pad(image, border, value) {
+  if (!border) return image;
+  const { data, width, height, channels } = image;
+  const wide = width + 2 * border;
+  const padded = new data.constructor(wide * (height + 2 * border) * channels).fill(value);
+  for (let y = 0; y < height; y++) {
+    const line = data.subarray(y * width * channels, (y + 1) * width * channels);
+    padded.set(line, ((y + border) * wide + border) * channels);
+  }
+  return { data: padded, width: wide, height: height + 2 * border, channels };
+}
+
 /** Convert to gray by the luma weights of ITU-R BT.601, in OpenCV's fixed-point numbers. */
 export function toGray({ data, width, height, channels }) {
   if (channels === 1) return { data, width, height, channels };

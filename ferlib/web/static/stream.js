@@ -104,7 +104,7 @@ export class Stream {
     if (!videoWidth) return;
     this.scale = Math.min(1, MAX_SIDE / Math.max(videoWidth, videoHeight));
     this.generation = (this.generation ?? 0) + 1;
-    await this.engine.start(Math.min(videoWidth, videoHeight) * this.scale);
+    await this.engine.start(Math.min(videoWidth, videoHeight) * this.scale, this.isCamera);
   }
 
   clearResults() {

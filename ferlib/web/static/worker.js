@@ -7,7 +7,7 @@ import * as ort from "./vendor/onnxruntime-web/ort.wasm.min.mjs";
 import { EmotionClassifier, TrackClassifier } from "./classifier.js";
 import { cutFace } from "./faces.js";
 import { decodeImage, readPixels } from "./images.js";
-import { MtcnnDetector } from "./mtcnn.js";
+import { AdaptiveDetector, MtcnnDetector } from "./mtcnn.js";
 import { FaceTracker } from "./tracker.js";
 
 const MAX_THREADS = 4;
@@ -33,9 +33,9 @@ const handlers = {
   },
 
   /** Find the faces of an image file; the probabilities are those before the class prior. */
-  async image({ blob, minFaceSize, minConfidence, maxPixels }) {
+  async image({ blob, minConfidence, maxPixels }) {
     const image = await decodeImage(blob, maxPixels);
-    const detector = new MtcnnDetector(networks, { minFaceSize, minConfidence });
+    const detector = new MtcnnDetector(networks, { minConfidence });
     const faces = await detector.detect(image);
     const rows = await classifier.predict(faces.map((face) => cutFace(image, face, config.crop)));
     const { width, height } = image;
@@ -43,8 +43,9 @@ const handlers = {
   },
 
   /** Start a video or camera: frames get track IDs and smoothed probabilities from here on. */
-  start({ minFaceSize, minConfidence, smoothing }) {
-    const detector = new MtcnnDetector(networks, { minFaceSize, minConfidence });
+  start({ usual, first, minConfidence, smoothing }) {
+    const make = (minFaceSize) => new MtcnnDetector(networks, { minFaceSize, minConfidence });
+    const detector = first === usual ? make(usual) : new AdaptiveDetector(make, { smallest: first, usual });
     stream = { tracker: new FaceTracker(detector), emotions: new TrackClassifier(classifier, smoothing) };
     return {};
   },
