@@ -259,6 +259,13 @@ def tabulate_benchmarks() -> str:
     return _markdown(["measure", "ferlib", "compared with", "command"], rows)
 
 
+def tabulate_detection() -> str:
+    """Return the recall of each detector by condition."""
+    table = read_table("detection.csv").drop(columns="faces")
+    rows = [[condition, *map(_percent, row)] for condition, row in table.iterrows()]
+    return _markdown(["condition", *(f"`{name}`" for name in table.columns)], rows)
+
+
 def _best_runs() -> pd.DataFrame:
     """Return the run of each model with the highest validation accuracy, by model."""
     runs = read_table("experiments.csv").dropna(subset=["val accuracy", "test accuracy"])

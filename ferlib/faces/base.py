@@ -21,6 +21,9 @@ _MAX_OVERLAP = 0.6
 # Smallest IoU of a detection with a known box of the same face.
 _MIN_IOU = 0.3
 
+#: The names of landmarks, in the order of the networks that find them.
+LANDMARKS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
+
 #: Names of points to (x, y) in pixels.
 Landmarks = dict[str, tuple[float, float]]
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ferlib.core.boxes import iou, nms
 from ferlib.core.images import to_rgb
-from ferlib.faces.base import MIN_CONFIDENCE, MIN_FACE_SIZE, Face, clip_box, merge_detections, rescale
+from ferlib.faces.base import LANDMARKS, MIN_CONFIDENCE, MIN_FACE_SIZE, Face, clip_box, merge_detections, rescale
 from ferlib.faces.mtcnn_networks import PNET_SIDE, PNET_STRIDE, MtcnnNetworks, load_networks
 
 # Scale factor between two levels of the image pyramid.
@@ -46,8 +46,6 @@ _BORDER, _CUT_TOLERANCE, _VISIBLE, _OVERLAP = 6, 0.2, 0.55, 0.1
 # A face that was in the previous frame is kept at this probability, so that turned or occluded faces are not lost.
 _REDETECT_THRESHOLD = 0.5
 
-_LANDMARKS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
-
 
 @dataclass(frozen=True)
 class Candidates:
@@ -55,7 +53,7 @@ class Candidates:
 
     corners: np.ndarray  # (n, 4): x0, y0, x1, y1 in pixels
     scores: np.ndarray  # (n,): probability of a face
-    landmarks: np.ndarray | None = None  # (n, 5, 2): x, y in the order of _LANDMARKS; None before the last network
+    landmarks: np.ndarray | None = None  # (n, 5, 2): x, y in the order of LANDMARKS; None before the last network
 
     def __len__(self) -> int:
         """Return the number of candidates."""
@@ -88,7 +86,7 @@ class Candidates:
         faces = []
         for corners, score, points in zip(self.corners / scale, self.scores, landmarks / scale, strict=True):
             x0, y0, x1, y1 = corners
-            named = {name: (float(x), float(y)) for name, (x, y) in zip(_LANDMARKS, points, strict=True)}
+            named = {name: (float(x), float(y)) for name, (x, y) in zip(LANDMARKS, points, strict=True)}
             faces.append(Face(clip_box((x0, y0, x1 - x0, y1 - y0), image), float(score), named))
         return faces
 

@@ -3,10 +3,12 @@
 import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from ferlib.core.boxes import iou
 from ferlib.faces.base import Detector, Face, RedetectingDetector
+from ferlib.faces.embedding import Embedder, Identities
 
 # Seconds between detections on the entire frame, and after which a lost face is forgotten and would get a new ID.
 _DETECT_INTERVAL, _MAX_AGE = 0.5, 2.0
@@ -20,6 +22,10 @@ _DUPLICATE_IOU = 0.5
 _RETURN_DISTANCE, _RETURN_SCALE = 1.0, 1.6
 # After a loss, detections follow this many times as often.
 _LOST_FACTOR = 5
+# Smaller faces, in pixels, are too coarse for an embedding.
+_MIN_EMBEDDED = 32
+# Mean difference of two frames' thumbnails, 0 to 255, from which they are of different scenes.
+_CUT = 25
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class TrackedFace:
     face: Face
 
 
-@dataclass
+@dataclass(eq=False)
 class _Track:
     """A face over time."""
 
@@ -39,6 +45,12 @@ class _Track:
     hits: int = 1  # frames with the face
     track_id: int | None = None  # None until the track is confirmed
     visible: bool = True
+    doubts: int = 0  # comparisons with the ID's other faces that have failed in a row
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the track has earned an ID."""
+        return self.face.confidence >= _HIGH_CONFIDENCE or self.hits >= _MIN_HITS
 
     def hit(self, face: Face, time: float) -> None:
         """Record that the face was seen."""
@@ -53,18 +65,28 @@ class FaceTracker:
     It searches the entire frame for new faces twice per second, and more often after a face was lost. Other detectors
     search every frame.
 
+    Parameters
+    ----------
+    detector : Detector
+    embedder : Embedder, optional
+        Recognizes people again by their faces. Embeddings are kept in memory, for this video alone.
+
     Notes
     -----
-    Tracks are matched by position alone, as in SORT (without its Kalman filter): a person who leaves and returns
-    elsewhere gets a new ID, and two people who cross may swap IDs. A tracker serves one video at a time.
+    Without an embedder, tracks are matched by position alone, as in SORT (without its Kalman filter): a person who
+    leaves and returns elsewhere gets a new ID, and two people who cross may swap IDs. With one, every new track and,
+    with each detection, every face is compared with the people seen so far. A tracker serves one video at a time.
 
     References
     ----------
     A. Bewley, Z. Ge, L. Ott, F. Ramos, B. Upcroft. Simple Online and Realtime Tracking. ICIP, 2016.
     """
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: Detector, *, embedder: Embedder | None = None) -> None:
         self.detector = detector
+        self.embedder = embedder
+        self._identities = Identities()
+        self._thumbnail: np.ndarray | None = None
         self._tracks: list[_Track] = []
         self._last_detection = -math.inf
         self._n_ids = 0
@@ -75,6 +97,9 @@ class FaceTracker:
         The time is in seconds. An earlier time than the last one means that another video starts.
         """
         if time < self._last_detection:
+            self._tracks, self._last_detection = [], -math.inf
+            self._identities = Identities()
+        if self.embedder is not None and self._is_cut(image):
             self._tracks, self._last_detection = [], -math.inf
         self._tracks = [track for track in self._tracks if time - track.last_seen <= _MAX_AGE]
         if isinstance(self.detector, RedetectingDetector):
@@ -87,7 +112,40 @@ class FaceTracker:
         else:
             self._detect(image, time)
         self._merge_duplicates()
+        if self.embedder is not None:
+            self._identify(self.embedder, image, everyone=self._last_detection == time)
         return self._confirmed()
+
+    def _is_cut(self, image: np.ndarray) -> bool:
+        """Return whether a frame shows another scene than the last one."""
+        thumbnail = cv2.resize(image, (16, 16), interpolation=cv2.INTER_AREA).astype(np.float32)
+        last, self._thumbnail = self._thumbnail, thumbnail
+        return last is not None and bool(last.shape != thumbnail.shape or np.abs(last - thumbnail).mean() > _CUT)
+
+    def _identify(self, embedder: Embedder, image: np.ndarray, *, everyone: bool) -> None:
+        """Give the right IDs to new tracks; with `everyone`, check those of the others."""
+        visible = [track for track in self._tracks if track.visible]
+        new = [track for track in visible if track.track_id is None and track.is_sure]
+        checked = [
+            track
+            for track in visible
+            if (track in new or (everyone and track.track_id is not None)) and max(track.face.box[2:]) >= _MIN_EMBEDDED
+        ]
+        if not checked:
+            return
+        embeddings = embedder.embed(image, [track.face for track in checked])
+        taken = {track.track_id for track in visible if track.track_id is not None and track not in checked}
+        numbers = self._identities.assign(
+            embeddings, [track.track_id for track in checked], [track.doubts for track in checked], taken
+        )
+        for track, number, embedding in zip(checked, numbers, embeddings, strict=True):
+            if number is None:
+                self._n_ids += 1
+                number = self._n_ids
+            is_like = self._identities.is_like(number, embedding)
+            track.track_id, track.doubts = number, 0 if is_like else track.doubts + 1
+            if is_like:
+                self._identities.learn(number, embedding)
 
     def _redetect(self, detector: RedetectingDetector, image: np.ndarray, time: float) -> None:
         """Update the visible tracks; those whose face is gone become invisible."""
@@ -143,8 +201,7 @@ class FaceTracker:
         for track in self._tracks:
             if not track.visible:
                 continue
-            sure = track.face.confidence >= _HIGH_CONFIDENCE or track.hits >= _MIN_HITS
-            if track.track_id is None and sure:
+            if track.track_id is None and track.is_sure:
                 self._n_ids += 1
                 track.track_id = self._n_ids
             if track.track_id is not None:

@@ -73,7 +73,9 @@ class PredictionJob:
         self.n_images = self.n_failed = self.n_without = 0
         # The smallest face that was not too small for the largest image, in pixels.
         self._not_searched = 0
-        self._detector = make_detector(options.detector, min_face_size=options.min_face_size)
+        self._detector = make_detector(
+            options.detector, model=options.detector_model, min_face_size=options.min_face_size
+        )
 
     def recognizer(self, min_face_size: int | None = None) -> EmotionRecognizer:
         """Return a recognizer, for faces of at least a size unless an option states another."""
@@ -84,6 +86,7 @@ class PredictionJob:
         options = self.options
         return {
             "detector": options.detector,
+            "detector_model": options.detector_model,
             "classifier": self.classifier,
             "prior": self.prior,
             "crop_margin": options.crop_margin,
@@ -204,7 +207,12 @@ class PredictionJob:
                 window = stack.enter_context(Window(video.name)) if self.show else None
                 bar = stack.enter_context(progress_bar(total=video.n_frames, desc=path.name, unit="frame", leave=False))
                 results = predict_video(
-                    video, recognizer, path=path, smoothing=self.options.smoothing, read_ahead=self.options.threads != 1
+                    video,
+                    recognizer,
+                    path=path,
+                    smoothing=self.options.smoothing,
+                    read_ahead=self.options.threads != 1,
+                    reid=self.options.reid,
                 )
                 for frame, result in results:
                     tracks.add(result)

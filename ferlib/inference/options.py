@@ -8,7 +8,7 @@ from pathlib import Path
 from ferlib.core.errors import FerlibError, OptionError
 from ferlib.core.images import MAX_PIXELS
 from ferlib.core.options import check_options, option
-from ferlib.faces import MIN_CONFIDENCE, MIN_FACE_SIZE, DetectorName
+from ferlib.faces import MIN_CONFIDENCE, MIN_FACE_SIZE, check_detector
 from ferlib.inference.inputs import STANDARD_INPUT
 from ferlib.inference.recognizer import DEFAULT_CROP_MARGIN, DEFAULT_PRIOR, Rotation
 from ferlib.inference.stream import DEFAULT_SMOOTHING, VIDEO_FACE
@@ -36,7 +36,14 @@ class PredictOptions:
         metavar="PRIOR",
     )
 
-    detector: DetectorName = option("mtcnn", help="face detector; none: the whole image is one face", group="faces")
+    detector: str = option(
+        "mtcnn",
+        help="face detector: mtcnn, haar, yunet (with --detector-model), none (the whole image is one face), "
+        "or a class, package.module:Class",
+        metavar="NAME",
+        group="faces",
+    )
+    detector_model: Path | None = option(None, help="model file of the detector", group="faces")
     min_face_size: int | None = option(
         None,
         help="size of the smallest face in pixels",
@@ -93,6 +100,9 @@ class PredictOptions:
         metavar="SECONDS",
         group="videos and cameras",
     )
+    reid: bool = option(
+        False, help="people keep their track ID when they return; compares faces in memory", group="videos and cameras"
+    )
     show: bool | None = option(
         None, help="show the frames in a window", default_text="for a camera", group="videos and cameras"
     )
@@ -127,6 +137,10 @@ class PredictOptions:
         """Check values and combinations."""
         check_options(self)
         parse_prior(self.prior, "--prior")
+        try:
+            check_detector(self.detector, self.detector_model)
+        except ValueError as error:
+            raise OptionError(f"--detector: {error}.") from None
         if not self.inputs and self.webcam is None:
             raise OptionError("No input given; name an image, a video or a folder, or a camera with --webcam.")
         check_one_model(self.run, self.model)

@@ -34,7 +34,7 @@ class EmotionRecognizer:
     Parameters
     ----------
     detector : str or Detector
-        A name of `ferlib.faces.DETECTORS`, or a detector.
+        A name for `ferlib.faces.make_detector`, or a detector.
     classifier : path, Classifier or None
         A run folder, or a loaded run; a pretrained model if None.
     model : {"default", "fast"}
@@ -49,7 +49,7 @@ class EmotionRecognizer:
     rotate : {"none", "auto"}
         With "auto", an image without a face is also searched turned by 90, 180 and 270 degrees. Boxes and landmarks are
         those in the image as it is.
-    min_face_size, min_confidence, n_threads
+    detector_model, min_face_size, min_confidence, n_threads
         Of a detector given by its name; see `ferlib.faces.make_detector`. `n_threads` also applies to the classifier.
 
     Raises
@@ -80,13 +80,18 @@ class EmotionRecognizer:
         crop_margin: float = DEFAULT_CROP_MARGIN,
         min_probability: float = 0.0,
         rotate: Rotation = "none",
+        detector_model: str | Path | None = None,
         min_face_size: int | None = None,
         min_confidence: float = MIN_CONFIDENCE,
         n_threads: int = 0,
     ) -> None:
         if isinstance(detector, str):
             detector = make_detector(
-                detector, min_face_size=min_face_size, min_confidence=min_confidence, n_threads=n_threads
+                detector,
+                model=detector_model,
+                min_face_size=min_face_size,
+                min_confidence=min_confidence,
+                n_threads=n_threads,
             )
         if classifier is None or isinstance(classifier, str | Path):
             classifier = load_classifier(classifier, model=model, n_threads=n_threads)

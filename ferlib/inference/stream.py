@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ferlib.faces.embedding import FaceEmbedder
 from ferlib.faces.tracker import FaceTracker, TrackedFace
 from ferlib.inference.recognizer import EmotionRecognizer
 from ferlib.inference.results import ImageResult
@@ -28,6 +29,7 @@ def predict_video(
     path: str | Path,
     smoothing: float = DEFAULT_SMOOTHING,
     read_ahead: bool = False,
+    reid: bool = False,
 ) -> Iterator[tuple[Frame, ImageResult]]:
     """Yield each frame of a video or camera with the emotions of its faces, in constant memory.
 
@@ -42,6 +44,9 @@ def predict_video(
     read_ahead : bool
         Read the next frame and find its faces in another thread while the faces of this one are classified. A result
         is not delayed by that.
+    reid : bool
+        Recognize people again by their faces, so that they keep their track ID after an absence, a cut or a crossing.
+        Embeddings of their faces, which are biometric data, are kept in memory until the video ends.
 
     Yields
     ------
@@ -50,7 +55,8 @@ def predict_video(
         With ``frame``, ``time`` and the ``track_id`` of each face.
     """
     smoother = Smoother(smoothing)
-    for frame, tracked in _track(frames, FaceTracker(recognizer.detector), read_ahead=read_ahead):
+    tracker = FaceTracker(recognizer.detector, embedder=FaceEmbedder() if reid else None)
+    for frame, tracked in _track(frames, tracker, read_ahead=read_ahead):
         y_proba = recognizer.predict_faces(frame.image, [item.face for item in tracked])
         faces = []
         for item, row in zip(tracked, y_proba, strict=True):

@@ -208,7 +208,9 @@ def test_the_whole_image_can_be_one_face():
 
 
 def test_unknown_names_and_sizes_are_refused():
-    with pytest.raises(ValueError, match="'dlib' is not a detector; expected one of haar, mtcnn, none"):
+    with pytest.raises(
+        ValueError, match="'dlib' is not a detector; expected one of haar, mtcnn, none, yunet, or package"
+    ):
         make_detector("dlib")
     with pytest.raises(ValueError, match="at least 1 pixel, got 0"):
         make_detector("haar", min_face_size=0)
