@@ -114,7 +114,7 @@ def measure_camera(browser: Browser, address: str, frames: list[np.ndarray], rou
         expect(page.locator("#stream-json")).to_be_enabled(timeout=60_000)
         before = _count_rows(page), _processor_seconds()
         page.wait_for_timeout(1000 * seconds)
-        costs["page"].append((_processor_seconds() - before[1]) / (_count_rows(page) - before[0]))
+        costs["page"].append((_processor_seconds() - before[1]) / max(1, _count_rows(page) - before[0]))
         page.click("#stop")
         with page.expect_download() as download:
             page.click("#stream-csv")
@@ -140,16 +140,23 @@ def _count_rows(page: Page) -> int:
 
 
 def _processor_seconds() -> float:
-    """Return the processor time of all processes of Chromium, on Linux: it hardly depends on what else is running."""
-    ticks = 0
+    """Return the processor time of the browser's processes, on Linux: it depends little on what else is running."""
+    parents, ticks = {}, {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             name, _, rest = path.read_text().partition("(")[2].rpartition(")")
         except OSError:
             continue
-        if "chrom" in name:
-            ticks += sum(map(int, rest.split()[11:13]))
-    return ticks / os.sysconf("SC_CLK_TCK")
+        pid, values = int(path.parent.name), rest.split()
+        parents[pid] = int(values[1])
+        ticks[pid] = sum(map(int, values[11:13])) if "chrom" in name else 0
+
+    def is_own(pid: int) -> bool:
+        while pid in parents and pid != os.getpid():
+            pid = parents[pid]
+        return pid == os.getpid()
+
+    return sum(count for pid, count in ticks.items() if is_own(pid)) / os.sysconf("SC_CLK_TCK")
 
 
 def _python_rate(recognizer: EmotionRecognizer, frames: list[np.ndarray], seconds: float) -> tuple[float, float]:
