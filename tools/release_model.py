@@ -93,7 +93,7 @@ def _without_paths(config: RunConfig) -> RunConfig:
 
 def _write_rounded(source: Run, target: Run, images: np.ndarray) -> None:
     """Write a run's network with weights of 8 bits as Keras and ONNX models."""
-    model = load_keras_model(source)
+    model = load_keras_model(source, all_outputs=True)
     # Biases and statistics of normalization are few and need full precision.
     model.set_weights([_round(weight) if weight.size > 1000 else weight for weight in model.get_weights()])
     save_network(model, target.path, images, weights="int8")
