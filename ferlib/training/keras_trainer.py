@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ferlib.core.errors import ArtifactError, OptionError
+from ferlib.core.errors import ArtifactError, DataError, OptionError
 from ferlib.core.images import fit_to_model
 from ferlib.data import ImageDataset
 from ferlib.evaluation import best_epoch
@@ -88,11 +88,11 @@ class KerasTrainer:
         trained.set_weights(network.get_weights())
         photographs = None
         if options.votes is not None:
-            trained, photographs = self._add_photographs(trained, model, dataset, labels, targets["votes"])
+            trained, photographs = self.add_photographs(trained, model, dataset, labels, targets["votes"])
         save_network(trained, run.path, images[:8], onnx=self.export)
         return FitResult(parameters=int(trained.count_params()), photographs=photographs)
 
-    def _add_photographs(
+    def add_photographs(
         self,
         trained: keras.Model,
         model: keras.Model,
@@ -114,6 +114,8 @@ class KerasTrainer:
         rated = vote_targets(self.options.votes, val.names, dataset.class_names)
         # A probability is that of the emotion that most raters name.
         clear = (rated == rated.max(axis=1, keepdims=True)).sum(axis=1) == 1
+        if not clear.any():
+            raise DataError("--votes: raters agree on an emotion for no image of val, so nothing can be calibrated.")
         calibration = fit_calibration(rated[clear].argmax(axis=1), answers[clear], per_class=False)
         shares = photographs_shares(vote_shares).round(6)
         return trained, PhotographsOutput(shares=tuple(shares.tolist()), calibration=calibration)
