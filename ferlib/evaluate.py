@@ -173,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = options.output_report and options.output_report / "report.md"
     check_outputs([output for output in (options.output_json, report) if output], [path])
     check = SnapshotCheck(make_detector())
-    process = FaceCropper(check.detector) if options.detect else check
+    process = FaceCropper(check.detector, geometry=classifiers[0].crop) if options.detect else check
     config, loading = classifiers[0].config, reading.loading()
     part = load_run_data(path, config, options.split, reading=loading, process=process).split(options.split)
     if warning := check.warning():

@@ -65,7 +65,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Images are processed side by side with one thread each, the frames of a video one by one.
     many_images = len(inputs) > 1 and not any(item.is_video for item in inputs) and options.webcam is None
     n_inner = 1 if many_images else options.threads or 0
-    classifier = load_classifier(options.run, model=options.model or "default", n_threads=n_inner)
+    classifier = load_classifier(
+        options.run,
+        model=options.model or "default",
+        test_time_augmentation=options.test_time_augmentation,
+        n_threads=n_inner,
+    )
     job = PredictionJob(options, classifier, targets, _draw_timeline, n_inner=n_inner)
     earlier = read_finished(options.output_json) if options.resume and options.output_json else []
     done = {record["file"] for record in earlier}

@@ -208,6 +208,21 @@ def tabulate_photographs() -> str:
     return _markdown(["data", "prior", "images", "accuracy", "95 % interval", "balanced accuracy", "ECE"], rows)
 
 
+def tabulate_crops() -> str:
+    """Return accuracies by the way to cut out faces, with the paired test against the default."""
+    rows = []
+    for name, row in read_table("crop.csv").iterrows():
+        accuracies = [_percent(row[f"{data}_accuracy"]) for data in ("everyday", "expw")]
+        balanced = _percent(row["everyday_balanced_accuracy"])
+        test = ["", "", ""]
+        if row["difference"] or row["p_value"] < 1:
+            low, high = (100 * row[key] for key in ("low", "high"))
+            test = [f"{100 * row['difference']:+.1f}", f"{low:+.1f} to {high:+.1f}", f"{row['p_value']:.3f}"]
+        rows.append([name, accuracies[0], balanced, accuracies[1], *test])
+    header = ["crop and margin", "everyday faces", "balanced", "ExpW", "both, points", "95 % interval", "McNemar p"]
+    return _markdown(header, rows)
+
+
 def tabulate_service() -> str:
     """Return the service's throughput and latency by the number of clients."""
     rows = [

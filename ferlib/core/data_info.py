@@ -6,6 +6,7 @@ Apart from `ferlib.data`, which needs pandas, because every run folder holds suc
 from dataclasses import dataclass, field
 from typing import Any
 
+from ferlib.core.crops import CropGeometry
 from ferlib.core.records import Record
 
 
@@ -40,6 +41,8 @@ class DataInfo(Record):
         How `split_dataset` split the dataset; None for the split of the source.
     label_order, split_folders, detected
         The options of `load_images` with which the source was read; `detected` if faces were cut out of photographs.
+    crop : CropGeometry, optional
+        How faces were cut out of photographs, by boxes of the source or of a detector; None if the images are faces.
     """
 
     title: str
@@ -54,7 +57,11 @@ class DataInfo(Record):
     label_order: str | None = None
     split_folders: dict[str, str] = field(default_factory=dict)
     detected: bool = False
+    crop: CropGeometry | None = None
 
     def reading(self) -> dict[str, Any]:
         """Return the arguments with which `ferlib.data.load_images` reads the source again."""
-        return {"label_order": self.label_order, "split_folders": self.split_folders}
+        reading: dict[str, Any] = {"label_order": self.label_order, "split_folders": self.split_folders}
+        if self.crop is not None and not self.detected:
+            reading["crop_margin"] = self.crop.margin
+        return reading

@@ -159,13 +159,50 @@ def crop(image: np.ndarray, box: tuple[float, float, float, float], *, margin: f
     return image[y0:y1, x0:x1]
 
 
+def window(image: np.ndarray, x0: int, y0: int, width: int, height: int) -> np.ndarray:
+    """Return a window (height, width, C) of an image (H, W, C); outside, pixels are mirrored at the edge.
+
+    It is a view where the window lies inside the image. The pixels at the edge are not repeated.
+    """
+    inside = x0 >= 0 and y0 >= 0 and x0 + width <= image.shape[1] and y0 + height <= image.shape[0]
+    if inside:
+        return image[y0 : y0 + height, x0 : x0 + width]
+    rows = _mirrored(np.arange(y0, y0 + height), image.shape[0])
+    columns = _mirrored(np.arange(x0, x0 + width), image.shape[1])
+    return image[rows[:, np.newaxis], columns]
+
+
+def _mirrored(index: np.ndarray, n: int) -> np.ndarray:
+    """Return indices mirrored into 0 to n - 1, as often as necessary."""
+    period = max(1, 2 * (n - 1))
+    index = np.abs(index) % period
+    return np.minimum(index, period - index) if n > 1 else np.zeros_like(index)
+
+
+def fit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize an image (H, W, C) to a (height, width) without stretching it: the shorter side is mirrored at its edges.
+
+    Mirroring is more accurate than stretching and than cutting off the longer side, because the face keeps its shape
+    and all of its parts.
+    """
+    height, width = image.shape[:2]
+    full_height, full_width = height, width
+    if height * size[1] < width * size[0]:
+        full_height = round(width * size[0] / size[1])
+    else:
+        full_width = round(height * size[1] / size[0])
+    if (full_height, full_width) != (height, width):
+        image = window(image, (width - full_width) // 2, (height - full_height) // 2, full_width, full_height)
+    return resize(image, size)
+
+
 def fit_to_model(images: np.ndarray, *, image_size: tuple[int, int], channels: int) -> np.ndarray:
     """Convert images to the color and size of a model's input, for training and prediction alike.
 
     Parameters
     ----------
     images : ndarray of shape (n, H, W, 1) or (n, H, W, 3), dtype uint8
-        Gray or RGB, 0 to 255. Another shape or dtype is a ValueError.
+        Gray or RGB, 0 to 255; not stretched, see `fit`. Another shape or dtype is a ValueError.
     image_size : tuple of int
         The model's (height, width) in pixels.
     channels : int
@@ -184,4 +221,4 @@ def fit_to_model(images: np.ndarray, *, image_size: tuple[int, int], channels: i
         return images
     if not len(images):
         return np.empty((0, *image_size, channels), np.uint8)
-    return np.stack([resize(image, image_size) for image in images])
+    return np.stack([fit(image, image_size) for image in images])

@@ -11,7 +11,7 @@ from ferlib.core.console import progress_bar
 from ferlib.core.data_info import DataInfo
 from ferlib.core.emotions import EMOTIONS, parse_emotions
 from ferlib.core.errors import ArchiveError, DataError, ImageError
-from ferlib.core.images import resize, to_gray, to_rgb
+from ferlib.core.images import fit, to_gray, to_rgb
 from ferlib.core.words import counted
 from ferlib.data.archive import FileTree
 from ferlib.data.labels import LabelOrder
@@ -32,7 +32,7 @@ class ReadOptions:
     Attributes
     ----------
     crop_margin : float
-        Added on each side of a box, as a fraction of the box.
+        Added on each side of the square around a box, as a fraction of it.
     skip_unknown : bool
         The user named the emotions to keep, so that others may be left out whatever their names.
     label_order : LabelOrder, optional
@@ -188,8 +188,8 @@ def read_rows(
             image = to_gray(image) if options.channels == 1 else to_rgb(image)
         if size is None:
             size = _choose_size(image, images, len(rows), options, index.notes)
-            images = images if size is None else [resize(earlier, size) for earlier in images]
-        images.append(image if size is None else resize(image, size))
+            images = images if size is None else [fit(earlier, size) for earlier in images]
+        images.append(image if size is None else fit(image, size))
         kept.append(row)
     index.left_out.extend(report_unreadable(failures, len(rows)))
     if n_faceless:

@@ -65,7 +65,8 @@ def load_images(
     channels : int, optional
         1 for gray, 3 for RGB. By default gray if every image is gray; ExpW is RGB.
     crop_margin : float
-        What to add on each side of boxes (ExpW, AffectNet), as a fraction of the box. Other layouts have none.
+        What to add on each side of the square around a box (ExpW, AffectNet), as a fraction of it. Other layouts have
+        no boxes.
     sample_size, seed : int
         Load only this many images, chosen at random and stratified by split and class.
     label_order : str, optional
@@ -140,6 +141,7 @@ def load_images(
             label_order=label_order or index.info.label_order,
             split_folders=folders or index.info.split_folders,
             detected=getattr(process, "detects_faces", False) or index.info.detected,
+            crop=index.info.crop or getattr(process, "geometry", None),
         ),
         groups=None if index.groups is None else index.groups[rows],
         source_splits=None if index.source_splits is None else index.source_splits[rows],

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ferlib.core.images import crop, resize
+from ferlib.core.crops import DEFAULT_CROP, CropGeometry, cut_face
+from ferlib.core.images import resize
 from ferlib.faces.base import Detector
 
 # An image with a shorter side below this, in pixels, may be a face that was cut out before.
@@ -21,16 +22,16 @@ class FaceCropper:
     Parameters
     ----------
     detector : Detector
-    crop_margin : float
-        Fraction of the face's box that is added on each side.
+    geometry : CropGeometry
+        How the face is cut out: as in prediction by default.
     """
 
     #: That the images are cut out, which is recorded with the dataset.
     detects_faces = True
 
-    def __init__(self, detector: Detector, *, crop_margin: float = 0.05) -> None:
+    def __init__(self, detector: Detector, *, geometry: CropGeometry = DEFAULT_CROP) -> None:
         self.detector = detector
-        self.crop_margin = crop_margin
+        self.geometry = geometry
 
     def __call__(self, image: np.ndarray) -> np.ndarray | None:
         """Return the face in an image (H, W, C), uint8."""
@@ -39,7 +40,7 @@ class FaceCropper:
             return None
         largest = max(faces, key=lambda face: face.box[2] * face.box[3])
         # A copy, because a view would keep the whole photograph in memory.
-        return crop(image, largest.box, margin=self.crop_margin).copy()
+        return cut_face(image, largest.box, self.geometry, landmarks=largest.landmarks).copy()
 
 
 class SnapshotCheck:

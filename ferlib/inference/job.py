@@ -147,6 +147,7 @@ class PredictionJob:
         # Each process loads the models itself.
         arguments = self.recognizer_arguments()
         arguments |= {"classifier": options.run, "model": options.model or "default", "prior": options.prior}
+        arguments["test_time_augmentation"] = options.test_time_augmentation
         arguments["n_threads"] = max(1, n_threads // options.workers)
         return predict_in_processes(paths, arguments, n_workers=options.workers, **shared)
 

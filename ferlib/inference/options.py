@@ -5,15 +5,17 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from ferlib.core.crops import DEFAULT_CROP
 from ferlib.core.errors import FerlibError, OptionError
 from ferlib.core.images import MAX_PIXELS
 from ferlib.core.options import check_options, option
 from ferlib.faces import MIN_CONFIDENCE, MIN_FACE_SIZE, check_detector
 from ferlib.inference.inputs import STANDARD_INPUT
-from ferlib.inference.recognizer import DEFAULT_CROP_MARGIN, DEFAULT_PRIOR, Rotation
+from ferlib.inference.recognizer import DEFAULT_PRIOR, Rotation
 from ferlib.inference.stream import DEFAULT_SMOOTHING, VIDEO_FACE
 from ferlib.runs.folder import PretrainedName, check_one_model
 from ferlib.runs.prior import parse_prior
+from ferlib.runs.records import TestTimeAugmentation
 from ferlib.video import VIDEO_CODECS, hide_credentials
 
 
@@ -54,11 +56,19 @@ class PredictOptions:
     min_confidence: float = option(
         MIN_CONFIDENCE, help="smallest confidence of MTCNN", minimum=0, maximum=1, group="faces"
     )
-    crop_margin: float = option(
-        DEFAULT_CROP_MARGIN,
-        help="fraction of a face's box that is added on each side",
+    crop_margin: float | None = option(
+        None,
+        help="fraction of the square around a face that is added on each side",
         minimum=0,
         maximum=2,
+        default_text=f"the model's own: {DEFAULT_CROP.margin:g} unless its faces were cut out otherwise",
+        group="faces",
+    )
+    test_time_augmentation: TestTimeAugmentation | None = option(
+        None,
+        flag="--tta",
+        help="views of a face that are averaged; flip: also its mirror image, at twice the time",
+        default_text="the model's own",
         group="faces",
     )
     min_probability: float = option(

@@ -1,23 +1,21 @@
 """Combine a face detector and an emotion classifier: an image in, faces with emotions out."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from ferlib.core.images import ImageLike, as_image, crop, fit_to_model
+from ferlib.core.crops import DEFAULT_CROP, CropGeometry, cut_face
+from ferlib.core.images import ImageLike, as_image, fit_to_model
 from ferlib.faces import MIN_CONFIDENCE, Detector, Face, make_detector
 from ferlib.faces.base import turn_back
 from ferlib.inference.results import UNCERTAIN, FaceEmotion
 from ferlib.runs.classifier import Classifier, load_classifier
 from ferlib.runs.folder import PretrainedName
 from ferlib.runs.prior import ClassPrior, apply_prior
-
-#: Fraction of a face's box that is added on each side before classification. On the faces that MTCNN finds in the ExpW
-#: sample, 0, 0.05 and 0.1 give the same accuracy within chance (39.8, 39.3 and 39.3 %), 0.2 gives 37.4 %
-#: (``benchmarks/expw_pipeline.py``).
-DEFAULT_CROP_MARGIN = 0.05
+from ferlib.runs.records import TestTimeAugmentation
 
 #: The class prior of prediction; see `ferlib.runs.prior`.
 DEFAULT_PRIOR = "photographs"
@@ -39,8 +37,12 @@ class EmotionRecognizer:
         A run folder, or a loaded run; a pretrained model if None.
     model : {"default", "fast"}
         The pretrained model: the most accurate, or the one that classifies the most faces per second.
-    crop_margin : float
-        Fraction of a face's box that is added on each side.
+    test_time_augmentation : {"none", "flip", "ten_crop"}, optional
+        The views of a face whose probabilities are averaged, instead of the run's own; for a classifier that is loaded
+        here.
+    crop_margin : float, optional
+        Fraction of the square around a face's box that is added on each side, instead of the classifier's own margin;
+        see `ferlib.core.crops.CropGeometry`.
     prior : str, sequence of float or ClassPrior
         How frequent each emotion is among the faces: ``"photographs"`` (the shares of ExpW), ``"training"`` (those of
         the training data), or one share per class in the classifier's order; see `ferlib.runs.prior.make_prior`.
@@ -55,7 +57,7 @@ class EmotionRecognizer:
     Raises
     ------
     ValueError
-        The detector is unknown.
+        The detector is unknown, or `test_time_augmentation` is given with a loaded classifier.
     ArtifactError
         The run folder has no model that can be loaded, or ferlib does not ship the pretrained model.
     OptionError
@@ -77,7 +79,8 @@ class EmotionRecognizer:
         *,
         model: PretrainedName = "default",
         prior: str | Sequence[float] | ClassPrior = DEFAULT_PRIOR,
-        crop_margin: float = DEFAULT_CROP_MARGIN,
+        test_time_augmentation: TestTimeAugmentation | None = None,
+        crop_margin: float | None = None,
         min_probability: float = 0.0,
         rotate: Rotation = "none",
         detector_model: str | Path | None = None,
@@ -94,10 +97,16 @@ class EmotionRecognizer:
                 n_threads=n_threads,
             )
         if classifier is None or isinstance(classifier, str | Path):
-            classifier = load_classifier(classifier, model=model, n_threads=n_threads)
+            classifier = load_classifier(
+                classifier, model=model, test_time_augmentation=test_time_augmentation, n_threads=n_threads
+            )
+        elif test_time_augmentation is not None:
+            raise ValueError("test_time_augmentation belongs to load_classifier if the classifier is loaded")
         self.detector: Detector = detector
         self.classifier, self.prior = apply_prior(classifier, prior)
-        self.crop_margin = crop_margin
+        # A classifier of one's own need not know its geometry.
+        geometry: CropGeometry = getattr(classifier, "crop", DEFAULT_CROP)
+        self.crop = geometry if crop_margin is None else replace(geometry, margin=crop_margin)
         self.min_probability = min_probability
         self.rotate = rotate
 
@@ -180,5 +189,5 @@ class EmotionRecognizer:
 
     def _crop(self, image: np.ndarray, face: Face) -> np.ndarray:
         """Return a face as the classifier's input, (1, h, w, C) uint8, preprocessed as training images are."""
-        part = crop(image, face.box, margin=self.crop_margin)
+        part = cut_face(image, face.box, self.crop, landmarks=face.landmarks)
         return fit_to_model(part[np.newaxis], image_size=self.classifier.image_size, channels=self.classifier.channels)

@@ -54,7 +54,7 @@ class Classifier(ABC):
         The folder that it was loaded from.
     config : RunConfig
         The run's configuration, with the test-time augmentation and calibration that are in use.
-    name, class_names, image_size, channels, training_shares
+    name, class_names, image_size, channels, crop, training_shares
         As in `config`, where the name is called model. Probabilities are those under the training shares; see
         `ferlib.runs.prior`.
     photographs : bool
@@ -70,6 +70,7 @@ class Classifier(ABC):
         self.class_names = config.class_names
         self.image_size = config.image_size
         self.channels = config.channels
+        self.crop = config.crop
         self.training_shares = config.training_shares
 
     def calibrate(self, probabilities: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ferlib.core.crops import DEFAULT_CROP
 from ferlib.core.data_info import DataInfo, SplitInfo
 from ferlib.core.emotions import EMOTIONS
 from ferlib.core.errors import DataError
@@ -81,7 +82,7 @@ def _recorded_reading(path: str | Path, trained_on: DataInfo | None) -> dict[str
         {name: value for name, value in trained_on.reading().items() if value} if trained_on else {}
     )
     if trained_on and trained_on.detected:
-        recorded["process"] = FaceCropper(make_detector())
+        recorded["process"] = FaceCropper(make_detector(), geometry=trained_on.crop or DEFAULT_CROP)
     # The checksum of a large dataset takes a while, and most runs were read without options.
     if not recorded or trained_on is None:
         return {}

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from ferlib.core.crops import DEFAULT_CROP, CropGeometry
 from ferlib.core.data_info import DataInfo
 from ferlib.core.records import Record
 from ferlib.runs.calibration import scale_logits
@@ -138,6 +139,9 @@ class RunConfig(_Versioned):
         Of a network that has this output besides ``label``.
     imported : str or None
         Name and checksum of the file of another program that the network comes from.
+    crop : CropGeometry
+        How prediction cuts a face out of an image: as the faces of the training data were cut out, or the default for
+        faces in FER2013's geometry.
     """
 
     model: str
@@ -162,6 +166,7 @@ class RunConfig(_Versioned):
     votes: str | None = None
     photographs: PhotographsOutput | None = None
     imported: str | None = None
+    crop: CropGeometry = DEFAULT_CROP
 
     def __post_init__(self) -> None:
         """Check the numbers, which may come from a stranger."""

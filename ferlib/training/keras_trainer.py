@@ -48,8 +48,8 @@ class KerasTrainer:
     tensorboard: bool = False
     export: bool = True
     on_epoch: OnEpoch | None = None
-    # A flipped face shows the same emotion; averaging both views adds about a point of accuracy.
-    test_time_augmentation: TestTimeAugmentation = "flip"
+    # Averaging with the mirror image doubles the time, for 0 to 0.2 points on val.
+    test_time_augmentation: TestTimeAugmentation = "none"
     n_members: None = None
 
     @property

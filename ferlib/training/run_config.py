@@ -12,6 +12,7 @@ from typing import Any
 import tomli_w
 
 from ferlib import __version__
+from ferlib.core.crops import DEFAULT_CROP
 from ferlib.core.emotions import EMOTIONS
 from ferlib.core.errors import ArtifactError, DataError
 from ferlib.core.files import write_text
@@ -57,6 +58,7 @@ def describe_run(
         teacher=_refer_to(options.teacher),
         init_from=_refer_to(options.init_from),
         votes=None if options.votes is None else _hash_votes(options.votes),
+        crop=dataset.info.crop or DEFAULT_CROP,
     )
     # As read back from JSON, which has lists for tuples, to be compared with an earlier configuration.
     return RunConfig.from_json(config.to_json())

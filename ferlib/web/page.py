@@ -9,7 +9,7 @@ import ferlib
 from ferlib.core.emotions import class_colors
 from ferlib.core.errors import ArtifactError, FerlibError
 from ferlib.faces import MIN_CONFIDENCE, MIN_FACE_SIZE
-from ferlib.inference.recognizer import DEFAULT_CROP_MARGIN, DEFAULT_PRIOR
+from ferlib.inference.recognizer import DEFAULT_PRIOR
 from ferlib.inference.stream import DEFAULT_SMOOTHING, FIRST_FACE, VIDEO_FACE
 from ferlib.runs.folder import MODEL_CARD, ONNX_MODEL, Run, pretrained_run_dir
 from ferlib.runs.prior import PRIORS, make_prior
@@ -64,6 +64,8 @@ def page_config(run: Run, *, networks: tuple[str, ...], service: str | None = No
         raise ArtifactError(f"{run.path} has no {ONNX_MODEL}, which the page needs; export a single network.")
     if config.test_time_augmentation not in _VIEWS:
         raise ArtifactError(f"{run.path} averages {config.test_time_augmentation} views, which the page cannot make.")
+    if config.crop.method != "square":
+        raise ArtifactError(f"{run.path} aligns faces by {config.crop.method}, which the page cannot do.")
     card = run.path / MODEL_CARD
     return {
         "version": ferlib.__version__,
@@ -75,7 +77,7 @@ def page_config(run: Run, *, networks: tuple[str, ...], service: str | None = No
         "channels": config.channels,
         "test_time_augmentation": config.test_time_augmentation,
         "calibration": config.calibration.to_json() if config.calibration else None,
-        "crop": {"margin": DEFAULT_CROP_MARGIN},
+        "crop": config.crop.to_json(),
         "priors": _prior_factors(config),
         "min_face_size": MIN_FACE_SIZE,
         "video_face": VIDEO_FACE,

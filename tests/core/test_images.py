@@ -2,6 +2,7 @@
 
 import io
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from ferlib.core.errors import ImageError
-from ferlib.core.images import crop, decode_image, fit_to_model, read_image, resize, to_gray, to_rgb
+from ferlib.core.images import crop, decode_image, fit, fit_to_model, read_image, resize, to_gray, to_rgb, window
 
 
 def encode(image, kind="PNG", **options):
@@ -143,6 +144,38 @@ def test_crop_clips_at_edges_and_adds_the_margin():
     assert crop(image, (4, 4, 4, 4), margin=0.25).shape == (6, 6, 1)
     with pytest.raises(ValueError, match="outside"):
         crop(image, (20, 20, 5, 5))
+
+
+@pytest.mark.parametrize("shape", [(10, 10), (3, 7), (1, 4), (5, 1)])
+@pytest.mark.parametrize("place", [(2, 1, 3, 2), (-3, -2, 6, 6), (4, 5, 12, 30), (-40, -30, 90, 70)])
+def test_outside_of_an_image_pixels_are_mirrored(shape, place):
+    image = np.arange(2 * np.prod(shape), dtype=np.uint8).reshape(*shape, 2)
+    x0, y0, width, height = place
+    pad = [(100, 100), (100, 100), (0, 0)]
+    padded = np.pad(image, pad, mode="reflect")
+    expected = padded[100 + y0 : 100 + y0 + height, 100 + x0 : 100 + x0 + width]
+    np.testing.assert_array_equal(window(image, *place), expected)
+
+
+@pytest.mark.parametrize(("shape", "size"), [((30, 20), (48, 48)), ((20, 30), (48, 48)), ((30, 30), (40, 60))])
+def test_images_are_not_stretched(shape, size):
+    """A disc stays one. Its mirror images are apart from it."""
+    height, width = shape
+    y, x = np.mgrid[:height, :width]
+    disc = ((y - (height - 1) / 2) ** 2 + (x - (width - 1) / 2) ** 2 < 16)[..., np.newaxis] * np.uint8(255)
+    fitted = fit(disc, size)
+    assert fitted.shape == (*size, 1)
+    _, _, boxes, centers = cv2.connectedComponentsWithStats((fitted > 127).astype(np.uint8))
+    middle = np.hypot(*(centers[1:] - [(size[1] - 1) / 2, (size[0] - 1) / 2]).T).argmin() + 1
+    assert boxes[middle, cv2.CC_STAT_WIDTH] == pytest.approx(boxes[middle, cv2.CC_STAT_HEIGHT], abs=1)
+    np.testing.assert_allclose(centers[middle], [(size[1] - 1) / 2, (size[0] - 1) / 2], atol=1)
+    np.testing.assert_array_equal(fit_to_model(disc[np.newaxis], image_size=size, channels=1)[0], fitted)
+
+
+def test_images_in_the_right_proportions_are_only_resized():
+    image = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    np.testing.assert_array_equal(fit(image, (15, 20)), resize(image, (15, 20)))
+    assert fit(image, (30, 40)) is image
 
 
 def test_gray_is_repeated_as_rgb():

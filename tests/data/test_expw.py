@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ferlib.core.crops import CropGeometry
+from ferlib.core.data_info import DataInfo
 from ferlib.core.errors import DataError
 from ferlib.core.images import decode_image
 from ferlib.data import load_images
@@ -29,15 +31,17 @@ def pack_expw(pack):
 
 
 @pytest.mark.parametrize("prefix", ["", "ExpW/data/"])
-def test_boxes_are_read_and_clipped_at_the_edge(pack_expw, prefix):
-    lines = ["b b.jpg 0 10 20 50 30 88.5 3", "a.jpg 1 -5 80 120 25 40.1 6", "a.jpg 0 5 7 37 47 60 0", ""]
-    dataset = load_images(pack_expw(lines, prefix=prefix), image_size=(20, 30))
+def test_boxes_are_read(pack_expw, prefix):
+    lines = ["b b.jpg 0 10 20 50 40 88.5 3", "a.jpg 1 -5 80 120 25 40.1 6", "a.jpg 0 5 7 37 47 60 0", ""]
+    dataset = load_images(pack_expw(lines, prefix=prefix), image_size=(30, 30))
     assert dataset.names.tolist() == ["a.jpg#1", "a.jpg#0", "b b.jpg#0"]
     assert dataset.groups.tolist() == ["a.jpg", "a.jpg", "b b.jpg"]
     assert dataset.labels.tolist() == [6, 0, 3]
-    assert dataset.images.shape == (3, 20, 30, 3)
+    assert dataset.images.shape == (3, 30, 30, 3)
     # The happy face has the wanted size already, so its pixels are the photo's own.
-    assert np.array_equal(dataset.images[2], decode_image(photo(1))[10:30, 20:50])
+    assert np.array_equal(dataset.images[2], decode_image(photo(1))[10:40, 20:50])
+    assert dataset.info.crop == CropGeometry(margin=0)
+    assert DataInfo.from_json(dataset.info.to_json()).reading()["crop_margin"] == 0
     assert set(dataset.splits) == {"train"}
     assert dataset.info.title == "ExpW"
 
@@ -47,6 +51,7 @@ def test_faces_are_64_by_64_and_the_margin_adds_context(pack_expw):
     dataset = load_images(path)
     assert dataset.images.shape == (1, 64, 64, 3)
     wide = load_images(path, crop_margin=0.25, image_size=(48, 48))
+    assert wide.info.crop == CropGeometry(margin=0.25)
     assert np.array_equal(wide.images[0], decode_image(photo(0))[12:60, 22:70])
 
 

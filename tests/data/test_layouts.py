@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ferlib.core.crops import CropGeometry
 from ferlib.core.emotions import EMOTIONS
 from ferlib.core.errors import DataError
 from ferlib.data import load_images
@@ -139,7 +140,9 @@ def test_affectnets_table_has_boxes(pack, encode):
     }
     dataset = load_images(pack({"training.csv": "\n".join([header, *rows]).encode(), **files}))
     assert names_of(dataset) == {"a.jpg": "happy", "c.jpg": "neutral"}
-    assert dataset.images.shape == (2, 30, 40, 1)
+    # Squares with the longer side of the boxes.
+    assert dataset.images.shape == (2, 40, 40, 1)
+    assert dataset.info.crop == CropGeometry(margin=0)
 
 
 def test_affectnets_arrays(pack, encode):

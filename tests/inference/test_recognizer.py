@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 import ferlib
+from ferlib.core.crops import DEFAULT_CROP, CropGeometry, cut_face
 from ferlib.core.emotions import EMOTIONS
 from ferlib.core.errors import ImageError, OptionError
-from ferlib.core.images import crop, fit_to_model, read_image
+from ferlib.core.images import fit_to_model, read_image
 from ferlib.faces import Face, make_detector
 from ferlib.inference import UNCERTAIN, EmotionRecognizer
 
@@ -58,7 +59,7 @@ def test_faces_are_preprocessed_as_training_images_are(channels, margin):
     results = recognizer.recognize(SCENE)
     assert [result.face for result in results] == FACES
     for face, result in zip(FACES, results, strict=True):
-        part = crop(SCENE, face.box, margin=margin)[np.newaxis]
+        part = cut_face(SCENE, face.box, CropGeometry(margin=margin))[np.newaxis]
         (expected,) = classifier.predict_proba(fit_to_model(part, image_size=(48, 48), channels=channels))
         assert list(result.probabilities) == list(EMOTIONS)
         np.testing.assert_allclose(list(result.probabilities.values()), expected, rtol=1e-6)
@@ -181,3 +182,25 @@ def test_a_prior_may_be_a_share_per_class():
     assert {found.emotion for found in faces} == {"happy"}
     with pytest.raises(OptionError, match="expected 7 shares"):
         EmotionRecognizer(KnownFaces(FACES), BrightnessClassifier(), prior=(1, 1))
+
+
+def test_views_are_those_of_the_run_unless_named():
+    one, two = (EmotionRecognizer("none", test_time_augmentation=views, prior="training") for views in ("none", "flip"))
+    photo = read_image(HOPPER)[110:330, 178:351]
+    faces = [recognizer.predict_faces(photo, [Face((0, 0, 173, 220), 1.0)]) for recognizer in (one, two)]
+    mirrored = one.predict_faces(photo[:, ::-1], [Face((0, 0, 173, 220), 1.0)])
+    assert np.abs(faces[0] - faces[1]).max() > 1e-3
+    lower, upper = np.minimum(faces[0], mirrored), np.maximum(faces[0], mirrored)
+    # The mean is taken before the calibration, which is not linear.
+    assert ((faces[1] > lower - 0.05) & (faces[1] < upper + 0.05)).all()
+    with pytest.raises(ValueError, match="belongs to load_classifier"):
+        EmotionRecognizer("none", BrightnessClassifier(), test_time_augmentation="flip")
+
+
+def test_faces_are_cut_out_in_the_geometry_of_the_run():
+    classifier = BrightnessClassifier()
+    assert EmotionRecognizer(KnownFaces(FACES), classifier).crop == DEFAULT_CROP
+    classifier.crop = CropGeometry(method="landmarks", margin=0.2)
+    assert EmotionRecognizer(KnownFaces(FACES), classifier).crop == classifier.crop
+    narrow = EmotionRecognizer(KnownFaces(FACES), classifier, crop_margin=0)
+    assert narrow.crop == CropGeometry(method="landmarks", margin=0)

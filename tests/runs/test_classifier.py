@@ -29,8 +29,8 @@ def empty_run(tmp_path):
     return run
 
 
-def test_pretrained_model_averages_mirror_images(drawn_faces):
-    classifier = load_classifier()
+def test_the_mean_over_mirror_images_is_symmetric(drawn_faces):
+    classifier = load_classifier(test_time_augmentation="flip")
     images = drawn_faces.images[:8]
     probabilities = classifier.predict_proba(images)
     assert isinstance(classifier, OnnxClassifier)

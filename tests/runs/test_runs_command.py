@@ -33,7 +33,7 @@ def test_table_has_finished_and_measured_runs(runs, tmp_path, capsys):
     assert row["test accuracy"] == pytest.approx(run.metrics["test"].accuracy, abs=1e-5)
     assert row["val macro_f1"] == pytest.approx(run.metrics["val"].macro_f1, abs=1e-5)
     assert row["parameters"] == run.config.parameters
-    assert (row["model"], row["epochs"], row["views"]) == ("compact_cnn", 2, "flip")
+    assert (row["model"], row["epochs"], row["views"]) == ("compact_cnn", 2, "none")
 
 
 def test_table_keeps_other_runs_and_replaces_known_ones(runs, tmp_path):

@@ -14,7 +14,8 @@ from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
 from ferlib.core.boxes import iou, nms
-from ferlib.core.images import resize, to_gray
+from ferlib.core.crops import CropGeometry, cut_face
+from ferlib.core.images import fit, resize, to_gray
 from ferlib.faces import Face, match_box
 from ferlib.faces.tracker import FaceTracker
 from ferlib.predict import main as predict
@@ -406,6 +407,28 @@ def test_resizing_and_gray_are_opencv_s(page):
             difference = np.abs(np.array(found) - resize(image, size).ravel().astype(int))
             assert difference.max() <= 1
             assert difference.mean() < 0.02
+
+
+def test_crops_are_those_of_python(page):
+    image = np.random.default_rng(3).integers(0, 256, (40, 60, 3), np.uint8)
+    boxes = [(10, 5, 15, 22), (0, 0, 20, 31), (48, 20, 12, 20), (0, 0, 60, 40), (20, 0, 9, 40)]
+    script = """async ([image, boxes, geometry, sizes]) => {
+      const { cutFace } = await import("./faces.js");
+      const { fit } = await import("./images.js");
+      const source = { ...image, data: Uint8ClampedArray.from(image.data) };
+      const faces = boxes.map((box) => cutFace(source, { box }, geometry));
+      return [...faces, ...sizes.map(([height, width]) => fit(source, width, height))].map(
+        ({ data, height, width }) => ({ data: Array.from(data), shape: [height, width, 3] })
+      );
+    }"""
+    sizes = [(48, 48), (30, 20), (10, 40)]
+    geometry = CropGeometry(margin=0.15)
+    found = page.evaluate(script, [as_bytes(image), boxes, geometry.to_json(), sizes])
+    expected = [cut_face(image, box, geometry) for box in boxes] + [fit(image, size) for size in sizes]
+    for item, pixels in zip(found, expected, strict=True):
+        assert tuple(item["shape"]) == pixels.shape
+        difference = np.abs(np.array(item["data"]) - pixels.ravel().astype(int))
+        assert difference.max() <= (1 if pixels.shape[:2] in sizes else 0)
 
 
 def test_suppression_is_that_of_python(page):

@@ -1,5 +1,6 @@
 """Expression in the Wild (ExpW): faces cropped from photos by the boxes in its label file."""
 
+import dataclasses
 import functools
 import posixpath
 from collections.abc import Iterator
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ferlib.core.crops import CropGeometry, cut_face
 from ferlib.core.emotions import EMOTIONS, parse_emotion
 from ferlib.core.errors import DataError, ImageError
-from ferlib.core.images import crop, decode_image
+from ferlib.core.images import decode_image
 from ferlib.core.words import counted
 from ferlib.data.archive import FileTree, open_tree
 from ferlib.data.index import ImageIndex, ReadOptions, describe_tree
@@ -51,10 +53,11 @@ def matches(tree: FileTree) -> bool:
 def index_images(tree: FileTree, options: ReadOptions) -> ImageIndex:
     """Index the faces of ExpW (``image/origin/*.jpg`` and ``label/label.lst``), ordered by photo.
 
-    The faces are RGB, clipped at the edge of the photo. All are train, and the faces of a photo are one group. Raises
+    The faces are RGB squares around the boxes. All are train, and the faces of a photo are one group. Raises
     DataError if a line cannot be parsed (the message names it), or photos are missing.
     """
     faces, files, left_out = _read_faces(tree)
+    geometry = CropGeometry(margin=options.crop_margin)
 
     # The faces of a photo follow each other, so each photo is decoded once.
     @functools.lru_cache(maxsize=1)
@@ -65,7 +68,7 @@ def index_images(tree: FileTree, options: ReadOptions) -> ImageIndex:
         face = faces[row]
         try:
             # A copy, because a view would keep the whole photo in memory.
-            return crop(read_photo(face.photo), face.box, margin=options.crop_margin).copy()
+            return cut_face(read_photo(face.photo), face.box, geometry).copy()
         except ValueError as error:
             raise ImageError(f"{face.photo}: {error}.") from error
 
@@ -74,7 +77,7 @@ def index_images(tree: FileTree, options: ReadOptions) -> ImageIndex:
         labels=np.array([face.label for face in faces], dtype=np.int64),
         splits=np.full(len(faces), "train"),
         read=read_face,
-        info=describe_tree(tree, title="ExpW", layout="expw"),
+        info=dataclasses.replace(describe_tree(tree, title="ExpW", layout="expw"), crop=geometry),
         groups=np.array([face.photo for face in faces], dtype=str),
         image_size=EXPW_SIZE,
         channels=3,

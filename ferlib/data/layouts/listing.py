@@ -1,5 +1,6 @@
 """Index images that are listed one by one, each with a label, a split and possibly a box."""
 
+import dataclasses
 import posixpath
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -7,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ferlib.core.crops import CropGeometry, cut_face
 from ferlib.core.errors import DataError, ImageError
-from ferlib.core.images import crop, decode_image
+from ferlib.core.images import decode_image
 from ferlib.data.archive import FileTree
 from ferlib.data.index import ImageIndex, ReadOptions, describe_tree
 from ferlib.data.labels import convert_labels
@@ -73,6 +75,9 @@ def index_listed(
         skip_unknown=options.skip_unknown,
     )
     kept = [image for image, code in zip(listed, codes, strict=True) if code >= 0]
+    has_boxes = any(image.box is not None for image in kept)
+    geometry = CropGeometry(margin=options.crop_margin)
+    info = describe_tree(tree, title=title, layout=layout)
 
     def read(row: int) -> np.ndarray:
         image = kept[row]
@@ -82,7 +87,7 @@ def index_listed(
         box = image.box() if callable(image.box) else image.box
         try:
             # A copy, because a view would keep the whole photo in memory.
-            return crop(pixels, box, margin=options.crop_margin).copy()
+            return cut_face(pixels, box, geometry).copy()
         except (ValueError, OverflowError) as error:
             raise ImageError(f"{image.file}: {error}.") from error
 
@@ -94,9 +99,9 @@ def index_listed(
         splits=np.array([image.split for image in kept], dtype=str),
         source_splits=usages if usages.any() else None,
         read=read,
-        info=describe_tree(tree, title=title, layout=layout),
+        info=dataclasses.replace(info, crop=geometry) if has_boxes else info,
         groups=groups if any(image.group for image in kept) else None,
-        has_boxes=any(image.box is not None for image in kept),
+        has_boxes=has_boxes,
         notes=[*notes, *label_notes],
         left_out=[*left_out, *others],
     )

@@ -1,6 +1,6 @@
 // The emotion network: face crops in, calibrated probabilities out, as in ferlib/runs/classifier.py.
 
-import { resize, toGray } from "./images.js";
+import { fit, toGray } from "./images.js";
 import { Smoother } from "./tracker.js";
 
 export const UNCERTAIN = "uncertain";
@@ -86,7 +86,7 @@ export class TrackClassifier {
 /** Return an image as the network's input: gray or RGB of its size, values 0 to 255. */
 function fitToModel(image, width, height, channels) {
   const colored = channels === 1 ? toGray(image) : image;
-  const { data, channels: step } = resize(colored, width, height);
+  const { data, channels: step } = fit(colored, width, height);
   if (step === channels) return Float32Array.from(data);
   const pixels = new Float32Array(width * height * channels);
   for (let i = 0; i < width * height; i++) {

@@ -1,17 +1,14 @@
-// Cutting faces out of images, in the geometry of ferlib/inference/recognizer.py.
+// Cutting faces out of images, in the geometry of ferlib/core/crops.py.
 
 import { round } from "./boxes.js";
-import { crop } from "./images.js";
+import { crop, window } from "./images.js";
 
-/** Return a face as an image: its box with a margin, a fraction of its width and height, clipped at the edges. */
+/** Return a face as a square image around its box; `margin` is the fraction that is added on each side. */
 export function cutFace(image, { box: [x, y, width, height] }, { margin }) {
-  const left = x - margin * width,
-    right = x + (1 + margin) * width;
-  const top = y - margin * height,
-    bottom = y + (1 + margin) * height;
-  const x0 = Math.max(0, round(left)),
-    y0 = Math.max(0, round(top));
-  const x1 = Math.min(image.width, Math.max(round(right), round(left) + 1));
-  const y1 = Math.min(image.height, Math.max(round(bottom), round(top) + 1));
-  return crop(image, x0, y0, x1, y1);
+  // An image that the box covers completely is a face that was cut out before.
+  if (x <= 0 && y <= 0 && x + width >= image.width && y + height >= image.height) {
+    return crop(image, 0, 0, image.width, image.height);
+  }
+  const side = Math.max(1, round((1 + 2 * margin) * Math.max(width, height)));
+  return window(image, round(x + width / 2 - side / 2), round(y + height / 2 - side / 2), side, side);
 }

@@ -65,6 +65,43 @@ export function pad(image, border, value) {
   return { data: padded, width: wide, height: height + 2 * border, channels };
 }
 
+/** Return a window of an image; outside, pixels are mirrored at its edge, and the pixels at the edge are not repeated. */
+export function window(image, x0, y0, width, height) {
+  if (x0 >= 0 && y0 >= 0 && x0 + width <= image.width && y0 + height <= image.height) {
+    return crop(image, x0, y0, x0 + width, y0 + height);
+  }
+  const { data, channels } = image;
+  const part = new Uint8ClampedArray(width * height * channels);
+  for (let y = 0, target = 0; y < height; y++) {
+    const start = mirrored(y0 + y, image.height) * image.width;
+    for (let x = 0; x < width; x++) {
+      const source = (start + mirrored(x0 + x, image.width)) * channels;
+      for (let c = 0; c < channels; c++) part[target++] = data[source + c];
+    }
+  }
+  return { data: part, width, height, channels };
+}
+
+/** Return an index mirrored into 0 to n - 1, as often as necessary. */
+function mirrored(index, n) {
+  if (n === 1) return 0;
+  const period = 2 * (n - 1);
+  const rest = Math.abs(index) % period;
+  return Math.min(rest, period - rest);
+}
+
+/** Resize without stretching: the shorter side is mirrored at its edges. */
+export function fit(image, width, height) {
+  let fullWidth = image.width;
+  let fullHeight = image.height;
+  if (image.height * width < image.width * height) fullHeight = round((image.width * height) / width);
+  else fullWidth = round((image.height * width) / height);
+  const x0 = Math.floor((image.width - fullWidth) / 2);
+  const y0 = Math.floor((image.height - fullHeight) / 2);
+  const isWhole = fullWidth === image.width && fullHeight === image.height;
+  return resize(isWhole ? image : window(image, x0, y0, fullWidth, fullHeight), width, height);
+}
+
 /** Convert to gray by the luma weights of ITU-R BT.601, in OpenCV's fixed-point numbers. */
 export function toGray({ data, width, height, channels }) {
   if (channels === 1) return { data, width, height, channels };
