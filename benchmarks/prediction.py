@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each kind (default: 5)")
     parser.add_argument("--frames", type=int, default=20_000, help="frames of the long video (default: 20000)")
     parser.add_argument("--peer", metavar="PYTHON", help="the Python of an environment with fer")
+    parser.add_argument("--album", type=Path, metavar="FOLDER", help="photographs, to measure the command on a folder")
     parser.add_argument("--make-clip", nargs=2, metavar=("FILE", "FRAMES"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.make_clip:
@@ -60,6 +61,8 @@ def main() -> None:
         _make_clip_elsewhere(clip, 300)
         measure_cold(args)
         measure_memory(Path(folder), args.frames)
+        if args.album:
+            measure_album(args.album, args.rounds)
         measure_detection(args.rounds)
         measure_emotions(args.rounds)
         measure_video(clip, args.rounds)
@@ -172,7 +175,8 @@ def measure_video(path: Path, rounds: int) -> None:
     for _ in range(rounds):
         started = time.perf_counter()
         with open_video(path) as video:
-            n_faces = sum(len(result.faces) for _, result in predict_video(video, recognizer, path=path))
+            results = predict_video(video, recognizer, path=path, read_ahead=True)
+            n_faces = sum(len(result.faces) for _, result in results)
         seconds.append(time.perf_counter() - started)
     print(f"tracked video 640 x 480: {300 / np.median(seconds):.0f} frames/s, one face in {n_faces} of 300 frames")
 
@@ -190,6 +194,24 @@ def measure_memory(folder: Path, n_frames: int) -> None:
         f"memory, a video to a CSV: {peaks[200] / 1e3:.0f} MB for 200 frames, {peaks[n_frames] / 1e3:.0f} MB for "
         f"{n_frames:,}: {peaks[n_frames] / peaks[200] - 1:+.1%}"
     )
+
+
+def measure_album(folder: Path, rounds: int) -> None:
+    """Measure the command on a folder: with one thread, with one per core, and with one process per core."""
+    n_cores = len(os.sched_getaffinity(0))
+    ways = {"one thread": ["--threads", "1"], "threads": [], "processes": ["--workers", str(n_cores)]}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    peaks = dict.fromkeys(ways, 0)
+    n_photos = sum(1 for path in folder.iterdir() if path.is_file())
+    for _ in range(rounds):
+        for name, options in ways.items():
+            started = time.perf_counter()
+            peak = _peak_memory([sys.executable, "-m", "ferlib.predict", str(folder), "--quiet", *options])
+            seconds[name].append(time.perf_counter() - started)
+            peaks[name] = max(peaks[name], peak)
+    for name, values in seconds.items():
+        speed = n_photos / np.median(values)
+        print(f"album of {n_photos}, {name:<10} {speed:5.1f} photographs/s, largest process {peaks[name] / 1e3:.0f} MB")
 
 
 def measure_peer(peer: str, rounds: int) -> None:
