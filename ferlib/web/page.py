@@ -64,8 +64,6 @@ def page_config(run: Run, *, networks: tuple[str, ...], service: str | None = No
         raise ArtifactError(f"{run.path} has no {ONNX_MODEL}, which the page needs; export a single network.")
     if config.test_time_augmentation not in _VIEWS:
         raise ArtifactError(f"{run.path} averages {config.test_time_augmentation} views, which the page cannot make.")
-    if config.crop.method != "square":
-        raise ArtifactError(f"{run.path} aligns faces by {config.crop.method}, which the page cannot do.")
     card = run.path / MODEL_CARD
     return {
         "version": ferlib.__version__,

@@ -17,6 +17,7 @@ from ferlib.core.boxes import iou, nms
 from ferlib.core.crops import CropGeometry, cut_face
 from ferlib.core.images import fit, resize, to_gray
 from ferlib.faces import Face, match_box
+from ferlib.faces.mtcnn import MtcnnDetector
 from ferlib.faces.tracker import FaceTracker
 from ferlib.predict import main as predict
 from ferlib.web.page import page_files
@@ -429,6 +430,28 @@ def test_crops_are_those_of_python(page):
         assert tuple(item["shape"]) == pixels.shape
         difference = np.abs(np.array(item["data"]) - pixels.ravel().astype(int))
         assert difference.max() <= (1 if pixels.shape[:2] in sizes else 0)
+
+
+def test_aligned_crops_are_those_of_python(page):
+    image = cv2.cvtColor(cv2.imread(str(HOPPER)), cv2.COLOR_BGR2RGB)[60:360, 120:420]
+    [face] = MtcnnDetector().detect(image)
+    script = """async ([image, face, geometry]) => {
+      const { cutFace } = await import("./faces.js");
+      const { data, height, width } = cutFace({ ...image, data: Uint8ClampedArray.from(image.data) }, face, geometry);
+      return { data: Array.from(data), shape: [height, width, 3] };
+    }"""
+    turned = {**face.landmarks, "right_eye": (face.landmarks["right_eye"][0], face.landmarks["right_eye"][1] + 25)}
+    profile = {name: (100 + (x - 100) / 9, 100 + (y - 100) / 9) for name, (x, y) in face.landmarks.items()}
+    for landmarks, margin in [(face.landmarks, 0.0), (turned, 0.4), (profile, 0.1)]:
+        geometry = CropGeometry(method="landmarks", margin=margin)
+        argument = {"box": face.box, "landmarks": landmarks}
+        found = page.evaluate(script, [as_bytes(image), argument, geometry.to_json()])
+        expected = cut_face(image, face.box, geometry, landmarks=landmarks)
+        assert tuple(found["shape"]) == expected.shape
+        difference = np.abs(np.array(found["data"]) - expected.ravel().astype(int))
+        # OpenCV computes positions in 32nds of a pixel.
+        assert difference.mean() < 0.5
+        assert np.quantile(difference, 0.999) <= 4
 
 
 def test_suppression_is_that_of_python(page):

@@ -42,7 +42,7 @@ export function readPixels(bitmap) {
 }
 
 /** Return the part of an image in a rectangle that lies inside it. */
-export function crop({ data, width, channels }, x0, y0, x1, y1) {
+function crop({ data, width, channels }, x0, y0, x1, y1) {
   const size = (x1 - x0) * channels;
   const part = new Uint8ClampedArray(size * (y1 - y0));
   for (let y = y0; y < y1; y++) {
@@ -83,7 +83,7 @@ export function window(image, x0, y0, width, height) {
 }
 
 /** Return an index mirrored into 0 to n - 1, as often as necessary. */
-function mirrored(index, n) {
+export function mirrored(index, n) {
   if (n === 1) return 0;
   const period = 2 * (n - 1);
   const rest = Math.abs(index) % period;
