@@ -29,7 +29,11 @@ demo: environment ## execute the notebooks at small size, then predict on a phot
 	@find build/demo -type f ! -path 'build/demo/runs/*' | sort | sed 's/^/  /'
 
 notebooks: environment ## execute the notebooks on all data (an hour or more) and update reports/
-	$(python) tools/run_notebooks.py --size full --output build/notebooks --reports reports $(with_data)
+	@rm -rf build/stand-ins
+	$(python) tools/run_notebooks.py --size demo --output build/stand-ins --parameter EPOCHS 1 --data "$$($(python) \
+		-c 'from ferlib.data.locate import default_data_dir, synthetic_sample; print(synthetic_sample(default_data_dir()))')"
+	$(python) tools/run_notebooks.py --size full --output build/notebooks --reports reports --stand-ins build/stand-ins \
+		$(with_data)
 
 series: notebooks
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from ferlib.core.console import EXIT_OK, run, write_line
 from ferlib.core.errors import FerlibError
-from ferlib.core.files import atomic_write, write_text
+from ferlib.core.files import atomic_write
 from ferlib.data.locate import ARCHIVE_VARIABLE, default_data_dir, describe_source, locate_data
 from ferlib.runs.folder import MODEL_CARD, pretrained_run_dir
 
@@ -29,7 +29,10 @@ SIZES: dict[str, dict[str, Any]] = {
 IMAGES_TAG = "images"
 
 #: Tables that notebooks write to the folder of runs, and their names in the reports.
-TABLES = {"evaluation.csv": "results.csv", "errors.csv": "errors.csv"}
+TABLES = {"evaluation.csv": "series.csv", "errors.csv": "errors.csv", "expw_metrics.csv": "expw_track.csv"}
+
+#: What published copies show in place of images of a real dataset.
+STAND_IN = "SYNTHETIC: drawn faces stand in for images of the dataset, which may not be published.\n"
 
 _KERNEL = "python3"
 
@@ -62,7 +65,15 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder of the executed copies (default: build/demo or build/notebooks)",
     )
-    parser.add_argument("--reports", type=Path, metavar="DIR", help="also write copies for publication, as HTML")
+    parser.add_argument(
+        "--reports", type=Path, metavar="DIR", help="also write copies for publication to DIR/series, and their tables"
+    )
+    parser.add_argument(
+        "--stand-ins",
+        type=Path,
+        metavar="DIR",
+        help="executed copies on drawn faces, whose images replace those of a real dataset (default: build/demo)",
+    )
     parser.add_argument("--notebooks", nargs="+", metavar="NN", help="only the notebooks with these numbers")
     parser.add_argument(
         "--parameter",
@@ -105,8 +116,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     write_line(f"executed notebooks: {output}")
     if arguments.reports:
         real = not describe_source(data).startswith("SYNTHETIC")
-        executed = [output / notebook.name for notebook in notebooks]
-        publish(executed, output / "figures", arguments.reports, drop_images=real)
+        stand_ins = (arguments.stand_ins or Path("build") / "demo") if real else None
+        for notebook in notebooks:
+            publish(
+                output / notebook.name, arguments.reports / "series" / notebook.name, real=real, stand_ins=stand_ins
+            )
+        copy_figures(output / "figures", arguments.reports / "figures")
         for notebook in notebooks:
             publish_tables(notebook, plan[notebook], arguments.reports)
         write_line(f"copies for publication: {arguments.reports}")
@@ -259,33 +274,59 @@ def execute_notebook(notebook: Path, output: Path, parameters: dict[str, Any], *
         ) from error
 
 
-def publish(executed: Sequence[Path], figures: Path, reports: Path, *, drop_images: bool) -> None:
-    """Write executed notebooks as HTML, and copies of their figures, to the folder `reports`.
+def publish(executed: Path, published: Path, *, real: bool, stand_ins: Path | None = None) -> None:
+    """Write a copy of an executed notebook that may be published.
 
-    Parameters
-    ----------
-    executed : sequence of Path
-    figures : Path
-        Folder of the notebooks' figures, copied to ``reports/figures``; may be missing.
-    reports : Path
-    drop_images : bool
-        Omit the outputs of cells tagged ``images``: the images of a real dataset may not be published.
+    It has no progress bars, no times and no parameters of this machine. In a copy on `real` data, the outputs of cells
+    tagged ``images`` are left out, and those of the same cells in `stand_ins` take their place: a folder of copies
+    executed on drawn faces.
+
+    Raises
+    ------
+    FerlibError
+        The stand-in was not executed on drawn faces.
     """
     import nbformat
-    from nbconvert import HTMLExporter
 
-    for path in executed:
-        notebook = nbformat.read(path, as_version=4)
-        # Without widget state, progress bars are omitted and the page loads no script to draw them.
-        notebook.metadata.pop("widgets", None)
-        if drop_images:
-            for cell in notebook.cells:
-                if cell.cell_type == "code" and IMAGES_TAG in cell.metadata.get("tags", []):
-                    cell.outputs = [nbformat.v4.new_output("stream", text="(images of the dataset: not published)\n")]
-        html, _ = HTMLExporter().from_notebook_node(notebook, {"metadata": {"name": path.stem}})
-        write_text(reports / f"{path.stem}.html", html)
-    for figure in sorted(path for path in figures.rglob("*") if path.is_file()):
-        with atomic_write(reports / "figures" / figure.relative_to(figures)) as temporary:
+    notebook = nbformat.read(executed, as_version=4)
+    drawn = _read_stand_in(stand_ins / executed.name) if real and stand_ins else {}
+    # Papermill records paths of this machine, and widgets need a script.
+    notebook.metadata = nbformat.from_dict({name: notebook.metadata[name] for name in ("kernelspec", "language_info")})
+    notebook.cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        if cell.cell_type != "code":
+            continue
+        if real and IMAGES_TAG in tags:
+            label = nbformat.v4.new_output("stream", text=STAND_IN)
+            cell.outputs = [label, *(out for out in drawn.get(cell.source, []) if out.output_type != "stream")]
+        cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+        for out in cell.outputs:
+            out.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+    with atomic_write(published) as temporary:
+        nbformat.write(notebook, temporary)
+
+
+def _read_stand_in(path: Path) -> dict[str, list[Any]]:
+    """Return the outputs of the cells tagged ``images`` in a copy on drawn faces, by source; empty without a copy."""
+    import nbformat
+
+    if not path.exists():
+        return {}
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    shown = " ".join(
+        str(out.get("text", "")) + str(out.get("data", {}).get("text/plain", "")) for c in cells for out in c.outputs
+    )
+    if "SYNTHETIC" not in shown:
+        raise FerlibError(f"{path} was not executed on drawn faces: its images may not be published.")
+    return {cell.source: cell.outputs for cell in cells if IMAGES_TAG in cell.metadata.get("tags", [])}
+
+
+def copy_figures(source: Path, target: Path) -> None:
+    """Copy the files of a folder, which may be missing, with its subfolders."""
+    for figure in sorted(path for path in source.rglob("*") if path.is_file()):
+        with atomic_write(target / figure.relative_to(source)) as temporary:
             shutil.copyfile(figure, temporary)
 
 

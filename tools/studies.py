@@ -8,6 +8,8 @@ Each study trains every variant with every seed and writes one table to ``report
   notebook 03);
 * ``transfer``: the trunk of ``face_resnet`` from random weights, frozen, and fine-tuned, epoch by epoch
   (``transfer.csv``, notebook 03);
+* ``probe``: only prints the val accuracy of a linear classifier on the features of the frozen trunk
+  (``measurements.csv``, notebook 03);
 * ``four_classes``: three models on angry, happy, sad and neutral (``four_classes.csv``, notebook 04).
 
 Networks learn from ``--train-size`` images of the train split, and are measured on all of val and test.
@@ -26,6 +28,7 @@ from ferlib.core.console import run, write_line
 from ferlib.core.emotions import FOUR_EMOTIONS
 from ferlib.core.files import atomic_write
 from ferlib.data import ImageDataset, load_images, split_dataset
+from ferlib.models import get_model
 from ferlib.preprocessing import Augmentation
 from ferlib.runs.folder import CONFIG, Run
 from ferlib.training import TrainingOptions, default_options, train_model
@@ -74,7 +77,7 @@ STUDIES: dict[str, tuple[Variant, ...]] = {
     ),
     "transfer": (
         Variant("from scratch", "", "transfer", {**_TRUNK, "weights": "none"}, {"frozen_epochs": 0, **_TUNING}),
-        Variant("frozen trunk", "", "transfer", _TRUNK, {"frozen_epochs": 10_000, **_TUNING, "learning_rate": 1e-3}),
+        Variant("frozen trunk", "", "transfer", _TRUNK, {"frozen_epochs": 10_000, **_TUNING, "learning_rate": 0.03}),
         Variant("fine-tuned", "", "transfer", _TRUNK, {"frozen_epochs": 0, **_TUNING}),
     ),
     "four_classes": (
@@ -92,7 +95,7 @@ CURVES = ("normalization", "transfer")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a study; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", choices=STUDIES)
+    parser.add_argument("study", choices=[*STUDIES, "probe"])
     parser.add_argument("--data", required=True, help="zip, folder or CSV of FER2013")
     parser.add_argument("--folder", type=Path, default=Path("data/runs"), help="where to write the runs")
     parser.add_argument("--output-csv", type=Path, help="table to write (default: reports/STUDY.csv)")
@@ -104,6 +107,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     dataset = split_dataset(load_images(args.data, emotions=emotions), "official", seed=0)
     dataset = limit_train(dataset, args.train_size)
     write_line(dataset.describe(), error=True)
+    if args.study == "probe":
+        print(f"{probe_trunk(dataset):.3f}")
+        return 0
     table = run_study(
         args.study,
         dataset,
@@ -125,6 +131,23 @@ def limit_train(dataset: ImageDataset, size: int) -> ImageDataset:
         return dataset
     kept, _ = train_test_split(rows, train_size=size, stratify=dataset.labels[rows], random_state=0)
     return dataset.select(np.sort(np.concatenate([kept, np.flatnonzero(dataset.splits != "train")])))
+
+
+def probe_trunk(dataset: ImageDataset) -> float:
+    """Return the val accuracy of a logistic regression on the pooled features of the pretrained `face_resnet`."""
+    import keras
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    network = get_model("face_resnet").build(dataset.n_classes)
+    trunk = keras.Model(network.input, network.layers[-1].input)
+    parts = [dataset.split(name) for name in ("train", "val")]
+    features = [trunk.predict(part.images.astype(np.float32), batch_size=128, verbose=0) for part in parts]
+    linear = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000)).fit(
+        features[0], parts[0].labels
+    )
+    return float(linear.score(features[1], parts[1].labels))
 
 
 def run_study(

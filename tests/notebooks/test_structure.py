@@ -22,7 +22,6 @@ PARAMETERS = {
     "RESAMPLE",
     "CLASS_WEIGHT",
     "MARGIN",
-    "FINAL_TEST",
     "RUN",
     "PHOTOS",
     "SEED",
@@ -73,13 +72,48 @@ def test_parameters_are_commented_literals_in_one_cell(notebook):
     assert all("  # " in line for line in cell.source.splitlines())
 
 
-def test_cells_and_notebook_are_short(code, prose):
+def test_cells_and_notebook_are_short(code):
     imports, *rest = code
     assert all(isinstance(node, ast.Import | ast.ImportFrom | ast.Expr) for node in ast.parse(imports).body)
     lines = [[line for line in source.splitlines() if line.strip()] for source in rest]
     assert max(map(len, lines)) <= 20
     assert sum(map(len, lines)) <= 240
-    assert len(" ".join(prose).split()) >= 15 * len(code)
+
+
+def test_head_tells_times_and_prerequisites(notebook, code, prose):
+    assert all(word in prose[0] for word in ("**Time:**", "**Before:**", "**You need:**"))
+    minutes = int(re.search(r"\*\*Time:\*\* (\d+) minutes to read", prose[0])[1])
+    # People read about 180 words or eight lines of code in a minute.
+    words = len(re.sub(r"<details>.*?</details>", "", " ".join(prose), flags=re.DOTALL).split())
+    lines = sum(len([line for line in source.splitlines() if line.strip()]) for source in code)
+    assert minutes == pytest.approx(words / 180 + lines / 8, rel=0.25)
+    assert words >= 40 * len(code)
+
+
+def test_three_exercises_have_solutions(prose):
+    [exercises] = [text for text in prose if text.startswith("## Exercises")]
+    questions, solutions = exercises.split("<details>")
+    assert re.findall(r"^(\d)\. ", questions, re.MULTILINE) == ["1", "2", "3"]
+    blocks = re.findall(r"^```python\n(.*?)^```$", solutions, re.MULTILINE | re.DOTALL)
+    assert [block[:4] for block in blocks] == ["# 1.", "# 2.", "# 3."]
+    for block in blocks:
+        compile(block, "solution", "exec")
+
+
+def test_terms_are_in_the_glossary(prose):
+    glossary = (FOLDER.parent / "docs" / "glossary.md").read_text(encoding="utf-8").casefold()
+    text = re.sub(r"<details>.*", "", " ".join(prose), flags=re.DOTALL)
+    terms = re.findall(r"\*\*([A-Za-z][a-zA-Z -]{2,30})\*\*", text)
+    known = {"question", "in", "out", "time", "before", "you need"}
+    sentences = {"The wrong way", "What it", "What differs", "What we do", "Identical across", "Meant for", "Not for"}
+    missing = [
+        term
+        for term in terms
+        if term.casefold().removesuffix("s") not in glossary
+        and term.casefold() not in known
+        and not any(term.startswith(sentence) for sentence in sentences)
+    ]
+    assert not missing
 
 
 def test_sections_are_numbered(prose):
@@ -121,7 +155,8 @@ def test_last_cells_have_conclusions_outputs_and_references(code, prose):
 
 def test_cells_that_show_dataset_images_are_tagged(notebook):
     for cell in notebook.cells:
-        if re.search(r"plot_(faces|maps)\((dataset|test|train|val|smote_images|images)", cell.source):
+        plot = r"plot_(faces|maps|predictions|heatmaps|map_rows)\("
+        if re.search(plot + r"(dataset|test|train|val|blended|images|average_maps\(images)", cell.source):
             assert "images" in cell.metadata.get("tags", [])
 
 

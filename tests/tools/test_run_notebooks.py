@@ -147,20 +147,39 @@ def test_notebooks_are_chosen_by_number(folder):
         run_notebooks.find_notebooks(folder.parent)
 
 
-@pytest.mark.parametrize("drop_images", [True, False])
-def test_published_copies_omit_images_of_real_data(folder, tmp_path, drop_images):
-    path = _write_notebook(folder / "01_eda.ipynb", "1", "2", tags=(run_notebooks.IMAGES_TAG,))
+def _executed(path: Path, plot: str, faces: str, greeting: str) -> Path:
+    """Write a notebook whose second and third code cells have these outputs; the third shows images."""
+    _write_notebook(path, "greet()", "plot()", "show()", tags=(run_notebooks.IMAGES_TAG,))
     notebook = nbformat.read(path, as_version=4)
-    for cell, text in zip(notebook.cells[1:], ("a curve to keep", "a face of the set"), strict=True):
-        cell.outputs = [nbformat.v4.new_output("stream", text=text)]
+    texts = ("", greeting, plot, faces)
+    for cell, text in zip(notebook.cells, texts, strict=True):
+        cell.outputs = [nbformat.v4.new_output("display_data", data={"text/plain": text})]
+    notebook.cells[2].outputs.append(nbformat.v4.new_output("stream", name="stderr", text="train: 100%"))
+    notebook.metadata["papermill"] = {"output_path": "/home/somebody/out.ipynb"}
+    notebook.metadata["language_info"] = {"name": "python"}
     nbformat.write(notebook, path)
-    figures = tmp_path / "figures"
-    (figures / "01").mkdir(parents=True)
-    (figures / "01" / "balance.png").write_bytes(b"figure")
+    return path
 
-    run_notebooks.publish([path], figures, tmp_path / "reports", drop_images=drop_images)
 
-    html = (tmp_path / "reports" / "01_eda.html").read_text(encoding="utf-8")
-    assert "a curve to keep" in html
-    assert ("a face of the set" in html) is not drop_images
-    assert (tmp_path / "reports" / "figures" / "01" / "balance.png").read_bytes() == b"figure"
+def test_published_copies_show_drawn_faces_in_place_of_real_ones(folder, tmp_path):
+    real = _executed(folder / "01_eda.ipynb", "a curve to keep", "a face of the dataset", "FER2013")
+    (tmp_path / "demo").mkdir()
+    _executed(tmp_path / "demo" / "01_eda.ipynb", "a drawn curve", "a drawn face", "SYNTHETIC faces")
+    published = tmp_path / "series" / "01_eda.ipynb"
+    run_notebooks.publish(real, published, real=True, stand_ins=tmp_path / "demo")
+    text = published.read_text(encoding="utf-8")
+    for shown, expected in {
+        **{"a curve to keep": True, "a drawn curve": False, "a face of the dataset": False, "a drawn face": True},
+        **{"drawn faces stand in": True, "/home/somebody": False, "100%": False},
+    }.items():
+        assert (shown in text) is expected, shown
+    run_notebooks.publish(real, published, real=True, stand_ins=tmp_path / "missing")
+    assert "drawn faces stand in" in published.read_text(encoding="utf-8")
+    run_notebooks.publish(tmp_path / "demo" / "01_eda.ipynb", published, real=False)
+    assert "a drawn face" in published.read_text(encoding="utf-8")
+
+
+def test_real_images_never_stand_in(folder, tmp_path):
+    real = _executed(folder / "01_eda.ipynb", "a curve", "a face of the dataset", "FER2013")
+    with pytest.raises(FerlibError, match="was not executed on drawn faces"):
+        run_notebooks.publish(real, tmp_path / "published.ipynb", real=True, stand_ins=folder)

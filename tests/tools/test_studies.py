@@ -27,6 +27,11 @@ def test_every_variant_can_be_built(study):
 
 
 @pytest.mark.slow
+def test_probe_of_the_trunk_is_better_than_chance(drawn_faces):
+    assert studies.probe_trunk(drawn_faces) > 2 / 7
+
+
+@pytest.mark.slow
 def test_study_writes_a_table_and_continues(drawn_faces, tmp_path, monkeypatch):
     tiny = tuple(studies.Variant(name, "width", "plain_cnn", {"width": n}) for name, n in (("base", 4), ("8 wide", 8)))
     monkeypatch.setattr(studies, "STUDIES", {"layers": tiny, "transfer": tiny[:1]})
