@@ -87,8 +87,9 @@ STUDIES: dict[str, tuple[Variant, ...]] = {
     ),
 }
 
-#: The epochs of each study, and the studies that record every epoch.
-EPOCHS = {"layers": 5, "normalization": 8, "transfer": 3, "four_classes": 8}
+#: The training images and epochs of each study, as recorded in ``reports/``, and the studies that record every epoch.
+TRAIN_SIZES = {"layers": 4000, "normalization": 4000, "transfer": 8000, "four_classes": 4000, "probe": 8000}
+EPOCHS = {"layers": 5, "normalization": 6, "transfer": 3, "four_classes": 6}
 CURVES = ("normalization", "transfer")
 
 
@@ -99,13 +100,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", required=True, help="zip, folder or CSV of FER2013")
     parser.add_argument("--folder", type=Path, default=Path("data/runs"), help="where to write the runs")
     parser.add_argument("--output-csv", type=Path, help="table to write (default: reports/STUDY.csv)")
-    parser.add_argument("--train-size", type=int, default=8000, help="images to learn from; 0 for all (default: 8000)")
+    parser.add_argument("--train-size", type=int, help=f"images to learn from; 0 for all (default: {TRAIN_SIZES})")
     parser.add_argument("--epochs", type=int, help=f"default: {EPOCHS}")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default: 0 1 2")
     args = parser.parse_args(argv)
     emotions = FOUR_EMOTIONS if args.study == "four_classes" else None
     dataset = split_dataset(load_images(args.data, emotions=emotions), "official", seed=0)
-    dataset = limit_train(dataset, args.train_size)
+    dataset = limit_train(dataset, TRAIN_SIZES[args.study] if args.train_size is None else args.train_size)
     write_line(dataset.describe(), error=True)
     if args.study == "probe":
         print(f"{probe_trunk(dataset):.3f}")
@@ -175,7 +176,10 @@ def make_options(variant: Variant, *, epochs: int, seed: int) -> TrainingOptions
 
 def collect(study: str, folder: Path) -> pd.DataFrame:
     """Return the table of a study's finished runs: one row per run, or per epoch for a study of curves."""
-    return pd.DataFrame([row for variant in STUDIES[study] for row in _rows(study, variant, folder)])
+    table = pd.DataFrame([row for variant in STUDIES[study] for row in _rows(study, variant, folder)])
+    # Bags of words have neither parameters nor epochs.
+    counts = {"parameters", "epochs"} & set(table.columns)
+    return table.astype(dict.fromkeys(counts, "Int64"))
 
 
 def _rows(study: str, variant: Variant, folder: Path) -> Iterator[dict[str, Any]]:
