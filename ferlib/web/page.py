@@ -13,7 +13,7 @@ from ferlib.inference.recognizer import DEFAULT_PRIOR
 from ferlib.inference.stream import DEFAULT_SMOOTHING, FIRST_FACE, VIDEO_FACE
 from ferlib.runs.folder import MODEL_CARD, ONNX_MODEL, Run, pretrained_run_dir
 from ferlib.runs.prior import PRIORS, make_prior
-from ferlib.runs.records import RunConfig
+from ferlib.runs.records import Calibration, RunConfig
 
 #: Names of files, relative to the page's address, to a file on disk or to the content.
 PageFiles = dict[str, Path | bytes]
@@ -74,9 +74,9 @@ def page_config(run: Run, *, networks: tuple[str, ...], service: str | None = No
         "image_size": list(config.image_size),
         "channels": config.channels,
         "test_time_augmentation": config.test_time_augmentation,
-        "calibration": config.calibration.to_json() if config.calibration else None,
+        "calibrations": [calibration.to_json() if calibration else None for calibration in _calibrations(config)],
         "crop": config.crop.to_json(),
-        "priors": _prior_factors(config),
+        "priors": _priors(config),
         "min_face_size": MIN_FACE_SIZE,
         "video_face": VIDEO_FACE,
         "first_face": FIRST_FACE,
@@ -89,13 +89,24 @@ def page_config(run: Run, *, networks: tuple[str, ...], service: str | None = No
     }
 
 
-def _prior_factors(config: RunConfig) -> dict[str, list[float] | None]:
-    """Return the factors of the class priors that a run can have, by name, the default first."""
-    factors = {}
+def _calibrations(config: RunConfig) -> list[Calibration | None]:
+    """Return the calibration of each output of a network, in their order."""
+    if config.photographs is None:
+        return [config.calibration]
+    return [config.calibration, config.photographs.calibration]
+
+
+def _priors(config: RunConfig) -> dict[str, dict[str, Any]]:
+    """Return the number of the output and the factors of each class prior that a run can have, the default first."""
+    priors = {}
     for name in sorted(PRIORS, key=lambda name: name != DEFAULT_PRIOR):
-        prior = make_prior(name, class_names=config.class_names, training_shares=config.training_shares)
-        factors[prior.name] = None if prior.factors is None else list(prior.factors)
-    return factors
+        second = name == "photographs" and config.photographs is not None
+        prior = make_prior(
+            name, class_names=config.class_names, training_shares=config.training_shares, photographs=second
+        )
+        factors = None if prior.factors is None else list(prior.factors)
+        priors[prior.name] = {"output": int(second), "factors": factors}
+    return priors
 
 
 def write_page(run: str | Path | Run | None, folder: str | Path) -> int:

@@ -46,19 +46,25 @@ def test_the_configuration_is_that_of_the_run_and_the_command_line(tmp_path):
     config = json.loads(page_files()["page.json"])
     run, recognizer = Run(pretrained_run_dir()), EmotionRecognizer()
     assert config["class_names"] == list(run.config.class_names)
-    assert config["calibration"] == run.config.calibration.to_json()
+    assert config["calibrations"][0] == run.config.calibration.to_json()
     assert config["service"] is None
     assert next(iter(config["priors"])) == recognizer.prior.name == "photographs"
-    np.testing.assert_allclose(config["priors"]["photographs"], recognizer.prior.factors)
-    assert config["priors"]["training"] is None
-    assert config["model_card"].startswith("# compact_cnn")
+    # The default model has an output for photographs.
+    assert recognizer.classifier.photographs
+    assert config["priors"]["photographs"] == {"output": 1, "factors": None}
+    assert config["calibrations"][1] == run.config.photographs.calibration.to_json()
+    assert config["priors"]["training"] == {"output": 0, "factors": None}
+    assert config["model_card"].startswith("# fast_cnn")
     # Another run gives another configuration and another network.
     shutil.copytree(pretrained_run_dir(), tmp_path / "run")
     other = Run(tmp_path / "run")
-    other.write_config(dataclasses.replace(other.config, model="other", calibration=None, image_counts={}))
+    other.write_config(
+        dataclasses.replace(other.config, model="other", calibration=None, photographs=None, image_counts={})
+    )
     files = page_files(other)
     changed = json.loads(files["page.json"])
-    assert (changed["model"], changed["calibration"], changed["priors"]) == ("other", None, {"training": None})
+    assert (changed["model"], changed["calibrations"]) == ("other", [None])
+    assert changed["priors"] == {"training": {"output": 0, "factors": None}}
     assert files["models/emotion.onnx"] == tmp_path / "run" / "model.onnx"
 
 

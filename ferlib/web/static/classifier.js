@@ -22,12 +22,13 @@ export class EmotionClassifier {
   /**
    * Return the probabilities of face crops (images of any size), one array per crop, before the class prior.
    *
+   * An array holds those of all outputs of the network, one after the other; `applyPrior` picks those of one output.
    * They are averaged over the views of the run's configuration, or are those of one view per crop: the mirror image
    * where `mirrored` is true.
    */
   async predict(crops, mirrored = null) {
     const [height, width] = this.config.image_size;
-    const { channels, class_names: classNames, calibration } = this.config;
+    const { channels, class_names: classNames, calibrations } = this.config;
     const views = crops.flatMap((crop, i) => {
       const pixels = fitToModel(crop, width, height, channels);
       const flipped = () => mirror(pixels, width, height, channels);
@@ -39,17 +40,19 @@ export class EmotionClassifier {
           ]
         : [{ i, pixels }];
     });
-    const sums = crops.map(() => new Array(classNames.length).fill(0));
+    const sums = crops.map(() => calibrations.map(() => new Array(classNames.length).fill(0)));
     for (let start = 0; start < views.length; start += BATCH) {
       const batch = views.slice(start, start + BATCH);
       const size = height * width * channels;
       const input = new Float32Array(size * batch.length);
       batch.forEach(({ pixels }, k) => input.set(pixels, k * size));
       const dims = [batch.length, height, width, channels];
-      const [{ data }] = await this.network.run({ [this.network.inputNames[0]]: [input, dims] });
-      batch.forEach(({ i }, k) => sums[i].forEach((_, c) => (sums[i][c] += data[k * classNames.length + c])));
+      const outputs = await this.network.run({ [this.network.inputNames[0]]: [input, dims] });
+      batch.forEach(({ i }, k) => {
+        sums[i].forEach((sum, o) => sum.forEach((_, c) => (sum[c] += outputs[o].data[k * classNames.length + c])));
+      });
     }
-    return sums.map((sum) => calibrate(normalize(sum), calibration));
+    return sums.map((parts) => parts.flatMap((sum, o) => calibrate(normalize(sum), calibrations[o])));
   }
 }
 
@@ -124,10 +127,15 @@ function normalize(values) {
   return values.map((value) => value / sum);
 }
 
-/** Return probabilities under other class shares: each is multiplied by its factor; null changes nothing. */
-export function applyPrior(probabilities, factors) {
-  if (factors === null) return probabilities;
-  return normalize(probabilities.map((value, i) => Math.max(value, MIN_PROBABILITY) * factors[i]));
+/**
+ * Return the probabilities of the output that suits a prior, under its class shares.
+ *
+ * Each is multiplied by its factor; factors of null change nothing.
+ */
+export function applyPrior(probabilities, { output, factors }, nClasses) {
+  const chosen = probabilities.slice(output * nClasses, (output + 1) * nClasses);
+  if (factors === null) return chosen;
+  return normalize(chosen.map((value, i) => Math.max(value, MIN_PROBABILITY) * factors[i]));
 }
 
 /** Return the most probable emotion, "uncertain" below a probability, and that probability. */

@@ -33,8 +33,9 @@ export class Settings extends EventTarget {
 
   /** Return a face with its emotion, given probabilities before the class prior. */
   decide(face) {
-    const probabilities = applyPrior(face.probabilities, this.config.priors[this.priorName]);
+    const { priors, class_names: classNames } = this.config;
+    const probabilities = applyPrior(face.probabilities, priors[this.priorName], classNames.length);
     const smallest = Math.min(100, Math.max(0, Number(this.minimum.value) || 0)) / 100;
-    return { ...face, probabilities, ...decide(probabilities, this.config.class_names, smallest) };
+    return { ...face, probabilities, ...decide(probabilities, classNames, smallest) };
   }
 }
