@@ -101,7 +101,7 @@ def describe_recipe(run: Run) -> list[str]:
         f"network: {config.model}, {config.parameters or 0:,} weights, {describe_options(config)}",
         f"data: {counts:,} training images of {data.title if data else 'unknown data'}",
         f"start: {start}",
-        f"training: {len(run.history) or training.get('epochs')} epochs of {training.get('optimizer')}, learning rate "
+        f"training: {count_epochs(run.history) or training.get('epochs')} epochs of {training.get('optimizer')}, learning rate "
         f"{training.get('learning_rate')} ({training.get('schedule')}), batches of {training.get('batch_size')}",
     ]
     if training.get("teacher") or config.teacher:
@@ -113,19 +113,26 @@ def describe_recipe(run: Run) -> list[str]:
     return lines
 
 
+def count_epochs(history: Sequence[Mapping[str, float]]) -> int:
+    """Return the number of epochs of a history."""
+    return int(history[-1]["epoch"]) if history else 0
+
+
 def _describe(run: Run) -> dict[str, Any]:
     config, history, metrics = run.config, run.history, run.metrics
-    seconds = [epoch["seconds"] for epoch in history]
+    # A history that was recorded elsewhere may have one row for several epochs.
+    steps = np.diff([0, *(row["epoch"] for row in history)])
+    seconds = [row["seconds"] for row in history]
     row: dict[str, Any] = {
         "model": config.model,
         "data": config.data.title if config.data else None,
         "options": describe_options(config),
         "parameters": config.parameters,
         "MB": sum(path.stat().st_size for path in _model_files(run)) / 1e6,
-        "epochs": len(history) or None,
+        "epochs": count_epochs(history) or None,
         "best epoch": best_epoch(history) if history else None,
         "seconds": sum(seconds) or config.seconds,
-        "s/epoch": float(np.median(seconds)) if seconds else None,
+        "s/epoch": float(np.median(np.divide(seconds, steps))) if seconds else None,
         "views": config.test_time_augmentation,
     }
     for split in ("val", "test"):
