@@ -92,6 +92,19 @@ def _describe_training(config: RunConfig, history: Sequence[Mapping[str, float]]
 def _describe_prior(config: RunConfig) -> list[str]:
     """Return what the class prior of prediction is, with a table; nothing for classes without a photographs prior."""
     shares = config.training_shares
+    if config.photographs is not None and shares is not None:
+        rows = [
+            (name, f"{label:.1%}", f"{other:.1%}")
+            for name, label, other in zip(config.class_names, shares, config.photographs.shares, strict=True)
+        ]
+        return [
+            "## Class prior",
+            "The results above are those of the labels' output, under the training prior: the class shares of the "
+            "training images. For photographs, prediction uses a second output by default (`--prior`). It mostly "
+            "follows the raters' votes of FER+, and assumes other class shares. Fewer neutral faces are then called "
+            "sad or angry, and fewer sad, angry or afraid faces are found.",
+            "\n".join(markdown_table(("emotion", "training prior", "assumed for photographs"), rows)),
+        ]
     if shares is None or not set(config.class_names) <= PHOTOGRAPH_COUNTS.keys():
         return []
     counts = {name: PHOTOGRAPH_COUNTS[name] for name in config.class_names}

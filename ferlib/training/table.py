@@ -97,12 +97,13 @@ def describe_recipe(run: Run) -> list[str]:
     start = f"the weights of the run {config.init_from.model}" if config.init_from else "random weights"
     if config.model == "face_resnet" and config.model_options.get("pretrained", True) and not config.init_from:
         start = "the weights of a face-recognition network"
+    epochs = count_epochs(run.history) or training.get("epochs")
     lines = [
         f"network: {config.model}, {config.parameters or 0:,} weights, {describe_options(config)}",
         f"data: {counts:,} training images of {data.title if data else 'unknown data'}",
         f"start: {start}",
-        f"training: {count_epochs(run.history) or training.get('epochs')} epochs of {training.get('optimizer')}, learning rate "
-        f"{training.get('learning_rate')} ({training.get('schedule')}), batches of {training.get('batch_size')}",
+        f"training: {epochs} epochs of {training.get('optimizer')}, learning rate {training.get('learning_rate')} "
+        f"({training.get('schedule')}), batches of {training.get('batch_size')}",
     ]
     if training.get("teacher") or config.teacher:
         weight = training.get("distillation_weight", 0)
