@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 VOTES_WEIGHT = 0.8
 
 #: How far the class shares are moved from those of the votes, 0, to equal ones, 1. Chosen in the same way.
-EVENNESS = 0.25
+EVENNESS = 0.35
 
 
 def add_photographs_output(
