@@ -2,7 +2,8 @@
 
 The network is folded for prediction (`ferlib.export.folding`), and its weights are rounded to 8 bits with a scale per
 channel. ``model.onnx`` stores them as int8, at a quarter
-of the size, and ``model.keras`` compresses well; both give the same probabilities. With ``--arithmetic int8``,
+of the size, and ``model.keras`` compresses well; both give the same probabilities. A small network may lose too much by
+that: ``--bits 16`` stores its weights as float16. With ``--arithmetic int8``,
 ``model.onnx`` also computes in 8 bits, and its probabilities differ a little. The rounded model is measured, also on
 shifted, scaled and rotated images. Nothing is written if its accuracy on val is more than 0.3 points lower, or if a
 file is larger than 6 MB.
@@ -46,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         default="float32",
         help="of model.onnx; int8 is twice as fast or more",
     )
+    parser.add_argument("--bits", type=int, choices=(8, 16), default=8, help="per weight")
     parser.add_argument("--model", choices=PRETRAINED, default="default", help="which pretrained model to replace")
     args = parser.parse_args(argv)
     source = Run(args.run)
@@ -62,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rounded.write_config(config)
         rounded.write_history(source.history)
         images = dataset.split("train").images
-        _write_rounded(source, rounded, images[:64])
+        _write_rounded(source, rounded, images[:64], args.bits)
         if args.arithmetic == "int8":
             rows = np.random.default_rng(0).permutation(len(images))[:N_CALIBRATION]
             images = fit_to_model(images[rows], image_size=config.image_size, channels=config.channels)
@@ -72,7 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             quantize_onnx(plain, rounded.path / ONNX_MODEL, images)
         metrics = measure_run(rounded, config, dataset, robustness=True)
         before, after = source.metrics["val"].accuracy, metrics["val"].accuracy
-        print(f"accuracy on val {before:.2%}, with 8 bits {after:.2%}; on test {metrics['test'].accuracy:.2%}")
+        print(
+            f"accuracy on val {before:.2%}, with {args.bits} bits {after:.2%}; on test {metrics['test'].accuracy:.2%}"
+        )
         if after < before - MAX_LOSS:
             print("nothing was written")
             return 1
@@ -96,13 +100,14 @@ def _without_paths(config: RunConfig) -> RunConfig:
     return dataclasses.replace(config, training=training)
 
 
-def _write_rounded(source: Run, target: Run, images: np.ndarray) -> None:
-    """Write a run's network with weights of 8 bits as Keras and ONNX models."""
+def _write_rounded(source: Run, target: Run, images: np.ndarray, bits: int) -> None:
+    """Write a run's network with weights of 8 or 16 bits as Keras and ONNX models."""
     # Branches that were rounded one by one would be rounded again when export folds them.
     model = fold_network(load_keras_model(source, all_outputs=True))
     # Biases and statistics of normalization are few and need full precision.
-    model.set_weights([_round(weight) if weight.size > 1000 else weight for weight in model.get_weights()])
-    save_network(model, target.path, images, weights="int8")
+    round_weight = _round if bits == 8 else lambda weight: weight.astype(np.float16).astype(np.float32)
+    model.set_weights([round_weight(weight) if weight.size > 1000 else weight for weight in model.get_weights()])
+    save_network(model, target.path, images, weights="int8" if bits == 8 else "float16")
     compressed = target.path / f"compressed_{KERAS_MODEL}"
     with (
         zipfile.ZipFile(target.path / KERAS_MODEL) as plain,

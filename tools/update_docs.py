@@ -27,8 +27,6 @@ from ferlib.runs.folder import pretrained_run_dir
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-PRETRAINED = "compact_cnn (pretrained)"
-
 NUMBER = re.compile(r"(?P<number>-?[\d,]*\d(?:\.\d+)?)(?P<unit> ?%)?<!-- (?P<record>[\w.]+\.(?:csv|json) \|[^>]+) -->")
 _TABLE = re.compile(r"<!-- table: (?P<name>\w+) -->\n(?:(?!<!--).)*\n<!-- end of table -->", re.DOTALL)
 
@@ -84,27 +82,32 @@ def read_table(file: str) -> pd.DataFrame:
 
 @functools.cache
 def _read_json(file: str) -> Any:
-    path = pretrained_run_dir() / "metrics.json" if file == "pretrained.json" else ROOT / "reports" / file
+    return _read_path(pretrained_run_dir() / "metrics.json" if file == "pretrained.json" else ROOT / "reports" / file)
+
+
+def _read_path(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def tabulate_summary() -> str:
     """Return README's table: some models with parameters, accuracies and macro-F1."""
     best = _best_runs()
-    metrics = _read_json("pretrained.json")
-    config = json.loads((pretrained_run_dir() / "config.json").read_text(encoding="utf-8"))
     rows = [
         [
             f"`{name}`",
             "-" if pd.isna(row["parameters"]) else f"{row['parameters']:,.0f}",
             *map(_percent, row[["val accuracy", "test accuracy", "test macro_f1"]]),
         ]
-        for name, row in best.loc[["ensemble", "bovw_fisher", "vgg_dense", "plain_cnn"]].iterrows()
+        for name, row in best.loc[["ensemble", "bovw_fisher", "compact_cnn", "vgg_dense", "plain_cnn"]].iterrows()
     ]
-    test = metrics["test"]
-    numbers = (metrics["val"]["accuracy"], test["accuracy"], test["macro_f1"])
-    rows.insert(1, ["`compact_cnn` (pretrained)", f"{config['parameters']:,}", *map(_percent, numbers)])
-    rows[0][0] = "`ensemble` of the next two"
+    rows[0][0] = "`ensemble` of networks and `bovw_fisher`"
+    for position, name in enumerate(PRETRAINED_NAMES, start=1):
+        folder = pretrained_run_dir(name)
+        config, metrics = (_read_path(folder / f"{file}.json") for file in ("config", "metrics"))
+        test = metrics["test"]
+        numbers = (metrics["val"]["accuracy"], test["accuracy"], test["macro_f1"])
+        note = "pretrained" if name == "default" else f"pretrained, `--model {name}`"
+        rows.insert(position, [f"`{config['model']}` ({note})", f"{config['parameters']:,}", *map(_percent, numbers)])
     return _markdown(["model", "parameters", "val accuracy", "PublicTest accuracy", "macro-F1"], rows)
 
 
@@ -132,6 +135,22 @@ def tabulate_models() -> str:
     ]
     header = ["model", "run", "parameters", "MB", "epochs", "minutes", "test-time augmentation"]
     return _markdown([*header, "val accuracy", "PublicTest accuracy", "95 % interval", "macro-F1"], rows)
+
+
+def tabulate_steps() -> str:
+    """Return the runs of the plan for an accelerator, with both outputs' accuracies on everyday faces."""
+    rows = [
+        [
+            f"`{name}`",
+            row["step"],
+            f"{row['epochs']:.0f}",
+            *map(_percent, row[["val_accuracy", "test_accuracy", "everyday_label", "everyday_photographs"]]),
+            _percent(row["everyday_balanced"]),
+        ]
+        for name, row in read_table("steps.csv").iterrows()
+    ]
+    header = ["run", "what is new", "epochs", "val", "PublicTest", "everyday, labels", "everyday, photographs"]
+    return _markdown([*header, "balanced"], rows)
 
 
 def tabulate_classes() -> str:

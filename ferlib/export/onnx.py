@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -129,7 +129,8 @@ def write_onnx(
         encode_weights(graph, weights)
         onnx.save(graph, path)
         name = "ONNX" if weights == "float32" else f"ONNX {weights}"
-        for output_name, probabilities in (several or {None: np.asarray(expected)}).items():
+        pairs: list[tuple[str | None, Any]] = list(several.items()) if several else [(None, expected)]
+        for output_name, probabilities in pairs:
             found = run_onnx(path, images, output_name)
             require_agreement(found, np.asarray(probabilities), name, tolerance=TOLERANCES[weights])
 
