@@ -100,7 +100,7 @@ def tabulate_summary() -> str:
         ]
         for name, row in best.loc[["ensemble", "bovw_fisher", "compact_cnn", "vgg_dense", "plain_cnn"]].iterrows()
     ]
-    rows[0][0] = "`ensemble` of networks and `bovw_fisher`"
+    rows[0][0] = "`ensemble` with `bovw_fisher`"
     for position, name in enumerate(PRETRAINED_NAMES, start=1):
         folder = pretrained_run_dir(name)
         config, metrics = (_read_path(folder / f"{file}.json") for file in ("config", "metrics"))
