@@ -23,7 +23,9 @@ def source(data, tmp_path_factory):
     dataset = split_dataset(load_images(data), "official", val_fraction=0.2, seed=0)
     options = TrainingOptions(epochs=2, batch_size=32, precision="float32")
     run_dir = tmp_path_factory.mktemp("run")
-    return train_model("fast_cnn", dataset, run_dir, options, model_options={"stem": 8, "widths": (8,), "depths": (2,)})
+    return train_model(
+        "fast_cnn", dataset, run_dir, options, model_options={"stem": 16, "widths": (16,), "depths": (2,)}
+    )
 
 
 @pytest.fixture
