@@ -151,7 +151,7 @@ def test_keras_network_with_code_is_refused(tmp_path):
     model.add(keras.layers.Dense(2))
     for name in ("theirs.keras", "theirs.h5"):
         model.save(tmp_path / name)
-        with pytest.raises(ArtifactError, match=f"{name} cannot be loaded by Keras"):
+        with pytest.raises(ArtifactError, match=f"{name} (cannot be loaded by Keras|has a layer Lambda)"):
             main(
                 [
                     str(tmp_path / name),

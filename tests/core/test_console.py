@@ -100,7 +100,9 @@ def test_results_and_notes_go_to_different_streams(capsys):
     assert capsys.readouterr() == ("result\n", "note\n")
 
 
-def test_a_log_file_gets_no_progress_bar(capsys):
+def test_a_log_file_gets_no_progress_bar(capsys, monkeypatch):
+    # Another test may have imported what a notebook's process has.
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
     assert list(progress_bar(range(5), desc="count")) == list(range(5))
     write_line("first")
     with progress_bar(total=3) as bar:

@@ -38,7 +38,8 @@ def large_run(tmp_path_factory, faces):
     from ferlib.models import get_model
 
     run = Run(tmp_path_factory.mktemp("run"))
-    run.write_config(replace(Run(pretrained_run_dir()).config, test_time_augmentation="none"))
+    config = Run(pretrained_run_dir()).config
+    run.write_config(replace(config, test_time_augmentation="none", photographs=None))
     save_network(get_model("compact_cnn").build(7, widths=(16, 32, 64)), run.path, faces)
     return run.path
 

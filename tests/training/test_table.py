@@ -15,7 +15,12 @@ from ferlib.training.table import describe_options, describe_recipe
 
 
 def test_runs_are_found_by_their_classes(bovw_run, tmp_path):
-    changes = {"b": {}, "a": {}, "four": {"class_names": FOUR_EMOTIONS}, "unfinished": {"status": "training"}}
+    changes = {
+        "b": {},
+        "a": {},
+        "four": {"class_names": FOUR_EMOTIONS, "calibration": None},
+        "unfinished": {"status": "training"},
+    }
     for name, change in changes.items():
         run = Run(shutil.copytree(bovw_run, tmp_path / name))
         run.write_config(dataclasses.replace(run.config, **change))

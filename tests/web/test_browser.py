@@ -201,7 +201,9 @@ def test_camera(page):
     expect(page.locator("#stream-said")).to_contain_text("Person 1: ")
     # The mirror image on the screen, as people expect it; records have the camera's own coordinates.
     assert page.evaluate("() => getComputedStyle(document.querySelector('#video')).transform").startswith("matrix(-1,")
-    shown = [float(page.get_attribute("#stage rect >> nth=0", name)) for name in ("x", "width")]
+    # At once, because the next frame may move the box.
+    read = "() => ['x', 'width'].map((name) => Number(document.querySelector('#stage rect').getAttribute(name)))"
+    shown = page.evaluate(read)
     page.click("#stop")
     assert page.evaluate("() => document.querySelector('#video').srcObject") is None
     *frames, summary = tools.saved_records(page, "#stream-json")

@@ -48,7 +48,7 @@ def test_frames_are_tracked(service, frames):
     images = [np.asarray(Image.open(io.BytesIO(frame))) for frame in frames]
     video = (Frame(number, time, image) for number, (time, image) in enumerate(zip(times, images, strict=True)))
     for record, (_, result) in zip(records, predict_video(video, recognizer, path="stream", smoothing=0), strict=True):
-        expected = image_record(result, detector="mtcnn", model="compact_cnn")
+        expected = image_record(result, detector="mtcnn", model=recognizer.classifier.name)
         del expected["time"]
         assert record == expected
         del record["frame"]
