@@ -41,7 +41,7 @@ def call(*arguments):
     return done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
 def test_a_plan_becomes_run_folders(tmp_path):
     data, folder, plan = tmp_path / "faces.zip", tmp_path / "folder", tmp_path / "plan.json"
