@@ -30,8 +30,7 @@ def drawn_series(tmp_path_factory):
         )
         assert b"SYNTHETIC" in data.stdout
         archive = folder / "data" / "raw" / "synthetic.zip"
-        options = ["--data", str(archive), "--reports", str(folder / "reports"), "--solutions"]
-        return run_series(folder / "out", folder / "data", *options)
+        return run_series(folder / "out", folder / "data", "--data", str(archive), "--reports", str(folder / "reports"))
 
 
 def test_every_notebook_shows_that_data_are_synthetic(drawn_series):

@@ -27,7 +27,13 @@ def test_expw_needs_parameters_only(expw_archive, tmp_path):
 
 def test_fer2013_is_shown_but_not_published(fer2013_archive, tmp_path):
     output = run_series(
-        tmp_path / "out", tmp_path / "data", "--data", str(fer2013_archive), "--reports", str(tmp_path / "reports")
+        tmp_path / "out",
+        tmp_path / "data",
+        "--data",
+        str(fer2013_archive),
+        "--reports",
+        str(tmp_path / "reports"),
+        "--solutions",
     )
     for path in sorted(output.glob("*.ipynb")):
         assert "SYNTHETIC" not in read_text(path), path.name
