@@ -149,9 +149,9 @@ def test_keras_network_with_code_is_refused(tmp_path):
     keras = pytest.importorskip("keras")
     model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Lambda(lambda x: x * 2), keras.layers.Flatten()])
     model.add(keras.layers.Dense(2))
-    for name in ("theirs.keras", "theirs.h5"):
+    for name, reason in (("theirs.keras", "has a layer Lambda"), ("theirs.h5", "cannot be loaded by Keras")):
         model.save(tmp_path / name)
-        with pytest.raises(ArtifactError, match=f"{name} (cannot be loaded by Keras|has a layer Lambda)"):
+        with pytest.raises(ArtifactError, match=f"{name} {reason}"):
             main(
                 [
                     str(tmp_path / name),

@@ -224,7 +224,7 @@ def _read_start(path: Path) -> bytes:
 
 
 def _check_table(path: Path, start: bytes) -> None:
-    """Raise unless a file that is no archive can be a CSV or NPZ; the message names what it is."""
+    """Raise unless a file that is not an archive can be a CSV or NPZ; the message names what it is."""
     suffix = path.suffix.lower()
     begins = start.lstrip().lower()
     for magic, what in _OTHER_KINDS.items():

@@ -40,7 +40,7 @@ def read_rows(tree: FileTree, name: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the line number and the cells of each row after the header, without empty rows.
 
     The encoding is told by a byte-order mark and is otherwise UTF-8 or, where the file is not, Latin-1; the separator
-    is the one of comma, semicolon, tab and bar that occurs most in the header. Raises DataError if the file is no CSV.
+    is the one of comma, semicolon, tab and bar that occurs most in the header. Raises DataError if it is not a CSV.
     """
     with tree.open(name) as stream:
         _, separator, encoding = _start(stream)
@@ -60,7 +60,7 @@ def _start(stream: IO[bytes]) -> tuple[str, str, str]:
     start = stream.read(_HEADER_BYTES)
     encoding = next((encoding for mark, encoding in _MARKS if start.startswith(mark)), "")
     if not encoding:
-        # Half a character at the end is no sign of another encoding.
+        # Half a character at the end does not mean another encoding.
         try:
             codecs.getincrementaldecoder("utf-8")().decode(start)
             encoding = "utf-8"
