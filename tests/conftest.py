@@ -1,14 +1,17 @@
 """Fixtures shared by the tests of several packages."""
 
 import fcntl
+import logging
 import os
 import signal
+import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ferlib.core.emotions import EMOTIONS
 from ferlib.data import DataInfo, ImageDataset
@@ -31,6 +34,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         marks = {mark.name for mark in item.iter_markers()}
         weights[item.path] += 100 * ("notebooks" in marks) + 10 * ("long" in marks) + ("slow" in marks)
     items.sort(key=lambda item: -weights[item.path])
+
+
+@pytest.fixture(autouse=True)
+def _process_state() -> Iterator[None]:
+    """Undo what a command that a test calls changes in the whole process, so that tests do not depend on their order.
+
+    Environment variables that are new stay: libraries set theirs once, when they are imported. pytest itself undoes
+    changes of the standard streams and the warning filters.
+    """
+    loggers = [logging.getLogger(name) for name in ("ferlib", "uvicorn.error", "papermill")]
+    logging_before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    environment, folder, max_pixels = dict(os.environ), Path.cwd(), Image.MAX_IMAGE_PIXELS
+    policy = sys.modules["keras"].config.dtype_policy() if "keras" in sys.modules else None
+    yield
+    for logger, level, before in logging_before:
+        logger.setLevel(level)
+        logger.handlers[:] = before
+    for number, handler in handlers.items():
+        if handler is not None:  # not one that native code has set
+            signal.signal(number, handler)
+    environment.pop("PYTEST_CURRENT_TEST", None)
+    os.environ.update(environment)
+    os.chdir(folder)
+    Image.MAX_IMAGE_PIXELS = max_pixels
+    if policy is not None:
+        sys.modules["keras"].config.set_dtype_policy(policy)
 
 
 def _named(variable: str) -> Path:

@@ -142,6 +142,7 @@ def _separate_log() -> "Any":
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         replaced, logger.handlers = logger.handlers, [handler]
         server_log = logging.getLogger("uvicorn.error")
+        level = server_log.level
         server_log.addHandler(handler)
         server_log.setLevel(logging.WARNING)
         try:
@@ -149,3 +150,4 @@ def _separate_log() -> "Any":
         finally:
             logger.handlers = replaced
             server_log.removeHandler(handler)
+            server_log.setLevel(level)

@@ -14,12 +14,6 @@ from ferlib.core.console import logger, progress_bar, run, set_verbosity, write_
 from ferlib.core.errors import DataError, OptionError
 
 
-@pytest.fixture(autouse=True)
-def _default_verbosity():
-    yield
-    set_verbosity()
-
-
 def _python(code: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
 
@@ -39,6 +33,16 @@ def test_package_errors_are_one_line(kind, status, capsys):
         run(fail)
     assert ended.value.code == status
     assert capsys.readouterr().err == "error: There is no dataset.\n"
+
+
+@pytest.mark.parametrize("time", ["first", "second"])
+def test_commands_leave_no_state_to_the_next_test(time):
+    assert logger.level < logging.WARNING
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    with pytest.raises(SystemExit):
+        run(lambda argv: set_verbosity(quiet=True) or 0)
+    assert logger.level == logging.WARNING
+    assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
 
 
 def test_unexpected_errors_keep_their_traceback():
