@@ -110,8 +110,8 @@ def test_models_and_training_use_keras_but_no_backend():
         if package_of(module) in packages
         for name in find_imports(module, lazy=True)
     }
-    # One module replaces an operation by a faster one; the other needs gradients, which Keras does not offer.
-    allowed = {"ferlib.training.fused_batch_norm", "ferlib.evaluation.explain"}
+    # One module replaces operations of TensorFlow; the other needs gradients, which Keras does not offer.
+    allowed = {"ferlib.training.tensorflow_layers", "ferlib.evaluation.explain"}
     assert {module for module, name in used if name in FRAMEWORKS - {"keras"}} == allowed
 
 

@@ -174,9 +174,9 @@ def build_for_training(spec: ModelSpec, options: TrainingOptions, model_options:
         raise OptionError(f"{spec.name} needs images of a fixed size: train it without crop.") from error
     if keras.backend.backend() != "tensorflow":
         return network
-    from ferlib.training.fused_batch_norm import fuse_batch_norm
+    from ferlib.training.tensorflow_layers import adapt_to_tensorflow
 
-    return fuse_batch_norm(network)
+    return adapt_to_tensorflow(network)
 
 
 def name_outputs(network: keras.Model, n_classes: int, options: TrainingOptions) -> keras.Model:
