@@ -24,6 +24,7 @@ from ferlib.web.metrics import Metrics
 from ferlib.web.options import ServeOptions
 from ferlib.web.page import page_files
 from ferlib.web.problems import install_handlers
+from ferlib.web.server import open_socket
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -39,6 +40,13 @@ def test_taken_port_is_one_sentence(service):
         serve(["--port", str(service.port)])
     with pytest.raises(FerlibError, match=r"cannot listen on no\.such\.host"):
         serve(["--host", "no.such.host.invalid"])
+
+
+def test_answers_are_sent_at_once():
+    with open_socket("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        connection, _ = listening.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_module_is_the_command():
