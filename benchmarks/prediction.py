@@ -237,6 +237,7 @@ def _in_turns(first: Callable[[], object], second: Callable[[], object], rounds:
     seconds = np.empty((rounds, 2))
     for number in range(rounds):
         for column, call in enumerate((first, second)):
+            time.sleep(0.05)  # threads of the other call may still spin for more work
             started = time.perf_counter()
             call()
             seconds[number, column] = time.perf_counter() - started
