@@ -7,6 +7,7 @@ import hashlib
 import io
 import lzma
 import os
+import shutil
 import stat
 import struct
 import tarfile
@@ -22,9 +23,12 @@ from typing import IO, Any, Literal, Self
 from ferlib.core.console import progress_bar
 from ferlib.core.errors import ArchiveError, DataError
 
-# The largest dataset that is read, in files and uncompressed bytes, as a protection against decompression bombs.
-# The full ExpW has about 92,000 faces; ``fer2013.csv`` has 0.3 GB.
-_MAX_FILES, _MAX_FILE_BYTES, _MAX_TOTAL_BYTES = 500_000, 1 << 30, 32 << 30
+#: The largest dataset that is read, in files or rows, as a protection against decompression bombs; the full ExpW has
+#: about 92,000 faces.
+MAX_FILES = 500_000
+
+# The same in uncompressed bytes; ``fer2013.csv`` has 0.3 GB.
+_MAX_FILE_BYTES, _MAX_TOTAL_BYTES = 1 << 30, 32 << 30
 
 # The largest uncompressed size as a multiple of the compressed one. Small files may be compressed further: a blank BMP
 # of 48 x 48 pixels is, and is harmless.
@@ -64,9 +68,10 @@ _OTHER_KINDS = {
     b"7z\xbc\xaf": "a 7z archive: unpack it and name the folder",
     b"Rar!": "a RAR archive: unpack it and name the folder",
     b"\x28\xb5\x2f\xfd": "a zstd archive: unpack it and name the folder",
-    b"PAR1": "a Parquet file: save its images as files in one folder per emotion",
     b"\x89HDF": "an HDF5 file: save its images as files in one folder per emotion",
     b"\x93NUMPY": "a NumPy array: save its images as files in one folder per emotion",
+    b"ARROW1": "an Arrow file: save the dataset as Parquet (to_parquet) or as images",
+    b"\xff\xff\xff\xff": "an Arrow stream: save the dataset as Parquet (to_parquet) or as images",
     b"MATLAB": "a MATLAB file: save its images as files in one folder per emotion",
     b"SQLite": "an SQLite database: save its images as files in one folder per emotion",
     b"\x80": "a Python pickle, which is not loaded because it can run code: save its images as files",
@@ -80,7 +85,7 @@ _OTHER_KINDS = {
 }
 
 #: Suffixes of archives, which are not looked into where they are inside another one.
-ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".7z", ".rar", ".zst", ".parquet")
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".7z", ".rar", ".zst")
 _ENCRYPTED = 0x1 | 0x40
 
 
@@ -110,13 +115,16 @@ class FileTree:
     ) -> None:
         self.path, self.kind, self.names, self.skipped = path, kind, tuple(sorted(files)), skipped
         self._files, self._archive = files, archive
+        self._streams: list[IO[bytes]] = []
 
     def __enter__(self) -> Self:
         """Return the tree."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the archive."""
+        """Close the archive and the streams of `open_seekable`."""
+        for stream in self._streams:
+            stream.close()
         if self._archive is not None:
             self._archive.__exit__(None, None, None)
 
@@ -132,6 +140,23 @@ class FileTree:
                 yield stream
         except (*_READ_ERRORS, MemoryError) as error:
             raise self._damage(name, error) from error
+
+    def open_seekable(self, name: str) -> IO[bytes]:
+        """Return a file as a stream for reading in any order, which stays open until the tree is closed.
+
+        Files of archives are copied to a temporary file. Raises ArchiveError as `open` does.
+        """
+        if self.kind == "folder":
+            try:
+                self._streams.append(self._files[name].open())
+            except _OPEN_ERRORS as error:
+                raise self._damage(name, error) from error
+        else:
+            self._streams.append(tempfile.TemporaryFile(prefix="ferlib-"))  # noqa: SIM115
+            with self.open(name) as packed:
+                shutil.copyfileobj(packed, self._streams[-1])
+            self._streams[-1].seek(0)
+        return self._streams[-1]
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a file; raise ArchiveError if it is damaged or has another size than listed."""
@@ -173,7 +198,7 @@ class FileTree:
 
 
 def open_tree(path: str | Path) -> FileTree:
-    """Open a zip or tar (recognized by content), a folder, or a CSV or NPZ file; raise DataError for others.
+    """Open a zip or tar (by content), a folder, or a CSV, NPZ or Parquet file; raise DataError for others.
 
     A tar, or a single CSV, may be compressed with gzip, bzip2 or xz. An archive that is damaged, encrypted or over a
     limit, or contains a link, a device or a name twice, is an ArchiveError.
@@ -224,8 +249,10 @@ def _read_start(path: Path) -> bytes:
 
 
 def _check_table(path: Path, start: bytes) -> None:
-    """Raise unless a file that is not an archive can be a CSV or NPZ; the message names what it is."""
+    """Raise unless a file that is not an archive can be a CSV, NPZ or Parquet file; the message names what it is."""
     suffix = path.suffix.lower()
+    if start.startswith(b"PAR1"):
+        return
     begins = start.lstrip().lower()
     for magic, what in _OTHER_KINDS.items():
         if start.startswith(magic) or begins.startswith(magic):
@@ -233,7 +260,7 @@ def _check_table(path: Path, start: bytes) -> None:
     if suffix in (".zip", ".npz") and not start.startswith(b"PK"):
         raise ArchiveError(f"{path} is not a zip archive or is damaged; download it again.")
     if suffix not in (".csv", ".tsv", ".npz", ".txt"):
-        raise DataError(f"{path} is not a zip, a tar, a folder, a CSV or an NPZ file.")
+        raise DataError(f"{path} is not a zip, a tar, a folder, a CSV, a Parquet or an NPZ file.")
 
 
 def _file_on_disk(path: Path) -> _File:
@@ -397,8 +424,8 @@ def _open_folder(path: Path) -> FileTree:
 
 
 def _check_count(path: Path, count: int) -> None:
-    if count > _MAX_FILES:
-        raise ArchiveError(f"{path} contains at least {count:,} files, over the limit of {_MAX_FILES:,}.")
+    if count > MAX_FILES:
+        raise ArchiveError(f"{path} contains at least {count:,} files, over the limit of {MAX_FILES:,}.")
 
 
 def _check_sizes(path: Path, sizes: list[int]) -> None:

@@ -46,7 +46,7 @@ def load_images(
     strict: bool = False,
     process: Callable[[np.ndarray], np.ndarray | None] | None = None,
 ) -> ImageDataset:
-    """Load a dataset from a zip, a tar, a folder, a CSV, or an NPZ that `ImageDataset.save` wrote.
+    """Load a dataset from a zip, a tar, a folder, a CSV, a Parquet file, or an NPZ that `ImageDataset.save` wrote.
 
     The layout is recognized from the files; ``docs/data.md`` lists the layouts. Choices made while loading are
     explained in ``info.notes``. Images that cannot be read, and classes that are not one of the seven emotions, are

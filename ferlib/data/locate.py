@@ -93,7 +93,7 @@ def _latest_raw(data_dir: Path) -> Path | None:
     """Return the newest file in ``raw`` that `ferlib download`, or `locate_data` from Kaggle, put there."""
     manifests = (data_dir / "raw").glob("*.manifest.json")
     names = [manifest.name.removesuffix(".manifest.json") for manifest in manifests]
-    files = {data_dir / "raw" / f"{name}{suffix}" for name in names for suffix in (".zip", ".csv")}
+    files = {data_dir / "raw" / f"{name}{suffix}" for name in names for suffix in (".zip", ".csv", ".parquet")}
     files.add(dataset_path(DEFAULT_DATASET, data_dir))
 
     def last_written(file: Path) -> tuple[int, str]:

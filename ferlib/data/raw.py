@@ -12,10 +12,11 @@ from ferlib.core.files import atomic_write, write_zip
 from ferlib.data.archive import FileTree, open_tree
 from ferlib.data.dataset import ImageDataset
 from ferlib.data.layouts.folders import is_image
+from ferlib.data.layouts.parquet import matches as is_parquet
 from ferlib.data.load import load_images
 
 # The files of a folder that are data besides images: tables, lists of labels, and notes on them.
-_DATA_SUFFIXES = frozenset({".csv", ".tsv", ".lst", ".txt", ".npy"})
+_DATA_SUFFIXES = frozenset({".csv", ".tsv", ".lst", ".txt", ".npy", ".parquet", ".pq"})
 
 
 def add_archive(
@@ -23,8 +24,8 @@ def add_archive(
 ) -> tuple[Path, ImageDataset]:
     """Copy a dataset into ``data_dir/raw`` as one file, after reading all of it; return its path and contents.
 
-    A zip or CSV is copied unchanged, but decompressed; the images, tables and lists of a folder or a tar are packed
-    into a zip. `loading` are arguments of `load_images`. The file is named
+    A zip, CSV or Parquet file is copied unchanged, but decompressed; the images, tables and lists of a folder or a tar
+    are packed into a zip. `loading` are arguments of `load_images`. The file is named
     after the dataset if it is a known one (``fer2013.zip``), otherwise after the source. Raises DataError if the source
     is not a dataset or is damaged, or if ``raw`` has another dataset of the same file name and `force` is not set.
     """
@@ -58,6 +59,9 @@ def add_archive(
 
 def _file_name(tree: FileTree, title: str) -> str:
     """Return the name of a dataset's file in raw: lower case, without spaces."""
-    own = re.sub(r"(\.tar)?\.(zip|tar|gz|bz2|xz|tgz|tbz2|txz|csv)$", "", tree.path.resolve().name, flags=re.IGNORECASE)
+    own = re.sub(
+        r"(\.tar)?\.(zip|tar|gz|bz2|xz|tgz|tbz2|txz|csv|parquet)$", "", tree.path.resolve().name, flags=re.IGNORECASE
+    )
     names = {"synthetic faces": "synthetic", **dict.fromkeys(("folder", "table", "names"), own)}
-    return re.sub(r"[^\w.-]+", "-", names.get(title, title.lower())) + (".csv" if tree.kind == "file" else ".zip")
+    suffix = ".zip" if tree.kind != "file" else ".parquet" if is_parquet(tree) else ".csv"
+    return re.sub(r"[^\w.-]+", "-", names.get(title, title.lower())) + suffix

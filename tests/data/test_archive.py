@@ -125,7 +125,7 @@ def test_decompression_bomb_is_an_error_before_unpacking(tmp_path):
     assert "bomb" in _error_of(path)
 
 
-@pytest.mark.parametrize(("name", "limit"), [("_MAX_FILES", 3), ("_MAX_FILE_BYTES", 100), ("_MAX_TOTAL_BYTES", 300)])
+@pytest.mark.parametrize(("name", "limit"), [("MAX_FILES", 3), ("_MAX_FILE_BYTES", 100), ("_MAX_TOTAL_BYTES", 300)])
 def test_limits_apply_to_zips_and_folders(tmp_path, monkeypatch, name, limit):
     monkeypatch.setattr(archive, name, limit)
     for letter in "abcd":
@@ -186,11 +186,11 @@ def test_truncated_zip_is_an_error(good_zip, keep):
     [
         ("page.zip", b"<!DOCTYPE html>Sign in", "a web page instead of a file"),
         ("cut.zip", b"\0\1\2", "not a zip archive"),
-        ("notes.doc", b"hello", "is not a zip, a tar, a folder, a CSV or an NPZ file"),
+        ("notes.doc", b"hello", "is not a zip, a tar, a folder, a CSV, a Parquet or an NPZ file"),
         ("fer2013.tar.gz", b"\x1f\x8b\x08", "damaged or truncated"),
         ("fer2013.7z", b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it"),
         ("fer2013.zip", b"Rar!\x1a\x07", "a RAR archive"),
-        ("train.parquet", b"PAR1", "a Parquet file"),
+        ("train.arrow", b"ARROW1\0\0", "an Arrow file"),
         ("fer2013.zip", b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
         ("face.jpg", b"\xff\xd8\xff\xe0", "a single image"),
         ("empty.zip", b"", "is empty"),

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from ferlib.data.archive import FileTree
 from ferlib.data.index import ImageIndex, ReadOptions
-from ferlib.data.layouts import annotations, expw, fer2013, ferplus, folders, names, rafdb, saved, tables
+from ferlib.data.layouts import annotations, expw, fer2013, ferplus, folders, names, parquet, rafdb, saved, tables
 
 
 class Layout(Protocol):
@@ -18,4 +18,4 @@ class Layout(Protocol):
 
 
 #: All layouts, in the order in which they are tried.
-LAYOUTS: tuple[Layout, ...] = (saved, expw, ferplus, rafdb, fer2013, annotations, tables, folders, names)
+LAYOUTS: tuple[Layout, ...] = (saved, expw, ferplus, rafdb, fer2013, annotations, tables, folders, names, parquet)

@@ -29,6 +29,8 @@ def read_header(tree: FileTree, name: str) -> list[str]:
     """Return the column names of a table, in lower case and without spaces around them; empty if it has none."""
     with tree.open(name) as stream:
         text, separator, _ = _start(stream)
+    if text.startswith("PAR1"):  # Parquet
+        return []
     try:
         cells = next(csv.reader(io.StringIO(text.splitlines()[0] if text else ""), delimiter=separator), [])
     except csv.Error:

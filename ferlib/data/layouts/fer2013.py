@@ -49,7 +49,7 @@ def index_images(tree: FileTree, options: ReadOptions) -> ImageIndex:
     usage = next((column for column in _USAGE_COLUMNS if column in header), None)
     texts, raw_usages, rows, pixels, left_out = _read(tree, name, header, (label, usage))
     usages = [_USAGES.get(text.lower(), text) for text in raw_usages]
-    splits = [_split_of(text, name) for text in usages] if usage else ["train"] * len(texts)
+    splits = [split_of_value(text, name) for text in usages] if usage else ["train"] * len(texts)
     # The columns are those of FER2013's own files, or the values of its usages are.
     is_own = label == "emotion" or (usage is not None and set(usages) <= set(FER2013_USAGES))
     codes, notes, others = convert_labels(
@@ -121,7 +121,7 @@ def _read(
         try:
             if len(cells) <= max(label_at, pixels_at, usage_at or 0):
                 raise DataError(f"{len(cells)} columns, expected {len(header)}.")
-            image = _parse_pixels(cells[pixels_at])
+            image = parse_pixels(cells[pixels_at])
             text = cells[label_at].strip()
             if not text:
                 raise DataError("there is no label.")
@@ -142,7 +142,7 @@ def _with_progress(tree: FileTree, name: str) -> Iterator[tuple[int, list[str]]]
     yield from progress_bar(read_rows(tree, name), desc=f"Reading {name}", unit=" rows", delay=1)
 
 
-def _split_of(usage: str, name: str) -> str:
+def split_of_value(usage: str, name: str) -> str:
     """Return the split that a value of the column Usage means."""
     split = split_of_usage(usage) if usage in FER2013_USAGES else split_of_name(usage)
     if split is None:
@@ -161,7 +161,7 @@ def _parse_floats(text: str) -> np.ndarray:
     return values.astype(np.int64)
 
 
-def _parse_pixels(text: str) -> bytes:
+def parse_pixels(text: str) -> bytes:
     """Return the 2,304 gray values in a text of numbers separated by spaces, with or without brackets and commas."""
     # pandas writes lists so.
     text = text.strip().strip("[]").replace(",", " ")

@@ -12,15 +12,15 @@ from ferlib.data.layouts.folders import has_named_classes, is_image, is_rafdb_na
 from ferlib.data.layouts.listing import Box, FileFinder, Listed, index_listed
 from ferlib.data.layouts.splits import split_of_name
 
-_IMAGE_COLUMNS = (
+IMAGE_COLUMNS = (
     *("image", "images", "img", "file", "filename", "file_name", "filepath", "file_path", "path", "pth", "image_path"),
     *("img_path", "image_name", "img_name", "imagename", "name", "subdirectory_filepath", "image_id", "id"),
 )
-_LABEL_COLUMNS = (
+LABEL_COLUMNS = (
     *("emotion", "label", "labels", "expression", "emotions", "emotion_label", "expression_label", "class", "category"),
     *("target", "class_name", "exp"),
 )
-_SPLIT_COLUMNS = ("usage", "split", "set", "subset", "partition")
+SPLIT_COLUMNS = ("usage", "split", "set", "subset", "partition")
 _BOX_COLUMNS = ("face_x", "face_y", "face_width", "face_height")
 
 
@@ -56,7 +56,7 @@ def index_images(tree: FileTree, options: ReadOptions) -> ImageIndex:
         header = read_header(tree, table)
         image_column, label_column = (str(column) for column in _columns(header))
         image_at, label_at = header.index(image_column), header.index(label_column)
-        split_at = next((header.index(column) for column in _SPLIT_COLUMNS if column in header), None)
+        split_at = next((header.index(column) for column in SPLIT_COLUMNS if column in header), None)
         table_split = split_of_name(posixpath.basename(table))
         for _, cells in read_rows(tree, table):
             if len(cells) <= max(image_at, label_at, split_at or 0):
@@ -95,7 +95,7 @@ def index_images(tree: FileTree, options: ReadOptions) -> ImageIndex:
 
 def _columns(header: Sequence[str]) -> tuple[str | None, str | None]:
     """Return the columns of images and of labels."""
-    found = (next((column for column in known if column in header), None) for known in (_IMAGE_COLUMNS, _LABEL_COLUMNS))
+    found = (next((column for column in known if column in header), None) for known in (IMAGE_COLUMNS, LABEL_COLUMNS))
     image, label = found
     return image, label
 
