@@ -14,6 +14,7 @@ COMMANDS = {
     "train": ("ferlib.train", "train a model and save it as a run folder"),
     "evaluate": ("ferlib.evaluate", "measure a run on a dataset"),
     "predict": ("ferlib.predict", "detect faces in images and videos and classify their expressions"),
+    "score": ("ferlib.score", "score millions of images or videos to Parquet, on one machine or many"),
     "serve": ("ferlib.serve", "serve the REST API and the page in a browser"),
     "export": ("ferlib.export.__main__", "convert a run to another format"),
     "import": ("ferlib.import_model", "make a run folder from an ONNX or Keras file of another program"),

@@ -1,20 +1,22 @@
-"""Recognize emotions in many image files."""
+"""Recognize emotions in many image files: as a stream of results, or as one record per file, whatever it contains."""
 
+import hashlib
 import itertools
 import logging
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from ferlib import __version__
 from ferlib.core.errors import ImageError
 from ferlib.core.images import MAX_PIXELS, decode_image, read_image
 from ferlib.inference.inputs import STANDARD_INPUT
 from ferlib.inference.recognizer import EmotionRecognizer
-from ferlib.inference.results import ImageResult, to_frame
+from ferlib.inference.results import ImageResult, Record, image_record, to_frame
 
 # Importing threads takes time when the command starts, which often reads one image.
 if TYPE_CHECKING:
@@ -30,7 +32,8 @@ _MAX_BATCH_PIXELS = 1_000_000
 # For each thread, images with this many pixels in total are read ahead, and as many wait for their turn.
 _MAX_PIXELS_AHEAD = 16_000_000
 
-_Batch = list[tuple[Path, np.ndarray]]
+T = TypeVar("T")
+_Batch = list[tuple[T, np.ndarray]]
 _Results = list[tuple[np.ndarray, ImageResult]]
 
 
@@ -135,22 +138,22 @@ def _read(path: Path, max_pixels: int) -> np.ndarray:
     return read_image(path, max_pixels=max_pixels)
 
 
-def _group(images: Iterable[tuple[Path, np.ndarray]], batch_size: int) -> Iterator[_Batch]:
+def _group(images: Iterable[tuple[T, np.ndarray]], batch_size: int) -> Iterator[_Batch[T]]:
     """Yield batches of images that are processed together."""
-    batch: _Batch = []
+    batch: _Batch[T] = []
     n_pixels = 0
-    for path, image in images:
+    for key, image in images:
         size = image.shape[0] * image.shape[1]
         if batch and (n_pixels + size > _MAX_BATCH_PIXELS or len(batch) == batch_size):
             yield batch
             batch, n_pixels = [], 0
-        batch.append((path, image))
+        batch.append((key, image))
         n_pixels += size
     if batch:
         yield batch
 
 
-def _predict_batch(batch: _Batch, recognizer: EmotionRecognizer) -> _Results:
+def _predict_batch(batch: _Batch[Path], recognizer: EmotionRecognizer) -> _Results:
     recognized = recognizer.recognize_all([image for _, image in batch])
     return [
         (image, ImageResult(path, (image.shape[0], image.shape[1]), faces, prior=recognizer.prior.name))
@@ -192,3 +195,113 @@ def tabulate(
     table = to_frame((result for _, result in images), recognizer.classifier.class_names)
     table.attrs["errors"] = errors
     return table
+
+
+class BatchScorer:
+    """Turn the contents of image files into records: exactly one per file, in order, whatever the file contains.
+
+    It knows nothing of the program that distributes the files: `ferlib score`, Ray, Spark and others call it in each of
+    their processes.
+
+    Parameters
+    ----------
+    batch_size : int
+        How many small images are processed together.
+    max_pixels : int
+        Larger images are not processed; their records have an error.
+    recognizer : object
+        Arguments of `EmotionRecognizer`, with one thread unless `n_threads` says otherwise.
+
+    Attributes
+    ----------
+    recognizer : EmotionRecognizer
+    origin : dict
+        What all records have in common: ``prior``, ``detector``, ``model`` and ``ferlib_version``.
+
+    Examples
+    --------
+    >>> scorer = BatchScorer(detector="none")
+    >>> [record] = scorer([("a.jpg", b"not an image")])
+    >>> record["faces"], record["error"]
+    (None, 'a.jpg: not a readable image (unknown image format).')
+    """
+
+    def __init__(self, *, batch_size: int = 64, max_pixels: int = MAX_PIXELS, **recognizer: Any) -> None:
+        self.recognizer = EmotionRecognizer(**{"n_threads": 1, **recognizer})
+        self.origin = describe_origin(self.recognizer, recognizer.get("detector", "mtcnn"))
+        self.batch_size = batch_size
+        self.max_pixels = max_pixels
+
+    def __call__(self, files: Iterable[tuple[str, bytes | ImageError]]) -> list[Record]:
+        """Return the record of each file.
+
+        Parameters
+        ----------
+        files : iterable of (str, bytes or ImageError)
+            The path of each file, and its content, or the error that reading it gave.
+
+        Returns
+        -------
+        list of dict
+            JSON values: ``path``, ``sha256`` of the content, ``width`` and ``height`` (pixels), ``error`` (a sentence),
+            ``faces`` as in `ferlib.inference.results.image_record`, and `origin`. ``error`` is None unless the file
+            cannot be read; then ``faces`` is None, and so is what is not known.
+        """
+        records: list[Record] = []
+        for batch in _group(self._decode(files, records), self.batch_size):
+            self._recognize(batch)
+        return records
+
+    def _decode(
+        self, files: Iterable[tuple[str, bytes | ImageError]], records: list[Record]
+    ) -> Iterator[tuple[Record, np.ndarray]]:
+        """Append the record of each file, and yield those of images with their images."""
+        for path, content in files:
+            record = empty_record(path, self.origin)
+            records.append(record)
+            if isinstance(content, ImageError):
+                record["error"] = str(content)
+                continue
+            record["sha256"] = hashlib.sha256(content).hexdigest()
+            try:
+                yield record, decode_image(content, name=path, max_pixels=self.max_pixels)
+            except ImageError as error:
+                record["error"] = str(error)
+
+    def _recognize(self, batch: _Batch[Record]) -> None:
+        """Complete the records of some images."""
+        images = [image for _, image in batch]
+        try:
+            found = self.recognizer.recognize_all(images)
+        # An image for which memory is short, or on which a library fails, must not cost those that came with it.
+        except Exception as error:
+            if len(batch) > 1:
+                for item in batch:
+                    self._recognize([item])
+                return
+            batch[0][0]["error"] = f"{batch[0][0]['path']}: the image cannot be processed ({error!r})."
+            return
+        for (record, image), faces in zip(batch, found, strict=True):
+            made = image_record(ImageResult(Path(record["path"]), (image.shape[0], image.shape[1]), faces))
+            record |= {name: made[name] for name in ("width", "height", "faces")}
+
+
+def describe_origin(recognizer: EmotionRecognizer, detector: str) -> dict[str, str]:
+    """Return what the records of one recognizer have in common; `detector` is the detector's name."""
+    return {
+        "prior": recognizer.prior.name,
+        "detector": detector,
+        "model": recognizer.classifier.name,
+        "ferlib_version": __version__,
+    }
+
+
+def empty_record(path: str, origin: dict[str, str], error: str | None = None) -> Record:
+    """Return the record of an image of which nothing is known, because of an error if one is given."""
+    return {
+        "path": path,
+        **dict.fromkeys(("sha256", "width", "height")),
+        "error": error,
+        "faces": None,
+        **origin,
+    }

@@ -55,7 +55,7 @@ def find_inputs(
     paths = [paths] if isinstance(paths, str | Path) else paths
     inputs: dict[Path, InputFile] = {}
     empty = []
-    for path in itertools.chain.from_iterable(_expand(Path(path)) for path in paths):
+    for path in itertools.chain.from_iterable(expand_pattern(Path(path)) for path in paths):
         found = _search(path, skip) if path.is_dir() else [_input_file(path, Path(path.name))]
         if not found:
             empty.append(path)
@@ -64,7 +64,7 @@ def find_inputs(
     return list(inputs.values()), empty
 
 
-def _expand(path: Path) -> list[Path]:
+def expand_pattern(path: Path) -> list[Path]:
     """Return the matches of a pattern; a path that is not a pattern, or matches nothing, itself."""
     if path == STANDARD_INPUT or not glob.has_magic(str(path)) or path.exists():
         return [path]

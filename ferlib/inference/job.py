@@ -8,13 +8,13 @@ from typing import Any
 from ferlib.core.console import Terminated, logger, progress_bar, write_line
 from ferlib.core.errors import FerlibError, VideoError
 from ferlib.core.threads import available_cores
-from ferlib.faces import MIN_FACE_SIZE, AdaptiveDetector, RedetectingDetector, SizedDetector, make_detector
+from ferlib.faces import MIN_FACE_SIZE, SizedDetector, make_detector
 from ferlib.inference.annotate import annotate
 from ferlib.inference.options import PredictOptions
 from ferlib.inference.recognizer import EmotionRecognizer
 from ferlib.inference.results import ImageResult, Record, display_path, image_record
 from ferlib.inference.sinks import CountsSink, CsvSink, JsonSink, Sink
-from ferlib.inference.stream import FIRST_FACE, VIDEO_FACE, predict_video
+from ferlib.inference.stream import make_video_recognizer, predict_video
 from ferlib.inference.tracks import TrackSummary
 from ferlib.inference.workers import Outcome, predict_in_processes, predict_in_threads
 from ferlib.runs.classifier import Classifier
@@ -83,19 +83,11 @@ class PredictionJob:
 
     def recognizer_arguments(self, min_face_size: int | None = None) -> dict[str, Any]:
         """Return the arguments of that recognizer."""
-        options = self.options
-        return {
-            "detector": options.detector,
-            "detector_model": options.detector_model,
-            "classifier": self.classifier,
-            "prior": self.prior,
-            "crop_margin": options.crop_margin,
-            "min_probability": options.min_probability,
-            "rotate": options.rotate,
-            "min_face_size": options.min_face_size or min_face_size,
-            "min_confidence": options.min_confidence,
-            "n_threads": self.n_inner,
-        }
+        loaded = {"classifier": self.classifier, "prior": self.prior, "n_threads": self.n_inner}
+        # The views belong to the classifier, which is loaded.
+        arguments = self.options.recognizer_arguments() | loaded | {"test_time_augmentation": None}
+        arguments["min_face_size"] = self.options.min_face_size or min_face_size
+        return arguments
 
     def write(self, record: Record) -> None:
         """Write a record to each sink."""
@@ -145,10 +137,7 @@ class PredictionJob:
             recognizer = self.recognizer()
             return predict_in_threads(paths, recognizer, n_threads=min(n_threads, len(paths)), **shared)
         # Each process loads the models itself.
-        arguments = self.recognizer_arguments()
-        arguments |= {"classifier": options.run, "model": options.model or "default", "prior": options.prior}
-        arguments["test_time_augmentation"] = options.test_time_augmentation
-        arguments["n_threads"] = max(1, n_threads // options.workers)
+        arguments = options.recognizer_arguments() | {"n_threads": max(1, n_threads // options.workers)}
         return predict_in_processes(paths, arguments, n_workers=options.workers, **shared)
 
     def _report_image(self, result: ImageResult) -> None:
@@ -200,7 +189,9 @@ class PredictionJob:
 
     def _run_video(self, video: Video, path: Path, target: Path | None, *, sound: Path | None = None) -> None:
         """Process the frames of a video; what was done until an error or Ctrl+C is kept."""
-        recognizer, smallest = self._video_recognizer(video)
+        recognizer, smallest = make_video_recognizer(
+            self.recognizer, video.size, min_face_size=self.options.min_face_size, detector=self.options.detector
+        )
         tracks, seconds, complete = TrackSummary(self.classifier.class_names), 0.0, False
         try:
             with contextlib.ExitStack() as stack:
@@ -246,23 +237,6 @@ class PredictionJob:
                 report_written(target, self.options.output_timeline)
                 if target and target.suffix.lower() != ".avi" and not has_h264(target):
                     logger.info("for browsers, and with sound: pip install 'ferlib[video]'; VLC plays it as it is")
-
-    def _video_recognizer(self, video: Video) -> tuple[EmotionRecognizer, int | None]:
-        """Return the recognizer of a video, and the size of the smallest face if that was not an option."""
-        usual = max(MIN_FACE_SIZE, round(min(video.size) * VIDEO_FACE))
-        recognizer = self.recognizer(usual)
-        small = max(MIN_FACE_SIZE, round(usual * FIRST_FACE))
-        if self.options.min_face_size is not None or small == usual or self.options.detector == "none":
-            return recognizer, None
-        if isinstance(recognizer.detector, RedetectingDetector):
-
-            def make(size: int) -> RedetectingDetector:
-                detector = self.recognizer(size).detector
-                assert isinstance(detector, RedetectingDetector)
-                return detector
-
-            recognizer.detector = AdaptiveDetector(make, smallest=small, usual=usual)
-        return recognizer, usual
 
     def _writer(self, target: Path, video: Video, sound: Path | None) -> VideoWriter:
         """Return the writer of a video's annotated copy."""

@@ -4,6 +4,7 @@ import importlib.util
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ferlib.core.crops import DEFAULT_CROP
 from ferlib.core.errors import FerlibError, OptionError
@@ -20,13 +21,9 @@ from ferlib.video import VIDEO_CODECS, hide_credentials
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictOptions:
-    """Options of ``ferlib predict``."""
+class RecognitionOptions:
+    """Which model and which detector recognize emotions, and how: the options that several commands share."""
 
-    inputs: tuple[Path, ...] = option(
-        (), help="image, video, folder, pattern, or - for an image on standard input", metavar="INPUT", positional=True
-    )
-    webcam: str | None = option(None, help="camera: its number (0 is the first), device or address", metavar="N")
     model: PretrainedName | None = option(
         None, help="pretrained model; fast classifies more faces per second", default_text="default"
     )
@@ -78,6 +75,42 @@ class PredictOptions:
     rotate: Rotation = option(
         "none", help="auto: look for faces in images that are turned by 90, 180 or 270 degrees", group="faces"
     )
+
+    def __post_init__(self) -> None:
+        """Check values and combinations."""
+        check_options(self)
+        parse_prior(self.prior, "--prior")
+        try:
+            check_detector(self.detector, self.detector_model)
+        except ValueError as error:
+            raise OptionError(f"--detector: {error}.") from None
+        check_one_model(self.run, self.model)
+
+    def recognizer_arguments(self) -> dict[str, Any]:
+        """Return the arguments of an `EmotionRecognizer` that loads the model itself."""
+        return {
+            "detector": self.detector,
+            "detector_model": self.detector_model,
+            "classifier": self.run,
+            "model": self.model or "default",
+            "prior": self.prior,
+            "test_time_augmentation": self.test_time_augmentation,
+            "crop_margin": self.crop_margin,
+            "min_probability": self.min_probability,
+            "rotate": self.rotate,
+            "min_face_size": self.min_face_size,
+            "min_confidence": self.min_confidence,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions(RecognitionOptions):
+    """Options of ``ferlib predict``."""
+
+    inputs: tuple[Path, ...] = option(
+        (), help="image, video, folder, pattern, or - for an image on standard input", metavar="INPUT", positional=True
+    )
+    webcam: str | None = option(None, help="camera: its number (0 is the first), device or address", metavar="N")
 
     smoothing: float = option(
         DEFAULT_SMOOTHING,
@@ -145,15 +178,9 @@ class PredictOptions:
 
     def __post_init__(self) -> None:
         """Check values and combinations."""
-        check_options(self)
-        parse_prior(self.prior, "--prior")
-        try:
-            check_detector(self.detector, self.detector_model)
-        except ValueError as error:
-            raise OptionError(f"--detector: {error}.") from None
+        super().__post_init__()
         if not self.inputs and self.webcam is None:
             raise OptionError("No input given; name an image, a video or a folder, or a camera with --webcam.")
-        check_one_model(self.run, self.model)
         for path in self.inputs:
             if re.match(r"\w\w+:/", str(path)) and not path.exists():
                 raise OptionError(

@@ -1,11 +1,12 @@
 """Recognize emotions in videos: track the faces and smooth their probabilities over time."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from ferlib.faces import MIN_FACE_SIZE, AdaptiveDetector, RedetectingDetector
 from ferlib.faces.embedding import FaceEmbedder
 from ferlib.faces.tracker import FaceTracker, TrackedFace
 from ferlib.inference.recognizer import EmotionRecognizer
@@ -20,6 +21,43 @@ VIDEO_FACE = 1 / 12
 
 #: In the first frames of a video, faces of this fraction of the usual smallest size are looked for.
 FIRST_FACE = 1 / 3
+
+
+def make_video_recognizer(
+    make: Callable[[int | None], EmotionRecognizer],
+    size: tuple[int, int],
+    *,
+    min_face_size: int | None = None,
+    detector: str = "mtcnn",
+) -> tuple[EmotionRecognizer, int | None]:
+    """Return the recognizer of one video, and the size of the smallest face after the first seconds.
+
+    Parameters
+    ----------
+    make : callable
+        Takes the size of the smallest face in pixels and returns a recognizer.
+    size : tuple of int
+        (height, width) of the video in pixels.
+    min_face_size : int, optional
+        The size for the whole video. If it is None, the size depends on that of the video and on the faces in its first
+        frames, and it is returned.
+    detector : str
+        The detector's name.
+    """
+    usual = max(MIN_FACE_SIZE, round(min(size) * VIDEO_FACE))
+    recognizer = make(usual)
+    small = max(MIN_FACE_SIZE, round(usual * FIRST_FACE))
+    if min_face_size is not None or small == usual or detector == "none":
+        return recognizer, None
+    if isinstance(recognizer.detector, RedetectingDetector):
+
+        def make_detector(size: int) -> RedetectingDetector:
+            other = make(size).detector
+            assert isinstance(other, RedetectingDetector)
+            return other
+
+        recognizer.detector = AdaptiveDetector(make_detector, smallest=small, usual=usual)
+    return recognizer, usual
 
 
 def predict_video(

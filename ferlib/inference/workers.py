@@ -1,10 +1,8 @@
 """Recognize emotions in many image files side by side, in threads or in processes, and write annotated copies."""
 
-import signal
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 
@@ -15,18 +13,14 @@ from ferlib.inference.batch import predict_images
 from ferlib.inference.recognizer import EmotionRecognizer
 from ferlib.inference.results import ImageResult
 
-# These imports take time when the command starts, which mostly needs one process.
-if TYPE_CHECKING:
-    from concurrent.futures import Future
-
 # Images that a process gets at a time: few enough that all processes finish together.
 _MAX_CHUNK = 16
 
 # What became of an image: its result, or its path and what went wrong.
 Outcome = ImageResult | tuple[Path, str]
 
-# The recognizer of this process, if it is a worker.
-_recognizer: EmotionRecognizer | None = None
+# The recognizer of this process and the arguments of `predict_in_threads`, if it is a worker.
+_worker: tuple[EmotionRecognizer, dict[str, Any]] | None = None
 
 
 def predict_in_threads(
@@ -72,6 +66,8 @@ def predict_in_processes(
 ) -> Iterator[Outcome]:
     """Yield what became of each image, in order except for failures.
 
+    An image that ends the process that reads it is a failure like others.
+
     Parameters
     ----------
     paths : sequence of Path
@@ -88,44 +84,45 @@ def predict_in_processes(
     Raises
     ------
     FerlibError
-        A process ended early, for lack of memory for example.
+        A process cannot start, for lack of memory for example.
     """
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
+    # Importing it takes time when the command starts, which mostly needs one process.
+    from ferlib.inference.processes import ProcessPool
 
-    n_chunk = min(_MAX_CHUNK, max(1, len(paths) // (4 * n_workers)))
-    # A fork would copy the threads' locks in whatever state they are.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(n_workers, context, initializer=_start_worker, initargs=(dict(recognizer),))
-    running: deque[Future[list[Outcome]]] = deque()
-    try:
-        for start in range(0, len(paths), n_chunk):
-            chunk = paths[start : start + n_chunk]
-            copies = {path: targets[path] for path in chunk if path in targets}
-            if len(running) > 2 * n_workers:
-                yield from running.popleft().result()
-            running.append(pool.submit(_predict_chunk, chunk, copies, batch_size, max_pixels))
-        while running:
-            yield from running.popleft().result()
-    except BrokenProcessPool:
-        raise FerlibError("A worker process ended early; is there enough memory? Try fewer --workers.") from None
-    finally:
-        pool.shutdown(cancel_futures=True)
+    shared = {"batch_size": batch_size, "max_pixels": max_pixels}
+    size = chunk_size(len(paths), n_workers)
+    items = [(path, targets.get(path)) for path in paths]
+    with ProcessPool(
+        _predict_chunk, n_workers=n_workers, start=_start_worker, arguments=(dict(recognizer), shared), lost=_lost
+    ) as pool:
+        for outcomes in pool.map(items[start : start + size] for start in range(0, len(items), size)):
+            yield from outcomes
 
 
-def _start_worker(recognizer: dict[str, Any]) -> None:
+def chunk_size(n_items: int, n_workers: int) -> int:
+    """Return how many items a process gets at a time."""
+    return min(_MAX_CHUNK, max(1, n_items // (4 * n_workers)))
+
+
+def lost_sentence(path: str | Path) -> str:
+    """Return what became of a file that ended its process."""
+    return f"{path}: the process that read the file ended early; the file is damaged, or there is not enough memory."
+
+
+def _lost(item: tuple[Path, Path | None]) -> Outcome:
+    return item[0], lost_sentence(item[0])
+
+
+def _start_worker(recognizer: dict[str, Any], shared: dict[str, Any]) -> None:
     """Create the recognizer of this process."""
-    global _recognizer
-    # Ctrl+C reaches all processes; the main one stops the others.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    global _worker
     cv2.setNumThreads(recognizer["n_threads"])
-    _recognizer = EmotionRecognizer(**recognizer)
+    _worker = EmotionRecognizer(**recognizer), shared
 
 
-def _predict_chunk(
-    paths: Sequence[Path], targets: Mapping[Path, Path], batch_size: int, max_pixels: int
-) -> list[Outcome]:
+def _predict_chunk(items: Sequence[tuple[Path, Path | None]]) -> list[Outcome]:
     """Recognize the emotions in some images, and write their annotated copies."""
-    assert _recognizer is not None
-    return list(predict_in_threads(paths, _recognizer, targets=targets, batch_size=batch_size, max_pixels=max_pixels))
+    assert _worker is not None
+    recognizer, shared = _worker
+    targets = {path: target for path, target in items if target is not None}
+    return list(predict_in_threads([path for path, _ in items], recognizer, targets=targets, **shared))

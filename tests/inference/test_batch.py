@@ -7,7 +7,8 @@ from PIL import Image
 from ferlib.core.emotions import EMOTIONS
 from ferlib.core.errors import ImageError
 from ferlib.core.images import read_image
-from ferlib.inference import EmotionRecognizer, batch, predict_images, tabulate, to_frame
+from ferlib.faces.whole_image import WholeImage
+from ferlib.inference import BatchScorer, EmotionRecognizer, batch, predict_images, tabulate, to_frame
 
 
 class LevelClassifier:
@@ -111,3 +112,30 @@ def test_one_path_is_not_a_list_of_letters(recognizer, paths):
     ((_, result),) = predict_images(str(paths[0]), recognizer)
     assert result.path == paths[0]
     assert len(to_frame(result)) == 1
+
+
+def test_a_scorer_makes_one_record_per_file_in_order(paths):
+    scorer = BatchScorer(detector="none", classifier=LevelClassifier(), batch_size=3, prior="training")
+    missing = ImageError("z.png: there is no such file.")
+    files = [(str(path), path.read_bytes()) for path in paths]
+    records = scorer([files[0], ("z.png", missing), *files[1:]])
+    assert [record["path"] for record in records] == [str(paths[0]), "z.png", *map(str, paths[1:])]
+    assert [record["error"] for record in records][1] == str(missing)
+    assert "not a readable image" in records[2]["error"]
+    assert [record["faces"] is None for record in records] == [False, True, True, False, False, False]
+    assert records[3]["faces"][0]["probabilities"]["neutral"] == pytest.approx(100 / 255, abs=1e-5)
+    assert scorer.recognizer.classifier.batches == [3, 1]
+    assert {record["model"] for record in records} == {"level"}
+
+
+def test_an_image_on_which_a_library_fails_costs_no_other_one(paths):
+    class Failing(WholeImage):
+        def detect(self, image):
+            if image[0, 0, 0] == 150:
+                raise MemoryError("no memory")
+            return super().detect(image)
+
+    scorer = BatchScorer(detector=Failing(), classifier=LevelClassifier(), prior="training")
+    records = scorer([(str(path), path.read_bytes()) for path in paths])
+    assert [record["faces"] is None for record in records] == [False, True, False, True, False]
+    assert records[3]["error"] == f"{paths[3]}: the image cannot be processed (MemoryError('no memory'))."

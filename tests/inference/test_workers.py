@@ -1,5 +1,7 @@
 """Many images in several processes."""
 
+from pathlib import Path
+
 import pytest
 from PIL import Image
 
@@ -43,3 +45,20 @@ def test_processes_give_the_results_of_threads(paths, tmp_path):
 def test_a_process_that_cannot_start_is_one_sentence(paths):
     with pytest.raises(FerlibError, match="worker process ended early"):
         list(predict_in_processes(paths, {"detector": "nothing", "n_threads": 1}, n_workers=1, targets={}))
+
+
+def test_an_image_that_ends_its_process_is_a_failure_like_others(paths, monkeypatch):
+    monkeypatch.chdir(paths[0].parent)
+    Path("ending.py").write_text(
+        "import os\n"
+        "class Detector:\n"
+        "    def detect(self, image):\n"
+        "        return os._exit(1) if image[0, 0, 0] == 150 else []\n"
+    )
+    arguments = {"detector": "ending:Detector", "n_threads": 1}
+    outcomes = list(predict_in_processes(paths, arguments, n_workers=2, targets={}))
+    results = [outcome.path for outcome in outcomes if isinstance(outcome, ImageResult)]
+    assert results == [paths[0], paths[2], paths[4]]
+    failures = dict(outcome for outcome in outcomes if not isinstance(outcome, ImageResult))
+    assert set(failures) == {paths[1], paths[3]}
+    assert "the process that read the file ended early" in failures[paths[3]]
