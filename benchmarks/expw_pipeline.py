@@ -2,7 +2,8 @@
 
 Each labeled face is cropped twice: by its own box, and by the box that the detector finds there (detect, match at an
 IoU of at least 0.3, crop, predict). A face that is not found counts as an error of the pipeline. ``--peer PYTHON``
-is the Python of an environment with ``fer``, which then classifies the same faces, given the labeled boxes.
+is the Python of an environment with ``fer``, which then classifies the same faces, given the labeled boxes. The class
+prior is that of training, because the sample's shares of emotions are not those of photographs.
 """
 
 import argparse
@@ -56,7 +57,9 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
     """Measure and print; the peer's photographs go through a folder."""
     classifier = load_classifier(args.run)
     finder = EmotionRecognizer(args.detector, classifier)
-    recognizers = [EmotionRecognizer(finder.detector, classifier, crop_margin=margin) for margin in MARGINS]
+    recognizers = [
+        EmotionRecognizer(finder.detector, classifier, crop_margin=margin, prior="training") for margin in MARGINS
+    ]
     right: dict[tuple[float, str], list[bool]] = {(margin, kind): [] for margin in MARGINS for kind in ("own", "found")}
     n_faces = n_found = 0
     labels: list[int] = []

@@ -1,9 +1,9 @@
 """Compare ways to cut out faces: ``python tools/crop_experiment.py --everyday faces.zip --expw expw.zip``.
 
-MTCNN finds the faces of both development sets. Each way cuts out the same faces, and one model classifies them:
-everyday faces under the photographs prior, and ExpW's sample, whose shares of emotions are not natural, under the
-training prior. Each face is classified in one view. McNemar's test compares each way with the default of prediction on
-all faces of both sets.
+MTCNN finds the faces of both development sets. Each way cuts out the same faces, and one model classifies them in one
+view: everyday faces with the output and the prior for photographs, and ExpW's sample, whose shares of emotions are not
+natural, under the training prior. McNemar's test compares each way with the default of prediction on all faces of both
+sets.
 
 "stretched" is the box with 5 % margin, resized to a square. "edge" is the default with repeated instead of mirrored
 pixels outside of the image.
@@ -28,7 +28,7 @@ from ferlib.evaluation import evaluate_predictions
 from ferlib.evaluation.intervals import compare_predictions
 from ferlib.faces import Detector, Face, make_detector, match_box
 from ferlib.runs.classifier import Classifier, load_classifier
-from ferlib.runs.prior import TRAINING_PRIOR, ClassPrior, make_prior
+from ferlib.runs.prior import ClassPrior, apply_prior
 
 #: The table that the documentation shows.
 TABLE = Path(__file__).parents[1] / "reports" / "crop.csv"
@@ -42,12 +42,13 @@ Cut = Callable[[np.ndarray, Face], np.ndarray]
 
 @dataclass(frozen=True)
 class FaceSet:
-    """Faces of one development set: their images, the detected faces, their codes in `EMOTIONS`, and the prior."""
+    """Faces of one development set: images, detected faces, their codes in `EMOTIONS`, and who classifies them."""
 
     name: str
     images: list[np.ndarray]
     faces: list[Face]
     labels: np.ndarray
+    classifier: Classifier
     prior: ClassPrior
 
 
@@ -60,11 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output-csv", type=Path, metavar="FILE", default=TABLE, help="table to write")
     args = parser.parse_args(argv)
     classifier, detector = load_classifier(args.run, test_time_augmentation="none"), make_detector()
-    photographs = make_prior(
-        "photographs", class_names=classifier.class_names, training_shares=classifier.training_shares
-    )
-    sets = [read_everyday(args.everyday, detector, photographs), read_expw(args.expw, detector)]
-    table = compare_crops(sets, classifier, make_variants())
+    sets = [
+        read_everyday(args.everyday, detector, *apply_prior(classifier, "photographs")),
+        read_expw(args.expw, detector, *apply_prior(classifier, "training")),
+    ]
+    table = compare_crops(sets, make_variants())
     print(table.to_string(float_format="{:.4f}".format))
     write_text(args.output_csv, table.to_csv(float_format="%.4f", lineterminator="\n"))
     return 0
@@ -87,7 +88,7 @@ def name_geometry(geometry: CropGeometry) -> str:
     return f"{geometry.method} {geometry.margin:g}"
 
 
-def read_everyday(path: str, detector: Detector, prior: ClassPrior) -> FaceSet:
+def read_everyday(path: str, detector: Detector, classifier: Classifier, prior: ClassPrior) -> FaceSet:
     """Return the most confident face of each image of a dataset."""
     images, faces = [], []
 
@@ -100,10 +101,10 @@ def read_everyday(path: str, detector: Detector, prior: ClassPrior) -> FaceSet:
         return image
 
     dataset = load_images(path, process=find_face)
-    return FaceSet("everyday", images, faces, dataset.labels, prior)
+    return FaceSet("everyday", images, faces, dataset.labels, classifier, prior)
 
 
-def read_expw(path: str, detector: Detector) -> FaceSet:
+def read_expw(path: str, detector: Detector, classifier: Classifier, prior: ClassPrior) -> FaceSet:
     """Return the labeled faces of ExpW that are found."""
     images, faces, labels = [], [], []
     for photo in progress_bar(read_labeled_photos(path), desc="ExpW", unit=" photos"):
@@ -114,18 +115,18 @@ def read_expw(path: str, detector: Detector) -> FaceSet:
                 images.append(photo.image)
                 faces.append(match)
                 labels.append(labeled.label)
-    return FaceSet("expw", images, faces, np.array(labels), TRAINING_PRIOR)
+    return FaceSet("expw", images, faces, np.array(labels), classifier, prior)
 
 
-def compare_crops(sets: Sequence[FaceSet], classifier: Classifier, variants: dict[str, Cut]) -> pd.DataFrame:
+def compare_crops(sets: Sequence[FaceSet], variants: dict[str, Cut]) -> pd.DataFrame:
     """Return one row per variant: metrics on each set, and the paired test on all faces against the default."""
     y_true = np.concatenate([faces.labels for faces in sets])
     rows, predictions = {}, {}
     for name, cut in progress_bar(variants.items(), desc="ways to cut", unit=" ways"):
         row, y_pred = {}, []
         for faces in sets:
-            y_proba = faces.prior.apply(_classify(faces, cut, classifier))
-            metrics = evaluate_predictions(faces.labels, y_proba, classifier.class_names)
+            y_proba = faces.prior.apply(_classify(faces, cut))
+            metrics = evaluate_predictions(faces.labels, y_proba, faces.classifier.class_names)
             row[f"{faces.name}_n"] = metrics.n
             for measure in ("accuracy", "balanced_accuracy", "log_loss"):
                 row[f"{faces.name}_{measure}"] = getattr(metrics, measure)
@@ -142,8 +143,9 @@ def compare_crops(sets: Sequence[FaceSet], classifier: Classifier, variants: dic
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("crop")
 
 
-def _classify(faces: FaceSet, cut: Cut, classifier: Classifier) -> np.ndarray:
+def _classify(faces: FaceSet, cut: Cut) -> np.ndarray:
     """Return probabilities (n, n_classes) of the faces."""
+    classifier = faces.classifier
     size, channels = classifier.image_size, classifier.channels
     inputs = [
         fit_to_model(cut(image, face)[np.newaxis], image_size=size, channels=channels)

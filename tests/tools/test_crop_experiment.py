@@ -29,12 +29,12 @@ def faces():
     image = np.zeros((60, 80, 1), np.uint8)
     image[:20, :10] = 255
     labels = np.array([6, 6, 0, 0])
-    return experiment.FaceSet("drawn", [image] * 4, [Face((0, 0, 10, 20), 1.0)] * 4, labels, TRAINING_PRIOR)
+    return experiment.FaceSet("drawn", [image] * 4, [Face((0, 0, 10, 20), 1.0)] * 4, labels, CenterClassifier(), TRAINING_PRIOR)
 
 
 def test_every_way_classifies_the_same_faces(faces):
     variants = experiment.make_variants()
-    table = experiment.compare_crops([faces, faces], CenterClassifier(), variants)
+    table = experiment.compare_crops([faces, faces], variants)
     assert list(table.index) == list(variants)
     assert (table["drawn_n"] == 4).all()
     assert (table["accuracy"] == 0.5).all()
@@ -42,10 +42,11 @@ def test_every_way_classifies_the_same_faces(faces):
 
 
 def test_a_worse_way_has_a_small_p_value(faces):
-    faces = experiment.FaceSet("drawn", faces.images * 5, faces.faces * 5, np.full(20, 6), TRAINING_PRIOR)
+    images, found, labels = faces.images * 5, faces.faces * 5, np.full(20, 6)
+    faces = experiment.FaceSet("drawn", images, found, labels, CenterClassifier(), TRAINING_PRIOR)
     default = experiment.name_geometry(DEFAULT_CROP)
     variants = {default: experiment.make_variants()[default], "ground": lambda image, face: image[30:50, 30:50]}
-    table = experiment.compare_crops([faces], CenterClassifier(), variants)
+    table = experiment.compare_crops([faces], variants)
     assert table.loc["ground", "difference"] == -1
     assert table.loc["ground", "p_value"] == pytest.approx(2 * 0.5**20)
 
@@ -53,6 +54,5 @@ def test_a_worse_way_has_a_small_p_value(faces):
 def test_the_default_is_not_worse_than_what_was_measured():
     table = pd.read_csv(experiment.TABLE, index_col="crop")
     assert experiment.name_geometry(DEFAULT_CROP) in table.index
-    assert table.loc["stretched", "difference"] < 0
     better = table[(table["difference"] > 0) & (table["p_value"] < 0.05)]
     assert better.empty
