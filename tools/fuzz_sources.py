@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import importlib
 import io
+import json
 import shutil
 import tarfile
 import tempfile
@@ -128,6 +129,32 @@ def make_tables() -> Files:
         yield name, data
 
 
+def make_parquet() -> Files:
+    """Yield Parquet files of several encodings, with encoded images and with gray values."""
+    import pyarrow
+    import pyarrow.parquet
+
+    faces = _make_faces()
+    images = [{"bytes": data, "path": name} for name, data in faces.items()]
+    features = {"label": {"names": ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]}}
+    features["label"]["_type"] = "ClassLabel"
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    hub = pyarrow.table({"image": images, "label": [number % 7 for number in range(len(images))]})
+    pixels = {"emotion": [0, 3, 6], "pixels": [" ".join(["8"] * 2304)] * 3, "Usage": ["Training"] * 3}
+    named = {"img": list(faces.values())[:8], "emotion": ["happy", "sad", "fear", "contempt"] * 2}
+    for number, (table, options) in enumerate(
+        [
+            (hub.replace_schema_metadata(metadata), {"row_group_size": 5}),
+            (hub.replace_schema_metadata(metadata), {"compression": "gzip", "data_page_version": "2.0"}),
+            (pyarrow.table(pixels), {"compression": "zstd"}),
+            (pyarrow.table(named), {"compression": "none", "use_dictionary": False}),
+        ]
+    ):
+        stream = io.BytesIO()
+        pyarrow.parquet.write_table(table, stream, **options)
+        yield f"{number}.parquet", stream.getvalue()
+
+
 def make_runs() -> Files:
     """Yield the files of run folders with a network and with a pipeline."""
     from ferlib.runs.folder import pretrained_run_dir
@@ -214,6 +241,7 @@ def read_configuration(name: str, data: bytes) -> None:
 SOURCES: dict[str, tuple[Callable[[], Files], Callable[[str, bytes], None], int]] = {
     "archives": (make_archives, read_dataset, 100),
     "tables": (make_tables, read_dataset, 100),
+    "parquet": (make_parquet, read_dataset, 500),
     "runs": (make_runs, read_run, 500),
     "keras": (make_keras, read_run, 500),
     "configurations": (make_configurations, read_configuration, 100),

@@ -16,6 +16,14 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image
 
+from ferlib.core.color_depth import (
+    apply_scale,
+    decode_deep_colors,
+    finite,
+    has_deep_colors,
+    over_white,
+    scale_factor,
+)
 from ferlib.core.errors import ImageError
 from ferlib.core.signatures import describe_content, is_heic
 
@@ -43,11 +51,12 @@ IMAGE_SUFFIXES = frozenset(
     )
 )
 
-# The usual largest values of integers: 8, 10, 12, 14, 16, 24, 31 and 32 bits.
-_TOPS = (255, 1023, 4095, 16383, 65535, 2**24 - 1, 2**31 - 1, 2**32 - 1)
-
 # A truncated image is used if it has at least this part of its rows.
 _NEARLY_ALL = 0.9
+
+# The memory for decoding that `max_pixels` allows, in bytes per pixel, and what decoders need that keep several copies.
+_ALLOWED_BYTES = 8
+_PEAK_BYTES = {"AVIF": 12, "HEIF": 9, "JPEG2000": 20, "WEBP": 16}
 
 # Pixels that are converted at once, so that the copies that a conversion makes are small.
 _STRIP_PIXELS = 1_000_000
@@ -70,8 +79,12 @@ def decode_image(data: bytes | BinaryIO, *, name: str = "image", max_pixels: int
     The EXIF orientation is applied and transparency is replaced by white. Integers of more than 8 bits are scaled from
     the smallest of the ranges of 10, 12, 14, 16, 24, 31 or 32 bits that holds the largest value, floats from 0 to 1 or
     one of these ranges. Only the first frame of an animation and the first page of a document are decoded. An image
-    that lacks up to a tenth of its rows at the end is decoded with a warning. Memory at the peak is 7 bytes per pixel
-    for RGB, 10 for AVIF and 20 for JPEG 2000, whose decoders keep copies.
+    that lacks up to a tenth of its rows at the end is decoded with a warning.
+
+    Memory at the peak is 7 bytes per pixel for RGB. Some decoders keep more copies: HEIC takes 9 bytes, AVIF and
+    progressive JPEG up to 12, animated WebP and colors of 10 to 14 bits up to 16, JPEG 2000 up to 20. Never more than 8
+    bytes times `max_pixels` are used: where these formats would need more, JPEG and JPEG 2000 are decoded at half the
+    resolution and enlarged, and the others are refused.
 
     Parameters
     ----------
@@ -80,7 +93,7 @@ def decode_image(data: bytes | BinaryIO, *, name: str = "image", max_pixels: int
     name : str
         Identifies the image in an error.
     max_pixels : int
-        Larger images are refused.
+        Larger images are refused, and those whose decoder needs more memory than 8 bytes for each of so many pixels.
 
     Returns
     -------
@@ -94,7 +107,17 @@ def decode_image(data: bytes | BinaryIO, *, name: str = "image", max_pixels: int
     """
     stream = io.BytesIO(data) if isinstance(data, bytes) else data
     try:
+        if not stream.seekable():  # a pipe
+            stream = io.BytesIO(stream.read())
+        start = stream.tell()
         array, orientation, missing = _decode(stream, name, max_pixels)
+        if array is None:  # what Pillow decoded is freed by now
+            stream.seek(start)
+            array = decode_deep_colors(stream.read())
+        if array is None:
+            stream.seek(start)
+            array, orientation, missing = _decode(stream, name, max_pixels, allow_deep=False)
+            assert array is not None
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -134,39 +157,18 @@ def decode_pillow(image: Image.Image, *, name: str = "image") -> np.ndarray:
     return np.ascontiguousarray(_UPRIGHT[orientation](array)) if orientation in _UPRIGHT else array
 
 
-def scale_to_uint8(values: np.ndarray) -> np.ndarray:
-    """Scale numbers of any type from the smallest usual range that holds the largest of them, 0 to 1 only for floats.
+def _decode(
+    stream: BinaryIO, name: str, max_pixels: int, *, allow_deep: bool = True
+) -> tuple[np.ndarray | None, int, float]:
+    """Return an image as stored, its EXIF orientation, and the fraction of its rows that is missing.
 
-    NaN, infinity and negative numbers become 0.
+    The image is None if it has colors of 10 to 14 bits, of which Pillow keeps too few, and `allow_deep` is set.
     """
-    if values.dtype == bool:
-        return values * np.uint8(255)
-    if values.dtype == np.uint8:
-        return values
-    values = _finite(values)
-    scaled = values * _scale(values.max(initial=0), is_float=values.dtype.kind == "f")
-    return np.clip(scaled, 0, 255).round().astype(np.uint8)
-
-
-def _finite(values: np.ndarray) -> np.ndarray:
-    """Return numbers with 0 for NaN and infinity."""
-    return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0) if values.dtype.kind == "f" else values
-
-
-def _scale(largest: float, *, is_float: bool) -> float:
-    """Return the factor from the smallest usual range that holds a number to 8 bits."""
-    if is_float and largest <= 1:
-        return 255.0
-    return 255.0 / next((top for top in _TOPS if largest <= top), float(largest))
-
-
-def _decode(stream: BinaryIO, name: str, max_pixels: int) -> tuple[np.ndarray, int, float]:
-    """Return an image as stored, its EXIF orientation, and the fraction of its rows that is missing."""
-    start = stream.tell() if stream.seekable() else 0
+    start = stream.tell()
     head = stream.read(64)
     if not head:
         raise ImageError(f"{name}: the file is empty.")
-    stream = _rewound(stream, head, start)
+    stream.seek(start)
     formats = _FORMATS
     if is_heic(head):
         if importlib.util.find_spec("pillow_heif") is None:
@@ -186,37 +188,59 @@ def _decode(stream: BinaryIO, name: str, max_pixels: int) -> tuple[np.ndarray, i
             stream.seek(start)
             if (array := _decode_webp(stream.read())) is not None:
                 return array, _orientation(image), 0.0
-        deep = _has_deep_colors(image)
+        size, deep = image.size, allow_deep and has_deep_colors(image)
+        _bound_memory(image, name, max_pixels)
         missing = 0.0
         try:
             image.load()
         except OSError as error:
-            if "truncated" not in str(error):
+            if "truncated" not in str(error) or (image.format == "JPEG" and image.size != size):
                 raise
             if image.format == "JPEG":
                 stream.seek(start)
                 return _decode_cut_jpeg(stream.read())
             missing = _accept_cut(image)
         _check_size(image, name, max_pixels)
-        array = None
         n_colors = len(image.getbands()) - ("A" in image.getbands())
         if deep and not missing and np.max(image.getextrema()[:n_colors]) <= 64:
-            stream.seek(start)
-            array = _decode_deep_colors(stream.read())
-        return (_to_uint8(image) if array is None else array), _orientation(image), missing
-
-
-def _rewound(stream: BinaryIO, head: bytes, start: int) -> BinaryIO:
-    """Return a stream at its start, from which `head` was read; a pipe is read into memory."""
-    if stream.seekable():
-        stream.seek(start)
-        return stream
-    return io.BytesIO(head + stream.read())
+            _check_memory(image, name, max_pixels, need=16)  # OpenCV copies what it decodes
+            return None, _orientation(image), missing
+        array, orientation = _to_uint8(image), _orientation(image)
+    if image.size == size:
+        return array, orientation, missing
+    del image  # before the memory for the enlarged one is needed
+    return cv2.resize(array, size, interpolation=cv2.INTER_LINEAR).reshape(*size[::-1], -1), orientation, missing
 
 
 def _check_size(image: Image.Image, name: str, max_pixels: int) -> None:
     if image.width * image.height > max_pixels:
         raise _too_large(name, f"{image.width:,} x {image.height:,}", max_pixels)
+
+
+def _bound_memory(image: Image.Image, name: str, max_pixels: int) -> None:
+    """Decode an image at half its resolution, or raise, if its decoder needs more memory than `max_pixels` allows."""
+    if image.format == "JPEG" and image.info.get("progressive"):
+        need = 4 + 2 * len(image.getbands())  # all coefficients, before the first row is decoded
+    else:
+        need = _PEAK_BYTES.get(image.format or "", 0)
+    try:
+        _check_memory(image, name, max_pixels, need)
+    except ImageError:
+        if image.format == "JPEG2000":
+            image.reduce = 1  # type: ignore[method-assign, assignment]
+        elif image.format == "JPEG":
+            image.draft(image.mode, (image.width // 2, image.height // 2))
+        else:
+            raise
+
+
+def _check_memory(image: Image.Image, name: str, max_pixels: int, need: int) -> None:
+    if image.width * image.height * need > _ALLOWED_BYTES * max_pixels:
+        raise ImageError(
+            f"{name}: {image.width:,} x {image.height:,} pixels of {image.format} need {need} bytes each, over the "
+            f"limit of {_ALLOWED_BYTES} for each of {max_pixels:,} pixels, which --max-pixels (in Python max_pixels) "
+            "raises."
+        )
 
 
 def _too_large(name: str, size: str, max_pixels: int) -> ImageError:
@@ -268,11 +292,10 @@ def _to_uint8(image: Image.Image) -> np.ndarray:
     """Return a loaded Pillow image as uint8 (H, W, 1) or (H, W, 3); a strip at a time, to save memory."""
     width, height = image.size
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        largest = max(_finite(np.asarray(image.crop(box))).max(initial=0) for box in _strips(image))
-        scale, array = _scale(largest, is_float=image.mode == "F"), np.empty((height, width, 1), np.uint8)
+        largest = max(finite(np.asarray(image.crop(box))).max(initial=0) for box in _strips(image))
+        scale, array = scale_factor(largest, is_float=image.mode == "F"), np.empty((height, width, 1), np.uint8)
         for box in _strips(image):
-            values = _finite(np.asarray(image.crop(box)))
-            array[box[1] : box[3], :, 0] = np.clip(values * scale, 0, 255).round()
+            array[box[1] : box[3], :, 0] = apply_scale(np.asarray(image.crop(box)), scale)
         return array
     clear = image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info
     mode = "L" if image.mode in ("LA", "La") or (image.mode in ("1", "L") and not clear) else "RGB"
@@ -293,23 +316,6 @@ def _strips(image: Image.Image) -> list[tuple[int, int, int, int]]:
     return [(0, top, width, min(top + rows, height)) for top in range(0, height, rows)]
 
 
-def _has_deep_colors(image: Image.Image) -> bool:
-    """Return whether an image that was not loaded yet has colors of 16 bits, of which Pillow keeps the upper eight."""
-    tiles = getattr(image, "tile", [])
-    return image.mode in ("RGB", "RGBA", "LA") and any(re.search(r";16|\b65535\b", str(tile[3])) for tile in tiles)
-
-
-def _decode_deep_colors(data: bytes) -> np.ndarray | None:
-    """Return colors of 10 to 14 bits in a 16-bit file as uint8 (H, W, 3), or None if OpenCV cannot read the file."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
-        return None
-    colors = scale_to_uint8(pixels[..., 2::-1])
-    if pixels.shape[-1] == 3:
-        return colors
-    return over_white(np.concatenate([colors, (pixels[..., 3:] // 256).astype(np.uint8)], axis=-1))
-
-
 def _decode_webp(data: bytes) -> np.ndarray | None:
     """Return a still WebP image as uint8 (H, W, 3), with 6 bytes per pixel instead of Pillow's 16, or None."""
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -318,17 +324,6 @@ def _decode_webp(data: bytes) -> np.ndarray | None:
     if pixels.shape[-1] == 4:
         return over_white(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA, pixels))
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, pixels)
-
-
-def over_white(pixels: np.ndarray) -> np.ndarray:
-    """Return RGBA (H, W, 4), uint8, as RGB (H, W, 3) on white."""
-    colors = np.empty((*pixels.shape[:2], 3), np.uint8)
-    rows = max(1, _STRIP_PIXELS // max(1, pixels.shape[1]))
-    for top in range(0, len(pixels), rows):
-        part = pixels[top : top + rows].astype(np.uint16)
-        alpha = part[..., 3:]
-        colors[top : top + rows] = (part[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
-    return colors
 
 
 def _decode_cut_jpeg(data: bytes) -> tuple[np.ndarray, int, float]:

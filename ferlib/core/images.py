@@ -7,15 +7,14 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ferlib.core.color_depth import over_white, scale_to_uint8
 from ferlib.core.decoding import (
     IMAGE_SUFFIXES,
     MAX_PIXELS,
     decode_image,
     decode_pillow,
     ignore_warnings,
-    over_white,
     read_image,
-    scale_to_uint8,
 )
 from ferlib.core.errors import ImageError
 

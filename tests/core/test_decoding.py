@@ -210,9 +210,24 @@ print((peak() - before) / (image.shape[0] * image.shape[1]))
 )
 def test_decoding_needs_at_most_8_bytes_per_pixel(tmp_path, name, mode, options):
     Image.new(mode, (4000, 3000)).save(tmp_path / name, **options)
-    command = [sys.executable, "-c", PEAK, str(tmp_path / name), HOPPER]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert float(done.stdout) <= 8
+    assert peak_bytes(tmp_path / name) <= 8
+
+
+def peak_bytes(path):
+    """The bytes per pixel that decoding needs at its peak."""
+    command = [sys.executable, "-c", PEAK, str(path), HOPPER]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize(("kind", "need"), [("avif", 12), ("png", 16)])
+def test_hungry_decoders_need_no_more_than_is_allowed_for(tmp_path, kind, need):
+    path = tmp_path / f"a.{kind}"
+    if kind == "png":
+        cv2.imwrite(str(path), np.full((3000, 4000, 3), 999, np.uint16))
+    else:
+        Image.new("RGB", (4000, 3000)).save(path, speed=10, subsampling="4:4:4")
+    assert peak_bytes(path) <= need + 0.5
 
 
 @pytest.mark.skipif(not features.check("libtiff"), reason="Pillow has no libtiff")
@@ -287,3 +302,29 @@ def test_files_that_cannot_be_read_say_why(tmp_path):
         as_image("https://user:secret@example.org/a.jpg")
     with pytest.raises(ImageError, match="null"):
         as_image("a\0b.jpg")
+
+
+@pytest.mark.parametrize(("kind", "options"), [("JPEG2000", {}), ("JPEG", {"progressive": True})])
+def test_large_images_for_hungry_decoders_are_decoded_at_half_the_resolution(photo, kind, options):
+    data, n_pixels = encode(photo, kind, **options), 256 * 300
+    full, halved = (decode_image(data, max_pixels=factor * n_pixels) for factor in (3, 1))
+    assert full.shape == halved.shape == (300, 256, 3)
+    assert 0 < np.abs(full.astype(int) - halved).mean() < 8
+
+
+def test_a_cut_image_for_a_hungry_decoder_is_refused(photo):
+    data = encode(photo, "JPEG", progressive=True)[:-5]
+    assert decode_image(data, max_pixels=3 * 256 * 300).shape == (300, 256, 3)
+    with pytest.raises(ImageError, match="truncated"):
+        decode_image(data, max_pixels=256 * 300)
+
+
+@pytest.mark.parametrize(("kind", "need"), [("AVIF", 12), ("WEBP", 16), ("PNG", 16)])
+def test_large_images_for_other_hungry_decoders_are_refused(photo, kind, need):
+    frames = {"save_all": True, "append_images": [photo.rotate(180)]} if kind == "WEBP" else {}
+    data, n_pixels = encode(photo, kind, **frames), 256 * 300
+    if kind == "PNG":
+        data = cv2.imencode(".png", np.asarray(photo, np.uint16) * 16)[1].tobytes()
+    with pytest.raises(ImageError, match=rf"256 x 300 pixels of {kind} need {need} bytes each, .*--max-pixels"):
+        decode_image(data, max_pixels=n_pixels)
+    assert decode_image(data, max_pixels=2 * n_pixels).shape == (300, 256, 3)

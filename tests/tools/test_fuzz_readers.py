@@ -17,6 +17,11 @@ def test_damaged_files_are_read_or_refused(kind, count):
     check(kind, count)
 
 
+def test_damaged_parquet_files_are_read_or_refused():
+    pytest.importorskip("pyarrow")
+    check("parquet", 200)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "count"), [("runs", 60), ("keras", 15)])
 def test_damaged_run_folders_are_read_or_refused(kind, count):
@@ -32,4 +37,4 @@ def check(kind, count):
     assert sum(map(int, counts.values())) == count
     # The damage is neither too small nor, where most bytes are content, too large.
     assert int(counts["refused"]) > count / 20
-    assert kind not in ("images", "videos", "archives", "tables") or int(counts["read"]) > count / 20
+    assert kind not in ("images", "videos", "archives", "tables", "parquet") or int(counts["read"]) > count / 20

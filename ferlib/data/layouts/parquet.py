@@ -11,7 +11,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from ferlib.core.decoding import decode_image, scale_to_uint8
+from ferlib.core.color_depth import scale_to_uint8
+from ferlib.core.decoding import decode_image
 from ferlib.core.emotions import EMOTIONS
 from ferlib.core.errors import ArchiveError, DataError, ImageError
 from ferlib.core.words import counted
@@ -322,7 +323,7 @@ class _Reader:
                     f"{self._where}: a column has {size:,} bytes, over the limit of {_MAX_COLUMN_BYTES:,}."
                 )
             n = max(1, min(1024, _BATCH_BYTES // max(1, size)))
-            for batch in self._file.iter_batches(batch_size=n, row_groups=[group], columns=[column]):
+            for batch in self._file.iter_batches(batch_size=n, row_groups=[group], columns=[column], use_threads=False):
                 yield start, batch.column(0)
                 start += len(batch)
 
