@@ -29,7 +29,9 @@ def faces():
     image = np.zeros((60, 80, 1), np.uint8)
     image[:20, :10] = 255
     labels = np.array([6, 6, 0, 0])
-    return experiment.FaceSet("drawn", [image] * 4, [Face((0, 0, 10, 20), 1.0)] * 4, labels, CenterClassifier(), TRAINING_PRIOR)
+    return experiment.FaceSet(
+        "drawn", [image] * 4, [Face((0, 0, 10, 20), 1.0)] * 4, labels, CenterClassifier(), TRAINING_PRIOR
+    )
 
 
 def test_every_way_classifies_the_same_faces(faces):
