@@ -100,7 +100,6 @@ class ScoringJob:
         from ferlib.scoring.cluster import run_ray
 
         return lambda numbers: run_ray(
-            self._plan,
             self._output.path,
             numbers,
             self.work,

@@ -1,0 +1,79 @@
+"""`ferlib score --engine ray` on a real cluster of two nodes."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import pytest
+from albums import assert_rows_are_those_of_predict, make_album, read_rows
+
+from ferlib.core.errors import FerlibError
+
+N_FACES = 120
+
+
+@pytest.fixture
+def two_nodes(monkeypatch):
+    """A cluster on this machine, and the node that can be removed."""
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from ray.cluster_utils import Cluster
+
+        # Logical CPUs: Ray keeps one for its own tasks.
+        size = {"num_cpus": 4, "object_store_memory": 100_000_000}
+        cluster = Cluster(initialize_head=True, head_node_args={**size, "include_dashboard": False})
+        node = cluster.add_node(**size)
+        cluster.wait_for_nodes()
+    yield cluster, node
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cluster.shutdown()
+
+
+def actors_of(node):
+    """Return the actors on a node: processes with the title that Ray gives them."""
+    [raylet] = node.all_processes["raylet"]
+    children = Path(f"/proc/{raylet.process.pid}/task/{raylet.process.pid}/children").read_text().split()
+    titles = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children if Path(f"/proc/{pid}").exists()}
+    return [pid for pid, title in titles.items() if b"PartScorer" in title]
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system has no /proc")
+def test_a_lost_node_costs_no_row_and_doubles_none(two_nodes, tmp_path, monkeypatch):
+    cluster, node = two_nodes
+    monkeypatch.chdir(tmp_path)
+    album = make_album(Path("album"), N_FACES)
+    command = [sys.executable, "-m", "ferlib", "score", "album", "--output", "scores", "--part-size", "4"]
+    command += ["--engine", "ray", "--address", cluster.address, "--workers", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 180
+    while len(list(Path("scores").glob("part-*"))) < 6 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert process.poll() is None, process.communicate()
+    assert actors_of(node), "the node had no work"
+    cluster.remove_node(node, allow_graceful=False)
+    n_before = len(list(Path("scores").glob("part-*")))
+    assert n_before < 31
+
+    out, err = process.communicate(timeout=240)
+
+    assert process.returncode == 0, err
+    assert out.endswith(", 2 errors\n")
+    rows = read_rows("scores")
+    assert len(rows) == len({row["path"] for row in rows}) == N_FACES + 4
+    assert_rows_are_those_of_predict(rows, album, tmp_path)
+
+
+def test_ray_is_named_with_its_extra_where_it_is_missing(album, run_score, monkeypatch):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ray" else find_spec(name))
+    with pytest.raises(FerlibError, match=r'^ferlib score needs Ray: pip install "ferlib\[scale\]"\.$'):
+        run_score(album, "--output", "scores", "--engine", "ray")
+    assert os.listdir() == ["album"]  # noqa: PTH208
