@@ -63,6 +63,8 @@ def describe_content(head: bytes) -> str:
     for pattern, words in _OTHERS:
         if re.match(pattern, head, re.DOTALL):
             return words
+    if is_heic(head):
+        return "HEIC, damaged or of a kind that pillow-heif does not read"
     return "a video" if sniff_kind(head) == "video" else ""
 
 

@@ -161,6 +161,7 @@ def test_heic_is_read_with_the_plugin(photo):
 @pytest.mark.parametrize(
     ("data", "words"),
     [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100), "HEIC, damaged|an HEIC image; install pillow-heif"),
         (b"<!DOCTYPE html><html><body>404</body></html>", "a web page"),
         (b"%PDF-1.7\n", "a PDF document"),
         (b"<?xml version='1.0'?>\n<svg xmlns='x'/>", "an SVG drawing"),

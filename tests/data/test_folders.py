@@ -94,6 +94,24 @@ def test_kaggles_copy_has_public_test_as_test(pack, encode):
     ]
 
 
+@pytest.mark.parametrize(
+    "names", [("Training", "PublicTest", "PrivateTest"), ("TRAINING", "public_test", "private-test")]
+)
+def test_folders_of_fer2013s_usages_keep_the_final_test_apart(pack, fill, names):
+    path = pack(fill(*names))
+    dataset = load_images(path)
+    assert set(dataset.source_splits) == {"Training", "PublicTest"}
+    assert dataset.counts().to_numpy().tolist() == [[1, 1]] * 7
+    assert set(load_images(path, test_usage="PrivateTest").split("test").source_splits) == {"PrivateTest"}
+    chosen = load_images(path, split_folders={names[1]: "val", names[2]: "test"})
+    assert chosen.counts().to_numpy().tolist() == [[1, 1, 1]] * 7
+
+
+def test_folders_of_usages_do_not_prove_the_meaning_of_numbers(pack, fill):
+    with pytest.raises(DataError, match="--label-order"):
+        load_images(pack(fill("Training", "PublicTest", "PrivateTest", classes=tuple("0123456"))))
+
+
 def test_copies_in_two_folders_are_used_once(pack, fill):
     contents = fill("images/train", "images/validation")
     twice = contents | {f"images/{name}": content for name, content in contents.items()}

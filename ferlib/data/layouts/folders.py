@@ -17,7 +17,7 @@ from ferlib.data.archive import FileTree
 from ferlib.data.index import ImageIndex, ReadOptions, describe_tree
 from ferlib.data.labels import convert_labels
 from ferlib.data.layouts.fer2013 import is_fer2013, matches_counts
-from ferlib.data.layouts.splits import chosen_split, split_of_name, split_of_usage, usage_of_name
+from ferlib.data.layouts.splits import chosen_split, split_of_name, split_of_usage, usage_of_folder, usage_of_name
 from ferlib.synthetic import is_synthetic
 
 # The names of the folder that the user gave which are taken as a split; others may be any folder of data.
@@ -30,12 +30,17 @@ _RAFDB_NAME = re.compile(r"(train_\d{5}|test_\d{4})(_aligned)?\.\w+", re.IGNOREC
 
 @dataclass(frozen=True)
 class _ImageFile:
-    """An image file, the folders around it, the level of its class folder, and its split ("" for none)."""
+    """An image file, the folders around it, the level of its class folder, its split and FER2013 usage ("" for none).
+
+    `is_proven` tells whether the file's name says the usage, not only a folder's.
+    """
 
     name: str
     folders: tuple[str, ...]
     level: int | None = None
     split: str = ""
+    usage: str = ""
+    is_proven: bool = False
 
     @property
     def label(self) -> str:
@@ -46,11 +51,6 @@ class _ImageFile:
     def place(self) -> str:
         """The path of the folder that contains the class folder."""
         return "/".join(self.folders[: self.level])
-
-    @property
-    def usage(self) -> str:
-        """The FER2013 usage that the file's name begins with, or ""."""
-        return usage_of_name(self.name)
 
 
 def matches(tree: FileTree) -> bool:
@@ -79,7 +79,7 @@ def index_images(tree: FileTree, options: ReadOptions) -> ImageIndex:
         and it is unknown which split they are.
     """
     notes: list[str] = []
-    files = _choose_splits(tree, _keep_classes(tree, _find_images(tree), notes), options)
+    files = _choose_splits(tree, _find_usages(_keep_classes(tree, _find_images(tree), notes)), options)
     files = _drop_copies(tree, files, notes)
     files, labels, left_out = _label(tree, files, options, notes)
     _ask_about_places(tree, files, labels)
@@ -178,6 +178,8 @@ def _choose_splits(tree: FileTree, files: list[_ImageFile], options: ReadOptions
     for file in files:
         others = tuple(part for level, part in enumerate(file.folders) if level != file.level)
         split = chosen_split(others, options.split_folders)
+        if split and not file.is_proven:  # the user says what the folder is
+            file = replace(file, usage="")
         if split is None:
             split = next((found for part in reversed(others) if (found := split_of_name(part))), root)
         if split != "none":
@@ -185,6 +187,20 @@ def _choose_splits(tree: FileTree, files: list[_ImageFile], options: ReadOptions
     if not chosen:
         raise DataError("No images are left: --split-folder leaves out all folders.")
     return chosen
+
+
+def _find_usages(files: list[_ImageFile]) -> list[_ImageFile]:
+    """Return the files with their FER2013 usages: by their names, else by folders such as ``PublicTest``."""
+    folders = {name: usage_of_folder(name) for file in files for name in file.folders}
+    # A folder "training" alone says nothing.
+    if not {"PublicTest", "PrivateTest"} & set(folders.values()):
+        folders = {}
+    found = []
+    for file in files:
+        usage = usage_of_name(file.name)
+        by_folder = next((folders[name] for name in reversed(file.folders) if folders.get(name)), "")
+        found.append(replace(file, usage=usage or by_folder, is_proven=bool(usage)))
+    return found
 
 
 def _drop_copies(tree: FileTree, files: list[_ImageFile], notes: list[str]) -> list[_ImageFile]:
@@ -224,7 +240,7 @@ def _label(
 def _proven_order(files: Sequence[_ImageFile]) -> str | None:
     """Return the dataset whose numbering the file names, or the published counts, prove."""
     names = [posixpath.basename(file.name) for file in files]
-    if all(file.usage for file in files):
+    if all(file.is_proven for file in files):
         return "fer2013"
     if all(map(is_rafdb_name, names)):
         return "rafdb"
@@ -254,7 +270,7 @@ def _ask_about_places(tree: FileTree, files: Sequence[_ImageFile], labels: np.nd
 
 
 def _settle_splits(files: list[_ImageFile], notes: list[str]) -> np.ndarray:
-    """Return the split of each image (n,): by its folder, else by the usage in its name, else train."""
+    """Return the split of each image (n,): by its folder, else by its usage, else train."""
     splits = [file.split or (split_of_usage(file.usage) if file.usage else "train") for file in files]
     if not any(file.split or file.usage for file in files):
         notes.append("No folder names a split: all images are train.")

@@ -71,7 +71,7 @@ def index_images(tree: FileTree, options: ReadOptions) -> ImageIndex:
     rows: list[_Row] = []
     unlabeled = 0
     for name, reader in readers.items():
-        own = _usage_of_name(name)
+        own = "" if options.split_folders else _usage_of_name(name)
         reader.open()
         for number, (label, value, path) in enumerate(reader.read_labels()):
             if label is None:

@@ -42,6 +42,12 @@ def usage_of_name(name: str) -> str:
     return start if start in FER2013_USAGES else ""
 
 
+def usage_of_folder(name: str) -> str:
+    """Return the FER2013 usage that a folder is named after, in any case and with any separators, or ""."""
+    letters = "".join(character for character in name.lower() if character.isalpha())
+    return next((usage for usage in FER2013_USAGES if usage.lower() == letters), "")
+
+
 def chosen_split(parts: tuple[str, ...], split_folders: Mapping[str, str]) -> str | None:
     """Return what the user chose for a file in folders with these names: a split, ``"none"``, or None for nothing.
 
