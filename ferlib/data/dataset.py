@@ -15,6 +15,7 @@ import pandas as pd
 from ferlib.core.data_info import DataInfo
 from ferlib.core.errors import DataError
 from ferlib.core.files import atomic_write
+from ferlib.core.words import counted
 
 #: The splits of every dataset, in the order of tables.
 SPLITS = ("train", "val", "test")
@@ -114,7 +115,7 @@ class ImageDataset:
         color = "gray" if self.images.shape[-1] == 1 else "RGB"
         splits = ", ".join(f"{name} {(self.splits == name).sum():,}" for name in SPLITS if name in self.splits)
         return (
-            f"{title} ({self.info.path}): {len(self):,} images of {height} x {width} pixels, {color}, "
+            f"{title} ({self.info.path}): {counted(len(self), 'image')} of {height} x {width} pixels, {color}, "
             f"{self.n_classes} classes; {splits or 'empty'}."
         )
 

@@ -23,16 +23,19 @@ def load_detector(spec: str, **options: Any) -> Detector:
     Raises
     ------
     FerlibError
-        The module or the class does not exist, or what it creates has no method `detect`.
+        The module or the class does not exist, needs other arguments, or creates something without a method `detect`.
     """
     module_name, _, class_name = spec.partition(":")
     module = _import(module_name, spec)
     factory = getattr(module, class_name, None)
     if not callable(factory):
         raise FerlibError(f"--detector {spec}: the module {module_name} has no class '{class_name}'.")
-    taken = inspect.signature(factory).parameters
-    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
-    detector = factory(**{name: value for name, value in options.items() if takes_all or name in taken})
+    try:
+        taken = inspect.signature(factory).parameters
+        takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
+        detector = factory(**{name: value for name, value in options.items() if takes_all or name in taken})
+    except (TypeError, ValueError) as error:
+        raise FerlibError(f"--detector {spec}: the class cannot be used ({error}).") from error
     if not callable(getattr(detector, "detect", None)):
         raise FerlibError(f"--detector {spec}: the class has no method 'detect'; see ferlib.faces.Detector.")
     return detector

@@ -47,6 +47,8 @@ def test_a_class_in_the_current_folder_is_a_detector(folder, capsys):
         ("missing_module:Corner", "there is no module 'missing_module'"),
         ("corner_detector:Missing", "the module corner_detector has no class 'Missing'"),
         ("corner_detector:Nothing", "the class has no method 'detect'"),
+        ("json:loads", "the class cannot be used .*argument"),
+        ("builtins:dict", "the class cannot be used .*signature"),
     ],
 )
 def test_a_class_that_is_no_detector_is_one_sentence(folder, spec, sentence):
