@@ -1,6 +1,7 @@
 """YuNet, with a model file where there is one."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import matplotlib.cbook
 import numpy as np
@@ -53,6 +54,57 @@ def test_boxes_are_in_pixels_of_the_original_image(size, monkeypatch):
     assert face.box == pytest.approx((width / 4, height / 4, width / 2, height / 2), abs=6)
     assert face.landmarks["left_eye"] == pytest.approx((width * 0.35, height * 0.4), abs=6)
     assert face.confidence == pytest.approx(0.95)
+
+
+@pytest.fixture(scope="module", params=[640, "any"])
+def bright_squares(request, tmp_path_factory):
+    """A network with YuNet's inputs and outputs that takes bright cells of 32 pixels for faces of 64 pixels."""
+    onnx = pytest.importorskip("onnx")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    eyes_nose_and_mouth = [0.2, 0.3, 0.8, 0.3, 0.5, 0.5, 0.3, 0.8, 0.7, 0.8]
+    nodes, constants, outputs = [], [], []
+    for stride in (8, 16, 32):
+        brightness = 1 / (255 * 3 * stride**2) if stride == 32 else 0.0
+        parts = {
+            "cls": (brightness, [0.0]),
+            "obj": (brightness, [0.0]),
+            "bbox": (0.0, [0.5, 0.5, np.log(2), np.log(2)]),
+            "kps": (0.0, eyes_nose_and_mouth),
+        }
+        for part, (weight, bias) in parts.items():
+            name = f"{part}_{stride}"
+            values = {
+                "w": np.full((len(bias), 3, stride, stride), weight, np.float32),
+                "b": np.array(bias, np.float32),
+                "s": np.array([1, -1, len(bias)]),
+            }
+            constants += [onnx.numpy_helper.from_array(value, f"{name}_{key}") for key, value in values.items()]
+            nodes += [
+                helper.make_node("Conv", ["input", f"{name}_w", f"{name}_b"], [f"{name}_c"], strides=[stride, stride]),
+                helper.make_node("Transpose", [f"{name}_c"], [f"{name}_t"], perm=[0, 2, 3, 1]),
+                helper.make_node("Reshape", [f"{name}_t", f"{name}_s"], [name]),
+            ]
+            outputs.append(helper.make_tensor_value_info(name, kind, [1, None, len(bias)]))
+    sides = [request.param] * 2 if request.param == 640 else ["height", "width"]
+    image = helper.make_tensor_value_info("input", kind, [1, 3, *sides])
+    graph = helper.make_graph(nodes, "squares", [image], outputs, constants)
+    path = tmp_path_factory.mktemp("yunet") / "squares.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=6), path)
+    return path
+
+
+def test_opencv_runs_a_network_of_this_kind(bright_squares):
+    detector = make_detector("yunet", model=bright_squares)
+    image = np.zeros((256, 288, 3), np.uint8)
+    image[96:128, 160:192] = image[192:224, 32:64] = 255
+    faces = detector.detect(image)
+    assert [face.box for face in faces] == [pytest.approx((16, 176, 64, 64)), pytest.approx((144, 80, 64, 64))]
+    assert faces[0].confidence == pytest.approx(1, abs=1e-3)
+    assert faces[1].landmarks["left_eye"] == pytest.approx((160 + 0.2 * 32, 96 + 0.3 * 32))
+    assert faces[1].landmarks["mouth_right"] == pytest.approx((160 + 0.7 * 32, 96 + 0.8 * 32))
+    with ThreadPoolExecutor(4) as pool:
+        shapes = [(64 * (1 + n % 4), 96, 1) for n in range(16)]
+        assert list(pool.map(lambda shape: detector.detect(np.zeros(shape, np.uint8)), shapes)) == [[]] * 16
 
 
 def test_a_file_that_is_no_model_is_one_sentence(tmp_path):
