@@ -349,7 +349,7 @@ def test_folders_may_hold_images_and_videos(predict, clip, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert f"{tmp_path / 'album/a.png'}: no face found." in out
     assert "b.mp4: 30 frames" in out
-    assert f"error: {tmp_path / 'album/web.mp4'}: not a readable video." in err
+    assert f"error: {tmp_path / 'album/web.mp4'}: not a readable video" in err
     assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["a.png", "b.mp4"]
 
 

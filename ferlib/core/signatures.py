@@ -30,7 +30,7 @@ _OTHERS = (
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL"),
     (rb"PK[\3\5]", "a zip archive"),
     (rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!", "a compressed archive"),
-    (rb"ID3|\xff\xfb|fLaC|RIFF....WAVE", "a sound file"),
+    (rb"ID3|\xff\xfb|fLaC|RIFF....WAVE|....ftypM4[AB] ", "a sound file"),
     (rb"\0+\Z", "only zeros"),
 )
 

@@ -13,9 +13,10 @@ import numpy as np
 from ferlib.core.decoding import MAX_PIXELS
 from ferlib.core.errors import VideoError
 from ferlib.core.images import resize
+from ferlib.core.signatures import describe_content
 from ferlib.video.animation import open_animation
 from ferlib.video.container import is_cut_off
-from ferlib.video.kinds import is_animation, refuse_playlists
+from ferlib.video.kinds import is_animation, read_head, refuse_playlists
 from ferlib.video.opencv import frame_size, open_capture
 
 logger = logging.getLogger(__name__)
@@ -172,7 +173,7 @@ def open_video(
     refuse_playlists(path)
     with open_capture(str(path), cv2.CAP_FFMPEG) as capture:
         if capture is None:
-            raise VideoError(f"{path}: not a readable video{_cut(path)}.")
+            raise VideoError(f"{path}: not a readable video{_reason(path)}.")
         height, width = frame_size(capture)
         if height * width > max_pixels:
             raise VideoError(f"{path}: {width:,} x {height:,} pixels is over the limit of {max_pixels:,} pixels.")
@@ -220,6 +221,16 @@ def _read_frames(capture: cv2.VideoCapture, name: str, rate: float, selection: S
     if not found:
         reason = f"not one frame can be read{_cut(name)}" if index < 0 else "there is no frame in the selected time"
         raise VideoError(f"{name}: {reason}.")
+
+
+def _reason(path: Path) -> str:
+    """Return the end of a sentence about a file that cannot be opened, which says what it is, if that is known."""
+    if cut := _cut(path):
+        return cut
+    content = describe_content(read_head(path))
+    if content == "a video":
+        return ": it is damaged, or has only sound, or is of an unknown codec"
+    return content and f": it is {content}"
 
 
 def _cut(path: str | Path) -> str:

@@ -107,7 +107,13 @@ def test_a_truncated_video_gives_its_readable_frames(cut_video):
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("web.mp4", b"<!DOCTYPE html><html><body>404 Not Found</body></html>", "not a readable video"),
+        (
+            "web.mp4",
+            b"<!DOCTYPE html><html><body>404 Not Found</body></html>",
+            "not a readable video: it is a web page",
+        ),
+        ("song.mp4", b"\0\0\0\x10ftypM4A \0\0\0\0\0\0\0\x08moov", "not a readable video: it is a sound file"),
+        ("sound.mkv", b"\x1a\x45\xdf\xa3" + bytes(99), "not a readable video: it is damaged, or has only sound"),
         ("empty.mp4", b"", "the file is empty"),
         ("noise.mkv", bytes(range(256)) * 40, "not a readable video"),
         ("cut.gif", b"GIF89a\x01", "not a readable animation"),
