@@ -1,6 +1,5 @@
 """Train a model on a dataset: ``ferlib train --model compact_cnn --data fer2013.zip``."""
 
-import logging
 import shlex
 import sys
 import time
@@ -10,20 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ferlib.core.console import EXIT_OK, run, write_line
-from ferlib.core.emotions import parse_emotions
-from ferlib.core.errors import ArtifactError, DataError, OptionError
+from ferlib.core.errors import ArtifactError, OptionError
 from ferlib.core.options import OptionParser, ParsedOptions, check_options, option
-from ferlib.data import ImageDataset, load_images, split_dataset
 from ferlib.data.locate import default_data_dir, locate_data
 from ferlib.data.options import DataOptions
-from ferlib.data.splits import parse_scheme
-from ferlib.faces import make_detector
-from ferlib.faces.crops import FaceCropper, SnapshotCheck
 from ferlib.models import get_model, list_models
 from ferlib.runs.folder import RUN_OPTIONS
 from ferlib.training import TrainingOptions, default_options, train_model
-
-logger = logging.getLogger(__name__)
+from ferlib.training.loading import ImageOptions, limit_by_options, load_for_training
 
 EXAMPLES = """examples:
   ferlib train --model compact_cnn --data fer2013.zip --run-dir data/runs/my_cnn
@@ -55,16 +48,6 @@ class TrainOptions:
     model_options: dict[str, Any] = option(dict, flag="--model-option", help="option of the model, such as depth=4")
     robustness: bool = option(False, help="also measure accuracy on shifted, scaled and rotated test images")
     tensorboard: bool = option(False, help="write TensorBoard logs")
-    emotions: tuple[str, ...] | None = option(
-        None, help="train on these emotions only (default: all seven)", metavar="A,B,...", group="data"
-    )
-    split_scheme: str = option("official", help="official, 90/10 or 70/15/15", metavar="SCHEME", group="data")
-    val_fraction: float = option(0.1, help="share of train that becomes val", minimum=0, below=1, group="data")
-    split_seed: int | None = option(
-        None, help="random seed of the split and the sample (default: --seed)", minimum=0, group="data"
-    )
-    sample_size: int | None = option(None, help="use a stratified sample of this many images", minimum=1, group="data")
-    detect: bool = option(False, help="cut the largest face out of each image, for photographs", group="data")
 
     def __post_init__(self) -> None:
         """Check types, ranges and combinations."""
@@ -74,18 +57,13 @@ class TrainOptions:
         if self.resume and self.overwrite:
             raise OptionError("--resume and --overwrite cannot be combined.")
         get_model(self.model).check_options(self.model_options)
-        try:
-            parse_emotions(self.emotions)
-            parse_scheme(self.split_scheme, self.val_fraction)
-        except DataError as error:
-            raise OptionError(str(error)) from None
 
 
 def build_parser() -> OptionParser:
     """Return the command's parser."""
     return OptionParser(
         "train",
-        (TrainOptions, DataOptions, TrainingOptions),
+        (TrainOptions, ImageOptions, DataOptions, TrainingOptions),
         description="Train a model, measure it, and save it as a self-contained run folder.",
         examples=EXAMPLES,
     )
@@ -96,10 +74,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parsed = _parse(list(sys.argv[1:] if argv is None else argv))
     options = parsed.build(TrainOptions)
     training = parsed.build(TrainingOptions, default_options(options.model))
-    reading = parsed.build(DataOptions)
+    images, reading = parsed.build(ImageOptions), parsed.build(DataOptions).loading()
     run_dir = options.run_dir or default_data_dir() / "runs" / f"{options.model}-{time.strftime('%Y%m%d-%H%M%S')}"
     path = locate_data(options.data, allow_download=False)
-    dataset = _load(path, options, training, reading)
+    spec = get_model(options.model)
+    # The members of an ensemble and a teacher may have another size.
+    any_size = spec.kind == "ensemble" or training.teacher is not None
+    dataset = load_for_training(path, spec, images, reading, seed=training.seed, any_size=any_size)
+    dataset = limit_by_options(dataset, images)
     write_line(dataset.describe(), error=True)
     try:
         finished = train_model(
@@ -136,30 +118,6 @@ def _parse(argv: list[str]) -> ParsedOptions:
     if not (run_dir / RUN_OPTIONS).exists():
         raise ArtifactError(f"--resume: {run_dir} is not a run folder that can be continued: it has no {RUN_OPTIONS}.")
     return parser.parse(["--config", str(run_dir / RUN_OPTIONS), *argv])
-
-
-def _load(path: Path, options: TrainOptions, training: TrainingOptions, reading: DataOptions) -> ImageDataset:
-    """Return the dataset, sampled and split."""
-    seed = training.seed if options.split_seed is None else options.split_seed
-    spec, detector = get_model(options.model), make_detector()
-    check = SnapshotCheck(detector)
-    # Larger images than the model takes would only fill the memory. The members of an ensemble and a teacher may have
-    # another size.
-    alone = spec.kind != "ensemble" and training.teacher is None
-    dataset = load_images(
-        path,
-        emotions=options.emotions,
-        sample_size=options.sample_size,
-        seed=seed,
-        max_image_size=spec.image_size if alone else None,
-        # Gray before it is resized, as in prediction.
-        channels=1 if alone and spec.channels == 1 else None,
-        process=FaceCropper(detector) if options.detect else check,
-        **reading.loading(),
-    )
-    if warning := check.warning():
-        logger.warning(warning)
-    return split_dataset(dataset, options.split_scheme, val_fraction=options.val_fraction, seed=seed)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ import pandas as pd
 from ferlib.core.console import run, write_line
 from ferlib.core.emotions import FOUR_EMOTIONS
 from ferlib.core.files import atomic_write, write_json
-from ferlib.data import ImageDataset, load_images, split_dataset
+from ferlib.data import ImageDataset, limit_train, load_images, split_dataset
 from ferlib.evaluation import evaluate_predictions
 from ferlib.models import get_model
 from ferlib.preprocessing import Augmentation
@@ -145,7 +145,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("the study recipe needs --votes and --everyday")
     emotions = FOUR_EMOTIONS if args.study == "four_classes" else None
     dataset = split_dataset(load_images(args.data, emotions=emotions), "official", seed=0)
-    dataset = limit_train(dataset, TRAIN_SIZES[args.study] if args.train_size is None else args.train_size)
+    if size := TRAIN_SIZES[args.study] if args.train_size is None else args.train_size:
+        dataset = limit_train(dataset, size)
     write_line(dataset.describe(), error=True)
     if args.study == "probe":
         print(f"{probe_trunk(dataset):.3f}")
@@ -162,17 +163,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     print(summarize(table).to_string(float_format="{:.3f}".format))
     return 0
-
-
-def limit_train(dataset: ImageDataset, size: int) -> ImageDataset:
-    """Return a dataset with at most `size` random images in train, in proportion; val and test are complete."""
-    from sklearn.model_selection import train_test_split
-
-    rows = np.flatnonzero(dataset.splits == "train")
-    if not 0 < size < len(rows):
-        return dataset
-    kept, _ = train_test_split(rows, train_size=size, stratify=dataset.labels[rows], random_state=0)
-    return dataset.select(np.sort(np.concatenate([kept, np.flatnonzero(dataset.splits != "train")])))
 
 
 def probe_trunk(dataset: ImageDataset) -> float:

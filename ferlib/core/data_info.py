@@ -37,6 +37,8 @@ class DataInfo(Record):
         Sentences about choices made when the dataset was loaded and split, and those of them about the split.
     sample_size : int, optional
         Number of images if the dataset is a sample of the source.
+    train_size : int, optional
+        Number of training images if `limit_train` left some out.
     split : SplitInfo, optional
         How `split_dataset` split the dataset; None for the split of the source.
     label_order, split_folders, detected
@@ -52,6 +54,7 @@ class DataInfo(Record):
     synthetic: bool = False
     notes: tuple[str, ...] = ()
     sample_size: int | None = None
+    train_size: int | None = None
     split: SplitInfo | None = None
     split_notes: tuple[str, ...] = ()
     label_order: str | None = None

@@ -6,7 +6,7 @@ from ferlib.data.cache import prepare_dataset
 from ferlib.data.dataset import SPLITS, ImageDataset
 from ferlib.data.load import load_images
 from ferlib.data.manifest import build_manifest, compare_with_fer2013
-from ferlib.data.splits import split_dataset
+from ferlib.data.splits import limit_train, split_dataset
 
 __all__ = [
     "SPLITS",
@@ -16,6 +16,7 @@ __all__ = [
     "audit_dataset",
     "build_manifest",
     "compare_with_fer2013",
+    "limit_train",
     "load_images",
     "prepare_dataset",
     "split_dataset",

@@ -60,6 +60,27 @@ def split_dataset(
     return dataclasses.replace(dataset, splits=splits, info=info)
 
 
+def limit_train(dataset: ImageDataset, size: int, *, seed: int = 0) -> ImageDataset:
+    """Return a dataset with at most `size` random images in train, stratified by class; val and test are complete.
+
+    Raises
+    ------
+    DataError
+        The images are too few for all classes.
+    """
+    from sklearn.model_selection import train_test_split
+
+    rows = np.flatnonzero(dataset.splits == "train")
+    if size >= len(rows):
+        return dataset
+    try:
+        kept, _ = train_test_split(rows, train_size=size, stratify=dataset.labels[rows], random_state=seed)
+    except ValueError as error:
+        raise DataError(f"{size} images cannot be chosen from train ({error}).") from None
+    limited = dataset.select(np.sort(np.concatenate([kept, np.flatnonzero(dataset.splits != "train")])))
+    return dataclasses.replace(limited, info=dataclasses.replace(dataset.info, train_size=size))
+
+
 def parse_scheme(scheme: str, val_fraction: float) -> dict[str, float]:
     """Return the fraction of each split to assign; fractions of zero are left out."""
     if scheme == "official":

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ferlib.core.data_info import DataInfo
 from ferlib.core.errors import DataError
-from ferlib.data import ImageDataset, load_images, split_dataset
+from ferlib.data import ImageDataset, limit_train, load_images, split_dataset
 from ferlib.runs.folder import CONFIG, Run
 from ferlib.runs.records import RunConfig
 
@@ -127,18 +127,27 @@ def _own_splits(config: RunConfig, dataset: ImageDataset, source: str | Path) ->
 def _repeat_split(config: RunConfig, data: DataInfo, dataset: ImageDataset, source: str | Path) -> ImageDataset:
     """Return the training's images with its splits."""
     theirs = dataset
-    same_options = (data.sample_size, data.split) == (dataset.info.sample_size, dataset.info.split)
+    ours = dataset.info
+    same_options = (data.sample_size, data.train_size, data.split) == (ours.sample_size, ours.train_size, ours.split)
     # Another of FER2013's tests gives other counts.
-    if not same_options or config.image_counts != dataset.counts().to_dict():
+    if not same_options or not _has_counts(dataset, config):
         seed = data.split.seed if data.split else 0
         theirs = load_images(
             source, emotions=config.class_names, sample_size=data.sample_size, seed=seed, **data.reading()
         )
         if data.split:
             theirs = split_dataset(theirs, **asdict(data.split))
-    if config.image_counts and theirs.counts().to_dict() != config.image_counts:
+        if data.train_size:
+            theirs = limit_train(theirs, data.train_size, seed=seed)
+    if config.image_counts and not _has_counts(theirs, config):
         raise DataError("Its recorded numbers of images differ from those of the split that was recomputed.")
     return theirs
+
+
+def _has_counts(dataset: ImageDataset, config: RunConfig) -> bool:
+    """Return whether a dataset has a run's numbers of images, in the splits that the run used: a trial has no test."""
+    counts = dataset.counts().to_dict()
+    return {split: counts.get(split) for split in config.image_counts} == config.image_counts
 
 
 def _related_runs(run: Run) -> list[Run]:

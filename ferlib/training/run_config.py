@@ -78,6 +78,7 @@ def write_run_options(
         "val_fraction": split.val_fraction,
         "split_seed": split.seed,
         "sample_size": config.data.sample_size,
+        "train_size": config.data.train_size,
         "label_order": config.data.label_order,
         "split_folders": config.data.split_folders or None,
         "detect": config.data.detected or None,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ferlib.core.errors import DataError
-from ferlib.data import audit_dataset, load_images, split_dataset
+from ferlib.data import audit_dataset, limit_train, load_images, split_dataset
 
 SCHEMES = ("official", "90/10", "70/15/15")
 
@@ -176,3 +176,14 @@ def test_expw_keeps_the_faces_of_a_photo_together(expw_archive):
     assert all(len(parts) == 1 for parts in photos.values())
     shares = split.counts().to_numpy() / split.counts().sum(axis=1).to_numpy()[:, np.newaxis]
     assert np.allclose(shares, [0.7, 0.15, 0.15], atol=0.02)
+
+
+def test_train_is_limited_and_val_and_test_are_not(drawn_faces):
+    small = limit_train(drawn_faces, 70)
+    assert small.counts().sum().to_dict() == {"train": 70, "val": 60, "test": 60}
+    assert set(small.counts()["train"]) <= {9, 10, 11}
+    assert small.info.train_size == 70
+    assert limit_train(drawn_faces, 300) is drawn_faces
+    assert (limit_train(drawn_faces, 70, seed=1).names != small.names).any()
+    with pytest.raises(DataError, match="3 images cannot be chosen from train"):
+        limit_train(drawn_faces, 3)

@@ -9,7 +9,7 @@ import pytest
 
 from ferlib.core.emotions import EMOTIONS, FOUR_EMOTIONS
 from ferlib.core.files import write_zip
-from ferlib.data import load_images, split_dataset
+from ferlib.data import limit_train, load_images, split_dataset
 from ferlib.runs.folder import Run, pretrained_run_dir
 from ferlib.runs.overlap import tabulate_overlap
 from ferlib.runs.records import RunConfig
@@ -81,6 +81,13 @@ def test_samples_and_emotions_are_recomputed(official, source, tmp_path):
     small = split_dataset(load_images(source, emotions=FOUR_EMOTIONS, sample_size=120, seed=5), "70/15/15", seed=5)
     row = tabulate_overlap({"small": make_run(tmp_path / "r", small)}, official, source).loc["small"]
     assert row["test seen"] == images_in_both(small, ["train", "val"], official, ["test"]) > 5
+
+
+def test_runs_on_a_sample_of_train_and_without_test_are_recomputed(official, source, tmp_path):
+    small = limit_train(official, 100, seed=official.info.split.seed)
+    trial = small.select(small.splits != "test")
+    row = tabulate_overlap({"trial": make_run(tmp_path / "r", trial)}, official, source).loc["trial"]
+    assert row.tolist() == [official.info.title, 0, 0, "val and test", ""]
 
 
 def test_run_on_other_data_has_seen_nothing(official, source):

@@ -8,13 +8,6 @@ import studies
 from ferlib.models import get_model
 
 
-def test_train_is_limited_and_val_and_test_are_not(drawn_faces):
-    small = studies.limit_train(drawn_faces, 70)
-    assert small.counts().sum().to_dict() == {"train": 70, "val": 60, "test": 60}
-    assert set(small.counts()["train"]) == {10}
-    assert studies.limit_train(drawn_faces, 0) is drawn_faces
-
-
 @pytest.mark.parametrize("study", studies.STUDIES)
 def test_every_variant_can_be_built(study):
     names = [variant.name for variant in studies.STUDIES[study]]
