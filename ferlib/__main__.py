@@ -12,6 +12,7 @@ from ferlib.core.errors import OptionError
 COMMANDS = {
     "download": ("ferlib.download", "get a dataset, or draw a synthetic one"),
     "train": ("ferlib.train", "train a model and save it as a run folder"),
+    "tune": ("ferlib.tune", "tune a model's settings and train the best of them again"),
     "evaluate": ("ferlib.evaluate", "measure a run on a dataset"),
     "predict": ("ferlib.predict", "detect faces in images and videos and classify their expressions"),
     "score": ("ferlib.score", "score millions of images or videos to Parquet, on one machine or many"),

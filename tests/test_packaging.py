@@ -54,7 +54,9 @@ def _with_pipfile_opencv(bounds: dict[str, str]) -> dict[str, str]:
     return {name: bound for name, bound in bounds.items() if name != "opencv-python-headless"} | PIPFILE_OPENCV
 
 
-def _pipfile_bounds(section: dict[str, str]) -> dict[str, str]:
+def _pipfile_bounds(section: dict[str, str | dict]) -> dict[str, str]:
+    # A package with extras is a table.
+    section = {name: bound if isinstance(bound, str) else bound["version"] for name, bound in section.items()}
     return _bounds([name + ("" if bound == "*" else bound) for name, bound in section.items()])
 
 

@@ -22,6 +22,7 @@ from typing import Any
 import pandas as pd
 
 from ferlib.core.files import write_text
+from ferlib.evaluation.studies import read_tuning, summarize_confirmation
 from ferlib.runs.folder import PRETRAINED as PRETRAINED_NAMES
 from ferlib.runs.folder import pretrained_run_dir
 
@@ -313,6 +314,37 @@ def _percent(value: float) -> str:
 
 def _interval(low: float, high: float) -> str:
     return f"{100 * low:.1f} to {100 * high:.1f} %"
+
+
+def tabulate_tuning() -> str:
+    """Return the confirmation of each recorded tuning study, or a sentence if there is none."""
+    table = read_tuning(ROOT / "reports" / "tuning.csv")
+    rows = []
+    for study, trainings in table.groupby("study", sort=False):
+        for row in summarize_confirmation(trainings).itertuples():
+            settings = trainings[(trainings["stage"] == "trial") & (trainings["trial"] == row.Index)]
+            metric = str(trainings["metric"].iloc[0])
+            rows.append(
+                [
+                    f"`{study}`",
+                    str(row.settings),
+                    _percent(settings["value"].iloc[0]),
+                    str(row.seeds),
+                    f"{_percent(row.value)} ({100 * row.low:.1f} to {100 * row.high:.1f})",
+                    "-"
+                    if pd.isna(row.gain)
+                    else f"{100 * row.gain:+.1f} ({100 * row.gain_low:+.1f} to {100 * row.gain_high:+.1f})",
+                    _percent(row.test_accuracy),
+                ]
+            )
+    if not rows:
+        return "There is no recorded study yet."
+    name = "accuracy" if metric == "accuracy" else "macro-F1"
+    return _markdown(
+        ["study", "settings", f"val {name} of the trial", "seeds", f"val {name}, full training", "gain, points",
+         "PublicTest accuracy"],
+        rows,
+    )  # fmt: skip
 
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

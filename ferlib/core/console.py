@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ferlib.core.errors import FerlibError, OptionError
 
+# The extras that packages belong to, except for ``train``.
+_EXTRAS = {"optuna": "tune", "sqlalchemy": "tune"}
+
 # Importing tqdm takes a tenth of the start-up time of `ferlib predict`, which often shows no progress.
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -54,7 +57,8 @@ def run(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
         if error.name is None or error.name.split(".")[0] == "ferlib":
             raise
         name = error.name.split(".")[0]
-        _write_last(f'error: The package {name} is not installed: pip install "ferlib[train]".\n')
+        extra = _EXTRAS.get(name, "train")
+        _write_last(f'error: The package {name} is not installed: pip install "ferlib[{extra}]".\n')
         status = EXIT_FAILED
     except KeyboardInterrupt as interrupt:
         _write_last("\nstopped\n")

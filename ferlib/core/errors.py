@@ -35,3 +35,7 @@ class CredentialsError(DownloadError):
 
 class ArtifactError(FerlibError):
     """A run folder is missing, incomplete or unreadable."""
+
+
+class DivergedError(FerlibError):
+    """A training's loss is no longer a number."""

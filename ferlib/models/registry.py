@@ -100,16 +100,21 @@ class ModelSpec:
             raise OptionError(f"Unknown {self.name} option '{unknown[0]}'; expected one of {', '.join(self.defaults)}.")
         self._check_values({"image_size": self.image_size, **options})
 
+    def check_value(self, name: str, value: Any) -> None:
+        """Check the type and the range of one option of the model; raise OptionError as `check_options` does."""
+        parameter = self._parameters()[name]
+        default, annotation = parameter.default, parameter.annotation
+        # An empty list is allowed only where it is the default.
+        if not (_matches(value, annotation) or (value in ((), []) and default == ())):
+            raise OptionError(
+                f"Invalid value {value!r} for {self.name} option '{name}': "
+                f"expected {_describe(annotation)} (default {_shorten(default)})."
+            )
+
     def _check_values(self, values: Mapping[str, Any]) -> None:
         parameters = self._parameters()
         for name in self.defaults.keys() & values.keys():
-            value, default, annotation = values[name], parameters[name].default, parameters[name].annotation
-            # An empty list is allowed only where it is the default.
-            if not (_matches(value, annotation) or (value in ((), []) and default == ())):
-                raise OptionError(
-                    f"Invalid value {value!r} for {self.name} option '{name}': "
-                    f"expected {_describe(annotation)} (default {_shorten(default)})."
-                )
+            self.check_value(name, values[name])
         if self.check is not None:
             known = {name: value for name, value in values.items() if name in parameters}
             self.check(**{**self.defaults, **known})

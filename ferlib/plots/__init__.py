@@ -23,12 +23,21 @@ from ferlib.plots.results import (
 )
 from ferlib.plots.style import save_figure, use_style
 from ferlib.plots.training import LiveCurves, plot_curves, plot_history, plot_seeds
+from ferlib.plots.tuning import (
+    plot_confirmation,
+    plot_importance,
+    plot_parallel,
+    plot_slices,
+    plot_study,
+    plot_trials,
+)
 from ferlib.plots.video import plot_timeline
 
 __all__ = [
     "LiveCurves",
     "plot_brightness",
     "plot_class_counts",
+    "plot_confirmation",
     "plot_confusion_matrix",
     "plot_corruptions",
     "plot_curves",
@@ -39,16 +48,21 @@ __all__ = [
     "plot_history",
     "plot_image_words",
     "plot_imbalance",
+    "plot_importance",
     "plot_intervals",
     "plot_map_rows",
     "plot_network",
     "plot_pairs",
+    "plot_parallel",
     "plot_predictions",
     "plot_recalls",
     "plot_reliability",
     "plot_roc_pr",
     "plot_seeds",
+    "plot_slices",
+    "plot_study",
     "plot_timeline",
+    "plot_trials",
     "plot_words",
     "save_figure",
     "tabulate_stages",

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from ferlib.core.console import logger, progress_bar, write_line
-from ferlib.core.errors import FerlibError
+from ferlib.core.errors import DivergedError
 from ferlib.evaluation import best_epoch
 from ferlib.runs.folder import CHECKPOINT, Run
 from ferlib.training.options import TrainingOptions
@@ -77,7 +77,7 @@ class RunRecorder(keras.callbacks.Callback):
         row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row["seconds"] = round(time.perf_counter() - self._started, 2)
         if not np.isfinite([row["loss"], row["val_loss"]]).all():
-            raise FerlibError(f"The loss is {row['loss']} after epoch {epoch + 1}; try a lower --learning-rate.")
+            raise DivergedError(f"The loss is {row['loss']} after epoch {epoch + 1}; try a lower --learning-rate.")
         self.history.append(row)
         best = best_epoch(self.history)
         self.run.write_history(self.history)

@@ -64,7 +64,8 @@ def train_model(
     data : path, optional
         Where the dataset was loaded from, to be recorded in ``run.toml``.
     on_epoch : callable, optional
-        Called with the history after each epoch of a network; `ferlib.plots.LiveCurves` plots it.
+        Called with the history after each epoch of a network; `ferlib.plots.LiveCurves` plots it. An exception that it
+        raises ends the training, which `resume` continues.
 
     Raises
     ------

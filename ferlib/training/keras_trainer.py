@@ -131,7 +131,8 @@ class KerasTrainer:
     ) -> None:
         """Train the epochs that the history lacks, starting from the last one's weights; the history grows in place."""
         options = self.options
-        callbacks: list[keras.callbacks.Callback] = [RunRecorder(run, history, options, self.on_epoch)]
+        recorder = RunRecorder(run, history, options, self.on_epoch)
+        callbacks: list[keras.callbacks.Callback] = [recorder]
         if self.tensorboard:
             callbacks.append(keras.callbacks.TensorBoard(run.path / LOGS, write_graph=False))
         frozen = min(options.frozen_epochs, options.epochs)
@@ -146,16 +147,20 @@ class KerasTrainer:
                 logger.info("continuing after epoch %d", len(history))
             stopped_early = bool(history) and len(history) - best_epoch(history) >= options.patience
             if len(history) < stop and not stopped_early:
-                model.fit(
-                    batches,
-                    validation_data=validation,
-                    validation_batch_size=256,
-                    initial_epoch=len(history),
-                    epochs=stop,
-                    shuffle=False,  # TrainingBatches shuffles
-                    callbacks=callbacks,
-                    verbose=0,
-                )
+                try:
+                    model.fit(
+                        batches,
+                        validation_data=validation,
+                        validation_batch_size=256,
+                        initial_epoch=len(history),
+                        epochs=stop,
+                        shuffle=False,  # TrainingBatches shuffles
+                        callbacks=callbacks,
+                        verbose=0,
+                    )
+                finally:
+                    # `on_epoch` may end the training.
+                    recorder.on_train_end()
 
 
 def build_for_training(spec: ModelSpec, options: TrainingOptions, model_options: Mapping[str, Any]) -> keras.Model:
