@@ -19,7 +19,7 @@ from PIL import Image
 
 from ferlib.core.boxes import iou
 from ferlib.core.emotions import EMOTIONS
-from ferlib.core.errors import ArtifactError, FerlibError, OptionError
+from ferlib.core.errors import ArtifactError, OptionError
 from ferlib.core.images import read_image, resize
 from ferlib.predict import main
 from ferlib.runs.prior import PHOTOGRAPH_COUNTS
@@ -213,7 +213,7 @@ def test_impossible_outputs_are_refused_first(predict, tmp_path, capsys):
         (["--output-csv", tmp_path / "f", "--output-json", tmp_path / "f"], "named for two outputs"),
         ([save(tmp_path / "b.png"), "--output-image", tmp_path / "c.png"], "name a folder"),
     ]:
-        with pytest.raises(FerlibError, match=sentence):
+        with pytest.raises(OptionError, match=sentence):
             predict(image, "--detector", "none", *arguments)
     assert capsys.readouterr().out == ""
     assert image.read_bytes() == before

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ferlib.core.errors import FerlibError
+from ferlib.core.errors import FerlibError, OptionError
 
 
 @contextlib.contextmanager
@@ -70,14 +70,14 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     for output in outputs:
         path = output.resolve()
         if path in read:
-            raise FerlibError(f"{output} is also an input; inputs are not overwritten.")
+            raise OptionError(f"{output} is also an input; inputs are not overwritten.")
         if path in checked:
-            raise FerlibError(f"{output} is named for two outputs.")
+            raise OptionError(f"{output} is named for two outputs.")
         if path.exists() and not path.is_file():
-            raise FerlibError(f"{output} cannot be written: it is a folder or a device.")
+            raise OptionError(f"{output} cannot be written: it is a folder or a device.")
         folder = next(parent for parent in path.parents if parent.exists())
         if not folder.is_dir():
-            raise FerlibError(f"{output} cannot be written: {folder} is a file, not a folder.")
+            raise OptionError(f"{output} cannot be written: {folder} is a file, not a folder.")
         if not os.access(folder, os.W_OK | os.X_OK):
             raise FerlibError(f"{output} cannot be written: no permission to write in {folder}.")
         checked.add(path)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ferlib.core.errors import FerlibError
+from ferlib.core.errors import OptionError
 from ferlib.core.images import IMAGE_SUFFIXES
 from ferlib.inference.annotate import WRITABLE_SUFFIXES
 from ferlib.video import AMBIGUOUS_SUFFIXES, VIDEO_CODECS, VIDEO_SUFFIXES, has_known_content, is_video
@@ -110,7 +110,7 @@ def output_paths(inputs: Sequence[InputFile], output: Path, *, is_folder: bool =
 
     Raises
     ------
-    FerlibError
+    OptionError
         `output` is a single file for several inputs, or has a format that cannot be written.
     """
     if not inputs:
@@ -119,13 +119,13 @@ def output_paths(inputs: Sequence[InputFile], output: Path, *, is_folder: bool =
     if len(inputs) == 1 and not is_folder:
         formats = VIDEO_CODECS.keys() if inputs[0].is_video else WRITABLE_SUFFIXES
         if output.suffix.lower() not in formats:
-            raise FerlibError(
+            raise OptionError(
                 f"{output}: {'videos' if inputs[0].is_video else 'images'} cannot be written as '{output.suffix}'; "
                 f"expected one of {', '.join(sorted(formats))}."
             )
         return {inputs[0].path: output}
     if not is_folder and output.suffix.lower() in WRITABLE_SUFFIXES | VIDEO_CODECS.keys():
-        raise FerlibError(f"{output} is a single file, but {len(inputs)} images are to be written; name a folder.")
+        raise OptionError(f"{output} is a single file, but {len(inputs)} images are to be written; name a folder.")
     targets: dict[Path, Path] = {}
     taken: set[str] = set()
     for item in inputs:
