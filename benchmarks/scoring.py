@@ -27,8 +27,9 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 PHOTO = ROOT / "docs" / "images" / "grace_hopper.jpg"
 
-# Different images; more are links to the same files, which are read and decoded like others.
-_N_DISTINCT = 64
+# Different images; more are links to the same files, which are read and decoded like others. One part has no two rows
+# that are the same, which would be stored once.
+_N_DISTINCT = _PART_SIZE = 256
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def measure_workload(folder: Path, name: str, rounds: int) -> dict[str, object]:
                     command = [sys.executable, __file__, "--bare", images, *workload.options]
                 else:
                     command = [sys.executable, "-m", "ferlib", "score", images, "--output", output, "--workers", "1"]
-                    command += ["--part-size", "256", "--quiet", *workload.options]
+                    command += ["--part-size", _PART_SIZE, "--quiet", *workload.options]
                 measured.append(np.array(run(command)))
             # Seconds, and seconds of the processor, per image.
             costs[kind].append((measured[1] - measured[0]) / (workload.many - workload.few))
@@ -124,7 +125,6 @@ def measure_workload(folder: Path, name: str, rounds: int) -> dict[str, object]:
         {kind: statistics.median(float(cost[place]) for cost in values) for kind, values in costs.items()}
         for place in (0, 1)
     )
-    rows = [path.stat().st_size for path in (folder / f"{many.name}-0.scores").glob("part-*")]
     result = {
         "title": workload.title,
         "bare_per_second": round(1 / seconds["bare"], 1),
@@ -135,7 +135,7 @@ def measure_workload(folder: Path, name: str, rounds: int) -> dict[str, object]:
         "processor_ratio": round(processor["bare"] / processor["score"], 3),
         "per_core_second": round(1 / processor["score"], 1),
         "image_bytes": n_bytes,
-        "row_bytes": round(sum(rows) / workload.many),
+        "row_bytes": measure_row(folder / f"{many.name}-0.scores" / "part-000000.parquet"),
     }
     print(
         f"{workload.title}: {result['score_per_second']} of {result['bare_per_second']} images/s "
@@ -144,6 +144,14 @@ def measure_workload(folder: Path, name: str, rounds: int) -> dict[str, object]:
         flush=True,
     )
     return result
+
+
+def measure_row(part: Path) -> int:
+    """Return the mean number of bytes of a row, without the footer of the file, which large parts share."""
+    import pyarrow.parquet as pq
+
+    metadata = pq.read_metadata(part)
+    return round((part.stat().st_size - metadata.serialized_size) / metadata.num_rows)
 
 
 def score_bare(images: str, *options: str) -> None:
@@ -203,14 +211,15 @@ def _watch(pid: int, peaks: dict[str, int], runs: Callable[[], bool]) -> None:
             children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
             peaks["main"] = max(peaks["main"], _peak(pid))
             peaks["worker"] = max([peaks["worker"], *(_peak(int(child)) for child in children)])
-        except (OSError, StopIteration):  # it has ended
+        except OSError:  # it has ended
             pass
         time.sleep(0.2)
 
 
 def _peak(pid: int) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+    # A process that has ended has no such line.
+    return max((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), default=0)
 
 
 if __name__ == "__main__":

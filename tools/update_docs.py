@@ -257,6 +257,50 @@ def tabulate_service() -> str:
     return _markdown(["clients", "images/s", "median latency", "95 %", "99 %", "refused"], rows)
 
 
+def tabulate_scoring() -> str:
+    """Return the speed of ``ferlib score`` compared with the bare recognizer, with one core."""
+    rows = [
+        [
+            row["title"],
+            *(f"{row[name]:,.1f}" for name in ("bare_per_second", "score_per_second")),
+            f"{100 * row['ratio']:.0f} %",
+            *(f"{row[f'{name}_processor_ms']:.1f}" for name in ("bare", "score")),
+            f"{100 * row['processor_ratio']:.0f} %",
+        ]
+        for row in _read_json("scoring.json")["workloads"].values()
+    ]
+    header = ["images", "recognizer, images/s", "`ferlib score`, images/s", "ratio"]
+    return _markdown([*header, "recognizer, ms of the processor", "`ferlib score`, ms", "ratio"], rows)
+
+
+def tabulate_scoring_memory() -> str:
+    """Return the memory of ``ferlib score`` by the number of images."""
+    rows = [
+        [f"{int(n):,}", *(f"{row[name]:.0f} MB" for name in ("main_mb", "worker_mb")), f"{row['resume_seconds']:.1f} s"]
+        for n, row in _read_json("scoring.json")["memory"].items()
+    ]
+    return _markdown(["images", "main process", "largest worker", "second call, which finds nothing to do"], rows)
+
+
+def tabulate_scoring_plan() -> str:
+    """Return what a billion images take at the measured rates, on 100 nodes of 32 cores."""
+    rows = []
+    for row in _read_json("scoring.json")["workloads"].values():
+        core_hours = 1e9 / row["per_core_second"] / 3600
+        rows.append(
+            [
+                row["title"],
+                f"{row['per_core_second']:,.0f}",
+                f"{core_hours:,.0f}",
+                f"{core_hours / 3200:,.1f}",
+                f"{row['image_bytes'] / 1000:,.1f}",
+                f"{row['row_bytes']:,}",
+            ]
+        )
+    header = ["images", "images per core and second", "core-hours", "hours on 100 nodes of 32 cores", "TB to read"]
+    return _markdown([*header, "GB of Parquet"], rows)
+
+
 def tabulate_formats() -> str:
     """Return accuracy, size and speed of networks in every format."""
     rows = [

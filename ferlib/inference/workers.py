@@ -99,9 +99,9 @@ def predict_in_processes(
             yield from outcomes
 
 
-def chunk_size(n_items: int, n_workers: int) -> int:
+def chunk_size(n_items: int, n_workers: int, *, maximum: int = _MAX_CHUNK) -> int:
     """Return how many items a process gets at a time."""
-    return min(_MAX_CHUNK, max(1, n_items // (4 * n_workers)))
+    return min(maximum, max(1, n_items // (4 * n_workers)))
 
 
 def lost_sentence(path: str | Path) -> str:

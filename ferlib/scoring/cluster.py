@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,9 @@ from ferlib.scoring.worker import Work
 
 # More blocks than this would burden the process that distributes them; each block then has several parts.
 _MAX_BLOCKS = 10_000
+
+# How long a cluster may take to answer.
+_CONNECT_SECONDS = 10.0
 
 # Read by Ray when it is imported or started: it sends no data about its use elsewhere, does not announce a change that
 # does not concern actors without a GPU, and does not warn that actors with large arguments depend on this process.
@@ -108,6 +112,7 @@ def _connect(address: str | None, n_workers: int | None) -> int:
     if address is None and not os.environ.get("RAY_ADDRESS"):
         # One more than there are workers, for Ray's own tasks.
         options |= {"num_cpus": (n_workers or available_cores()) + 1, "include_dashboard": False}
+    _check_address(address or os.environ.get("RAY_ADDRESS", ""))
     try:
         ray.init(address=address, **options)
     # Ray raises several kinds of errors.
@@ -122,6 +127,20 @@ def _connect(address: str | None, n_workers: int | None) -> int:
             f"The Ray cluster has {counted(n_cpus, 'CPU')}; it needs one per worker, and one for Ray's own tasks."
         )
     return n_cpus
+
+
+def _check_address(address: str) -> None:
+    """Raise a `FerlibError` if nothing answers at an address, for which Ray would wait for minutes."""
+    host, separator, port = address.rpartition(":")
+    if not (separator and port.isdecimal()) or "/" in host:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise FerlibError(
+            f"The Ray cluster at {address} cannot be reached ({error.strerror or error}); "
+            "`ray status` on one of its nodes shows whether it runs."
+        ) from None
 
 
 def _on_nodes(work: Work) -> Work:

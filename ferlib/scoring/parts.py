@@ -67,14 +67,14 @@ class Parts:
 
     def is_finished(self, number: int) -> bool:
         """Return whether there is nothing to do for a part, because another process has written it."""
-        return not self._retry and part_name(number) in self._output.names()
+        return not self._retry and self._output.has(part_name(number))
 
     def paths(self, number: int) -> list[str]:
         """Return the paths of a part that are to be scored."""
         import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
-        if not (self._retry and number in self._plan.finished()):
+        if not (self._retry and self._output.has(part_name(number))):
             return self._plan.paths(number)
         with self._output.open(part_name(number)) as file:
             table = pq.read_table(file, schema=self._schema)

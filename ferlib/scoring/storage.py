@@ -203,6 +203,18 @@ class OutputFolder:
         except OSError as error:
             raise FerlibError(f"{self.path} cannot be read ({_first_line(error)}).") from None
 
+    def has(self, name: str) -> bool:
+        """Return whether there is a file of a name."""
+        if self._remote is None:
+            return (self._local / name).exists()
+        from pyarrow.fs import FileType
+
+        file_system, path = self._remote
+        try:
+            return bool(file_system.get_file_info(f"{path}/{name}").type == FileType.File)
+        except OSError as error:
+            raise FerlibError(f"{self.path}/{name} cannot be read ({_first_line(error)}).") from None
+
     def read(self, name: str) -> bytes | None:
         """Return the content of a file, or None if there is none."""
         try:

@@ -73,7 +73,9 @@ class Work:
 
     def split(self, paths: Sequence[str], n_workers: int) -> list[Sequence[str]]:
         """Return the paths in chunks for a process each."""
-        size = 1 if self.videos else chunk_size(len(paths), n_workers)
+        # Crops of faces are classified in batches, and a chunk of them takes no time.
+        maximum = self.scorer.get("batch_size", 1) if self.scorer["detector"] == "none" else 16
+        size = 1 if self.videos else chunk_size(len(paths), n_workers, maximum=maximum)
         return [paths[start : start + size] for start in range(0, len(paths), size)]
 
 

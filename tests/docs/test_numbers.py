@@ -8,7 +8,7 @@ from documents import ROOT, prose
 from ferlib.runs.folder import Run, pretrained_run_dir
 
 #: Pages whose numbers are measurements.
-_MEASURED = ("README.md", "docs/results.md", "docs/pretrained-model.md", "docs/benchmarks.md")
+_MEASURED = ("README.md", "docs/results.md", "docs/pretrained-model.md", "docs/benchmarks.md", "docs/scale.md")
 
 # Numbers that are not measurements: levels of intervals, shares of a split, sizes of FER2013's parts and of settings.
 _NOT_MEASURED = {
@@ -32,6 +32,7 @@ _NOT_MEASURED = {
     },
     "docs/pretrained-model.md": {"25,839", "0.3", "9.3", "15 %", "20 %"},
     "docs/benchmarks.md": set(),
+    "docs/scale.md": {"1,000"},
 }
 _NUMBER = re.compile(
     r"(?<![\w.,])\d[\d,]*(?:\.\d+)? ?%|(?<![\w.,])\d[\d,]*\.\d+(?![\w.])|(?<![\w.,])\d{1,3}(?:,\d{3})+(?![\w.])"

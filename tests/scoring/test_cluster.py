@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -69,6 +70,14 @@ def test_a_lost_node_costs_no_row_and_doubles_none(two_nodes, tmp_path, monkeypa
     rows = read_rows("scores")
     assert len(rows) == len({row["path"] for row in rows}) == N_FACES + 4
     assert_rows_are_those_of_predict(rows, album, tmp_path)
+
+
+@pytest.mark.long
+def test_a_cluster_that_does_not_answer_is_one_sentence(album, run_score):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+    with pytest.raises(FerlibError, match=rf"^The Ray cluster at {address} cannot be reached \([^\n]+\)[^\n]+\.$"):
+        run_score(album, "--output", "scores", "--engine", "ray", "--address", address, "--detector", "none")
 
 
 def test_ray_is_named_with_its_extra_where_it_is_missing(album, run_score, monkeypatch):
