@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ferlib import __version__
+from ferlib.core.backend import suppress_native_stderr
 from ferlib.core.console import logger
 from ferlib.core.errors import FerlibError
 from ferlib.core.threads import available_cores
@@ -114,7 +115,9 @@ def _connect(address: str | None, n_workers: int | None) -> int:
         options |= {"num_cpus": (n_workers or available_cores()) + 1, "include_dashboard": False}
     _check_address(address or os.environ.get("RAY_ADDRESS", ""))
     try:
-        ray.init(address=address, **options)
+        # It says there which level of messages it got from the environment.
+        with suppress_native_stderr():
+            ray.init(address=address, **options)
     # Ray raises several kinds of errors.
     except Exception as error:
         raise FerlibError(

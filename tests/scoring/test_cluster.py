@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -9,10 +10,15 @@ import time
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 from albums import assert_rows_are_those_of_predict, make_album, read_rows
 
+import ferlib
+from ferlib.core.emotions import EMOTIONS
 from ferlib.core.errors import FerlibError
+from ferlib.scoring.cluster import PartScorer
+from ferlib.scoring.worker import Work
 
 N_FACES = 120
 
@@ -86,3 +92,35 @@ def test_ray_is_named_with_its_extra_where_it_is_missing(album, run_score, monke
     with pytest.raises(FerlibError, match=r'^ferlib score needs Ray: pip install "ferlib\[scale\]"\.$'):
         run_score(album, "--output", "scores", "--engine", "ray")
     assert os.listdir() == ["album"]  # noqa: PTH208
+
+
+@pytest.mark.parametrize(
+    ("output", "version", "problem"),
+    [
+        ("scores", "0.0.0", rf"^The node \S+ has ferlib {ferlib.__version__}, the job needs 0\.0\.0\.$"),
+        (
+            "elsewhere",
+            ferlib.__version__,
+            r"^elsewhere is not the same folder on the node \S+; use a shared",
+        ),
+    ],
+)
+def test_a_node_that_cannot_do_the_work_says_why(album, run_score, output, version, problem):
+    run_score(album, "--output", "scores", "--detector", "none")
+    Path("scores/part-000000.parquet").unlink()
+    work = Work(videos=False, scorer={"detector": "none"}, class_names=EMOTIONS, origin={})
+    scorer = PartScorer(output, work, retry=False, version=version)
+    done = scorer({"part": np.array([0])})
+    assert re.match(problem, done["problem"][0])
+    assert done["files"] == [0]
+    assert not Path("scores/part-000000.parquet").exists()
+
+
+def test_a_part_that_another_node_has_written_is_not_scored_again(album, run_score):
+    run_score(album, "--output", "scores", "--detector", "none", "--part-size", "10")
+    Path("scores/part-000001.parquet").unlink()
+    work = Work(videos=False, scorer={"detector": "none"}, class_names=EMOTIONS, origin={"model": "x"})
+    scorer = PartScorer("scores", work, retry=False, version=ferlib.__version__)
+    done = scorer({"part": np.array([0, 1])})
+    assert done == {"part": [0, 1], "files": [0, 6], "errors": [0, 0], "found": [0, 6], "problem": ["", ""]}
+    assert len(read_rows("scores")) == 16
