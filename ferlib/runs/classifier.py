@@ -22,6 +22,7 @@ from ferlib.runs.folder import (
     SKOPS_MODEL,
     PretrainedName,
     Run,
+    model_title,
     pretrained_run_dir,
 )
 from ferlib.runs.onnx_session import OnnxSession
@@ -54,8 +55,10 @@ class Classifier(ABC):
         The folder that it was loaded from.
     config : RunConfig
         The run's configuration, with the test-time augmentation and calibration that are in use.
-    name, class_names, image_size, channels, crop, training_shares
-        As in `config`, where the name is called model. Probabilities are those under the training shares; see
+    name : str
+        The model, as results name it; see `ferlib.runs.folder.model_title`.
+    class_names, image_size, channels, crop, training_shares
+        As in `config`. Probabilities are those under the training shares; see
         `ferlib.runs.prior`.
     photographs : bool
         Whether the probabilities are those of `for_photographs`.
@@ -66,7 +69,7 @@ class Classifier(ABC):
     def __init__(self, run: Run, config: RunConfig) -> None:
         self.run = run
         self.config = config
-        self.name = config.model
+        self.name = model_title(run, config)
         self.class_names = config.class_names
         self.image_size = config.image_size
         self.channels = config.channels

@@ -77,6 +77,13 @@ def check_one_model(run: Path | None, model: PretrainedName | None) -> None:
         raise OptionError("--run and --model cannot be combined; --model names a pretrained model.")
 
 
+def model_title(run: "Run", config: RunConfig) -> str:
+    """Return the name of a run's model in results: ``compact_cnn``, or ``fast_cnn (pretrained, fast)`` if it ships."""
+    if run.path.absolute().parent != ASSETS.absolute():
+        return config.model
+    return f"{config.model} (pretrained{'' if run.name == 'default' else f', {run.name}'})"
+
+
 @dataclass(frozen=True, init=False)
 class Run(os.PathLike[str]):
     """One training and its folder.

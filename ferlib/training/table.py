@@ -12,7 +12,7 @@ import pandas as pd
 from ferlib.core.errors import DataError
 from ferlib.evaluation import best_epoch
 from ferlib.models import get_model
-from ferlib.runs.folder import ASSETS, CONFIG, PRETRAINED, Run
+from ferlib.runs.folder import ASSETS, CONFIG, PRETRAINED, Run, model_title
 from ferlib.runs.records import RunConfig
 from ferlib.training.options import TrainingOptions
 from ferlib.training.recipes import default_options
@@ -36,8 +36,7 @@ def find_runs(folder: str | os.PathLike[str], class_names: Sequence[str]) -> dic
     for name in reversed(PRETRAINED):
         pretrained = Run(ASSETS / name)
         if pretrained.path.exists():
-            note = "pretrained" if name == "default" else f"pretrained, {name}"
-            runs[f"{pretrained.config.model} ({note})"] = pretrained
+            runs[model_title(pretrained, pretrained.config)] = pretrained
     wanted = ("finished", tuple(class_names))
     return {name: run for name, run in runs.items() if (run.config.status, run.config.class_names) == wanted}
 

@@ -150,7 +150,7 @@ def _add_files(app: FastAPI) -> None:
     reference["docs"] = reference.pop("docs/index.html")
     add_files(app, reference, {"Content-Security-Policy": _REFERENCE_POLICY})
     try:
-        page = page_files(app.state.options.run, service="v1/faces")
+        page = page_files(app.state.options.run_dir, service="v1/faces")
     except ArtifactError as error:
         logger.info("no page: %s", error)
         return

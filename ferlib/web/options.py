@@ -7,6 +7,7 @@ from pathlib import Path
 from ferlib.core.errors import OptionError
 from ferlib.core.options import check_options, option
 from ferlib.inference.recognizer import DEFAULT_PRIOR
+from ferlib.runs.folder import PretrainedName, check_one_model, pretrained_run_dir
 from ferlib.runs.prior import parse_prior
 
 
@@ -16,7 +17,10 @@ class ServeOptions:
 
     host: str = option("127.0.0.1", help="address to listen on; 0.0.0.0 for all networks")
     port: int = option(5000, help="port; 0 for any free one", minimum=0, maximum=65535)
-    run: Path | None = option(None, help="run folder", metavar="DIR", default_text="the pretrained model")
+    model: PretrainedName | None = option(
+        None, help="pretrained model; fast classifies more faces per second", default_text="default"
+    )
+    run: Path | None = option(None, help="run folder to use instead of a pretrained model", metavar="DIR")
 
     prior: str = option(
         DEFAULT_PRIOR,
@@ -110,6 +114,7 @@ class ServeOptions:
     def __post_init__(self) -> None:
         """Check values and combinations."""
         check_options(self)
+        check_one_model(self.run, self.model)
         parse_prior(self.prior, "--prior")
         if bool(self.tls_cert) != bool(self.tls_key):
             raise OptionError("--tls-cert and --tls-key are needed together.")
@@ -117,6 +122,11 @@ class ServeOptions:
             scheme, separator, host = origin.partition("://")
             if origin != "*" and not (scheme in ("http", "https") and separator and host and "/" not in host):
                 raise OptionError(f"--allowed-origins: expected https://NAME, got '{origin}'.")
+
+    @property
+    def run_dir(self) -> Path:
+        """The run folder of the model."""
+        return self.run or pretrained_run_dir(self.model or "default")
 
     @property
     def is_loopback(self) -> bool:

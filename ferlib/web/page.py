@@ -11,7 +11,7 @@ from ferlib.core.errors import ArtifactError, FerlibError
 from ferlib.faces import MIN_CONFIDENCE, MIN_FACE_SIZE
 from ferlib.inference.recognizer import DEFAULT_PRIOR
 from ferlib.inference.stream import DEFAULT_SMOOTHING, FIRST_FACE, VIDEO_FACE
-from ferlib.runs.folder import MODEL_CARD, ONNX_MODEL, Run, pretrained_run_dir
+from ferlib.runs.folder import MODEL_CARD, ONNX_MODEL, Run, model_title, pretrained_run_dir
 from ferlib.runs.prior import PRIORS, make_prior
 from ferlib.runs.records import Calibration, RunConfig
 
@@ -67,7 +67,7 @@ def page_config(run: Run, *, networks: tuple[str, ...], service: str | None = No
     card = run.path / MODEL_CARD
     return {
         "version": ferlib.__version__,
-        "model": config.model,
+        "model": model_title(run, config),
         "detector": "mtcnn",
         "class_names": list(config.class_names),
         "colors": class_colors(config.class_names),

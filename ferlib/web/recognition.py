@@ -80,7 +80,7 @@ class Recognition:
         self._metrics = metrics
         # With a thread per request, more threads per network would only compete for the cores.
         # Each recognizer chooses from it the answers that suit its prior.
-        self.classifier = load_classifier(options.run, n_threads=1)
+        self.classifier = load_classifier(options.run, model=options.model or "default", n_threads=1)
         self._default = EmotionRecognizer(classifier=self.classifier, prior=options.prior, n_threads=1)
         self.recognizer = functools.lru_cache(_MAX_RECOGNIZERS)(self._make)
 

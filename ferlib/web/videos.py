@@ -68,6 +68,8 @@ async def start_job(request: Request, parameters: Annotated[VideoParameters, Que
     """
     state = request.app.state
     arguments = (f"--prior={state.options.prior}", *parameters.to_arguments())
+    if state.options.model is not None:
+        arguments += (f"--model={state.options.model}",)
     if state.options.run is not None:
         arguments += (f"--run={state.options.run.resolve()}",)
     async with state.jobs.create(arguments) as job:

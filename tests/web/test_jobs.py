@@ -14,6 +14,7 @@ from running_service import run_service
 from test_image_requests import assert_problem
 
 from ferlib.predict import main as predict
+from ferlib.runs.folder import pretrained_run_dir
 from ferlib.video import VideoWriter
 from ferlib.web.child import Child
 from ferlib.web.folders import WorkFolder
@@ -69,6 +70,17 @@ def wait_for(client, job: dict, *states: str) -> dict:
 def children_of(pid: int) -> list[int]:
     done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
     return [int(word) for word in done.stdout.split() if int(word) != pid]
+
+
+@pytest.mark.slow
+def test_chosen_model_answers_everywhere(photo, video):
+    with run_service("--model", "fast") as service, service.client() as client:
+        assert client.post("/v1/faces", content=photo).json()["model"] == "fast_cnn (pretrained, fast)"
+        job = wait_for(client, client.post("/v1/videos", content=video).json(), "done")
+        rows = client.get(job["links"]["result.jsonl"]).text.splitlines()
+        assert json.loads(rows[-1])["model"] == "fast_cnn (pretrained, fast)"
+        network = client.get("/models/emotion.onnx").content
+        assert network == (pretrained_run_dir("fast") / "model.onnx").read_bytes()
 
 
 def test_result_is_that_of_the_command_line(service, client, video, tmp_path):
