@@ -78,6 +78,27 @@ def test_a_lost_node_costs_no_row_and_doubles_none(two_nodes, tmp_path, monkeypa
     assert_rows_are_those_of_predict(rows, album, tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_cluster_of_this_machine_goes_on_where_processes_stopped(album, run_score, tmp_path, monkeypatch):
+    arguments = ["album", "--output", "scores", "--part-size", "4"]
+    run_score(*arguments)
+    before = read_rows("scores")
+    for number in (0, 2):
+        Path(f"scores/part-00000{number}.parquet").unlink()
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    command = [sys.executable, "-m", "ferlib", "score", *arguments, "--engine", "ray", "--workers", "1"]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("8 images, ")
+    assert "8 of 16 images are already done" in done.stderr
+    rows = read_rows("scores")
+    assert [row["path"] for row in rows] == [row["path"] for row in before]
+    assert_rows_are_those_of_predict(rows, album, tmp_path)
+
+
 @pytest.mark.long
 def test_a_cluster_that_does_not_answer_is_one_sentence(album, run_score):
     with socket.create_server(("127.0.0.1", 0)) as closed:

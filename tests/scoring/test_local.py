@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -263,3 +264,11 @@ def test_a_missing_package_is_named_with_its_extra(album, run_score, monkeypatch
 def test_wrong_usage_is_one_sentence(run_score, arguments, message):
     with pytest.raises(OptionError, match=message):
         run_score(*arguments)
+
+
+def test_a_log_has_lines_with_speed_and_time_left(album, run_score, monkeypatch, capsys):
+    monkeypatch.setattr("ferlib.scoring.job._LOG_SECONDS", 0.0)
+    run_score(album, "--output", "scores", "--part-size", 8, *NONE)
+    lines = [line for line in capsys.readouterr().err.splitlines() if " left, " in line]
+    assert re.fullmatch(r"\d+ of 16 images, [\d.]+ images/s, \d+ min left, [012] errors?", lines[0])
+    assert re.fullmatch(r"16 of 16 images, [\d.]+ images/s, 0 min left, 2 errors", lines[-1])
