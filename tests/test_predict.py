@@ -220,6 +220,12 @@ def test_impossible_outputs_are_refused_first(predict, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
 
 
+@pytest.mark.parametrize("words", [[""], ["a.png", ""]])
+def test_an_empty_input_is_not_the_current_folder(words):
+    with pytest.raises(OptionError, match="INPUT: expected a path, got ''"):
+        main(words)
+
+
 def test_a_missing_run_folder_is_an_error(tmp_path):
     with pytest.raises(ArtifactError, match="nowhere"):
         main([str(save(tmp_path / "a.png")), "--run", str(tmp_path / "nowhere")])

@@ -122,6 +122,7 @@ class OptionSpec:
                 raise OptionError(f"{self.flag} and --no-{self._words('-')} cannot be combined.")
             return None
         if self.positional:
+            self.check(words, self.flag)
             return tuple(map(self.kind, words))
         text = ",".join(words) if isinstance(words, list) else words
         if self._means_none(text.lower()):
@@ -134,7 +135,8 @@ class OptionSpec:
 
     def _parse_word(self, word: str) -> Any:
         """Return one word in the type of the option; a word that cannot be converted is returned as it is."""
-        if self.kind in (int, float, Path):
+        # An empty path, as an unset variable of a shell gives, would be the current folder.
+        if word and self.kind in (int, float, Path):
             with contextlib.suppress(ValueError):
                 return self.kind(word)
         return word
@@ -148,8 +150,10 @@ class OptionSpec:
                 raise OptionError(f"{name}: expected a table of options, got {str(value)!r}.")
             return self._convert_items(value)
         if self.is_tuple and isinstance(value, list):
-            value = tuple(Path(item) if self.kind is Path and isinstance(item, str) else item for item in value)
-        elif self.kind is Path and isinstance(value, str):
+            value = tuple(
+                Path(item) if self.kind is Path and item and isinstance(item, str) else item for item in value
+            )
+        elif self.kind is Path and value and isinstance(value, str):
             value = Path(value)
         self.check(value, name)
         return value
@@ -184,7 +188,7 @@ class OptionSpec:
             is_number = isinstance(value, int | self.kind) and not isinstance(value, bool)
             return is_number and math.isfinite(value) and all(holds(value, limit) for _, holds, limit in self._limits())
         if self.kind is Path:
-            return isinstance(value, str | Path)
+            return isinstance(value, str | Path) and bool(str(value))
         return isinstance(value, get_origin(self.kind) or self.kind)
 
     def _limits(self) -> list[tuple[str, Callable[[float, float], bool], float]]:
