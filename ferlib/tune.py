@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 EXAMPLES = """examples:
   ferlib tune --model plain_cnn --data fer2013.zip --train-size 10000 --epochs 8
-  ferlib tune --model bovw --data fer2013.zip --train-size 10000 --trials 20 --timeout 2h
+  ferlib tune --model bovw --data fer2013.zip --train-size 5000 --trials 20 --timeout 2h
   ferlib tune --model compact_cnn --space my_space.toml --metric macro_f1 --study-dir data/studies/mine
   ferlib tune --model plain_cnn --storage postgresql+psycopg://user@host/studies    # the same on every machine
   ferlib tune --study-dir data/studies/plain_cnn --show --output-csv trials.csv --output-figures figures
@@ -73,6 +73,7 @@ class TuneOptions:
     confirm_epochs: int | None = option(
         None, help="epochs of these trainings (default: the model's)", minimum=1, group="confirmation"
     )
+    overwrite: bool = option(False, help="remove the study in --study-dir and begin again")
     show: bool = option(False, help="train nothing, show the study in --study-dir", group="results")
     output_csv: Path | None = option(
         None, help="table of all trainings; other studies in it are kept", metavar="FILE", group="results"
@@ -82,6 +83,8 @@ class TuneOptions:
     def __post_init__(self) -> None:
         """Check types, ranges and combinations."""
         check_options(self)
+        if self.overwrite and self.show:
+            raise OptionError("--overwrite and --show cannot be combined.")
         if self.model is None and not self.show:
             raise OptionError("--model is required.")
         if self.model is None and self.study_dir is None:
@@ -152,12 +155,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         confirm_epochs=options.confirm_epochs,
     )
     path = locate_data(options.data, allow_download=False)
-    study = TuningStudy(options.folder, options.storage)
+    study = TuningStudy(options.folder, options.storage, overwrite=options.overwrite)
     dataset = load_for_training(
         path, get_model(options.model), images, reading, seed=base.seed, any_size=base.teacher is not None
     )
     write_line(dataset.describe(), error=True)
-    again = hide_password(shlex.join(["ferlib", "tune", *arguments]))
+    words = [word for word in arguments if word != "--overwrite"]
+    again = hide_password(shlex.join(["ferlib", "tune", *words]))
     try:
         complete = study.run(plan, dataset, timeout=options.seconds(), data=path)
     except KeyboardInterrupt:

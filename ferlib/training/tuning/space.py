@@ -185,14 +185,17 @@ def list_spaces() -> tuple[str, ...]:
 
 
 def read_space(
-    source: str | Path, model: str, training: TrainingOptions, model_options: Mapping[str, Any] | None = None
+    source: str | Path | Mapping[str, Any],
+    model: str,
+    training: TrainingOptions,
+    model_options: Mapping[str, Any] | None = None,
 ) -> SearchSpace:
     """Read a search space and check every key, type, bound and choice.
 
     Parameters
     ----------
-    source : str or Path
-        A TOML file, or a name of `list_spaces`.
+    source : str, Path or mapping
+        A TOML file, a name of `list_spaces`, or the entries themselves.
     model : str
         The model to tune.
     training : TrainingOptions
@@ -206,6 +209,8 @@ def read_space(
         The file cannot be read; an option is unknown, has no effect on this model, or cannot be tuned; a value is not
         allowed; or values of the model's options cannot be combined.
     """
+    if isinstance(source, Mapping):
+        return SpaceReader("space", get_model(model), training, model_options or {}).read(source)
     name = str(source)
     path = _folder() / f"{name}.toml" if name in list_spaces() else Path(source)
     return SpaceReader(name, get_model(model), training, model_options or {}).read(_load(path, name))

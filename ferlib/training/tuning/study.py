@@ -1,8 +1,10 @@
 """A study: many trainings of one model with different settings, and more trainings of the best of them."""
 
+import contextlib
 import logging
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +24,7 @@ from ferlib.training.options import TrainingOptions
 from ferlib.training.recipes import default_options
 from ferlib.training.tuning.queue import TrialQueue, Worker, enqueue_once
 from ferlib.training.tuning.space import SearchSpace
-from ferlib.training.tuning.storage import open_storage, quiet_optuna, storage_errors
+from ferlib.training.tuning.storage import JOURNAL, open_storage, quiet_optuna, storage_errors
 from ferlib.training.tuning.table import collect_rows
 
 if TYPE_CHECKING:
@@ -108,6 +110,8 @@ class TuningStudy:
         The URL of a database that several machines share; a journal in the folder by default.
     create : bool
         Whether the study may be new.
+    overwrite : bool
+        Remove an earlier study of this name, with its run folders.
 
     Raises
     ------
@@ -117,13 +121,19 @@ class TuningStudy:
         The storage cannot be used.
     """
 
-    def __init__(self, study_dir: str | Path, storage: str | None = None, *, create: bool = True) -> None:
+    def __init__(
+        self, study_dir: str | Path, storage: str | None = None, *, create: bool = True, overwrite: bool = False
+    ) -> None:
         self.study_dir = Path(study_dir)
         self.name = self.study_dir.resolve().name
         self.storage = storage
+        if overwrite:
+            _remove_folders(self.study_dir)
         self._backend = open_storage(storage, self.study_dir, create=create)
         if not create and self._find(self.name) is None:
             raise ArtifactError(f"There is no study '{self.name}' in this storage.")
+        if overwrite:
+            self._remove()
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -174,7 +184,7 @@ class TuningStudy:
         if "val" not in dataset.splits:
             raise DataError("Tuning needs a val split: set --val-fraction above 0.")
         deadline = None if timeout is None else time.monotonic() + timeout
-        with storage_errors(self.storage), Worker(self.study_dir) as worker:
+        with storage_errors(self.storage), _quiet_tensorflow(), Worker(self.study_dir) as worker:
             queue = self._open_queue(self.name, worker, plan, dataset)
             trainer = _Trainer(plan, self.study_dir, data, deadline)
             try:
@@ -240,6 +250,14 @@ class TuningStudy:
             return plan.training, dict(plan.model_options)
         values = plan.space.recall(trial.params)
         return plan.space.apply(values, plan.training, plan.model_options)
+
+    def _remove(self) -> None:
+        """Remove the study from a database."""
+        import optuna
+
+        for name in (self.name, self._confirmation):
+            if self._find(name) is not None:
+                optuna.delete_study(study_name=name, storage=self._backend)
 
     @property
     def _confirmation(self) -> str:
@@ -426,6 +444,29 @@ def choose_best(trials: "list[FrozenTrial]", n: int) -> "list[FrozenTrial]":
     defaults = [trial for trial in finished if trial.user_attrs.get("key") == DEFAULTS_NOTE]
     others = [trial for trial in finished if trial not in defaults]
     return defaults[:1] + sorted(others, key=lambda trial: (-(trial.value or 0), trial.number))[:n]
+
+
+@contextlib.contextmanager
+def _quiet_tensorflow() -> Iterator[None]:
+    """Suppress TensorFlow's warning that one process builds many networks, which is what a study does."""
+    tensorflow = logging.getLogger("tensorflow")
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return "retracing" not in record.getMessage()
+
+    # A filter, because TensorFlow sets the level itself when it is imported.
+    tensorflow.addFilter(is_other)
+    try:
+        yield
+    finally:
+        tensorflow.removeFilter(is_other)
+
+
+def _remove_folders(study_dir: Path) -> None:
+    """Remove what a study has written into its folder, and nothing else."""
+    (study_dir / JOURNAL).unlink(missing_ok=True)
+    for folder in (*study_dir.glob("trial-[0-9]*"), *study_dir.glob("confirmed-[0-9]*")):
+        shutil.rmtree(folder)
 
 
 def describe_data(dataset: ImageDataset) -> dict[str, Any]:

@@ -197,6 +197,16 @@ def test_a_study_is_not_continued_as_another(make_plan, small_faces, tmp_path):
         study.run(make_plan(WORDS, "bovw"), small_faces.select(np.arange(1, len(small_faces))))
 
 
+def test_a_study_is_replaced_only_with_overwrite(make_plan, small_faces, tmp_path):
+    TuningStudy(tmp_path / "mine").run(make_plan(WORDS, "bovw", trials=1), small_faces)
+    (tmp_path / "mine" / "notes.txt").touch()
+    study = TuningStudy(tmp_path / "mine", overwrite=True)
+    assert study.table().empty
+    assert study.run(make_plan(WORDS, "bovw", trials=1, metric="macro_f1"), small_faces)
+    assert study.table()["metric"].tolist() == ["macro_f1"]
+    assert (tmp_path / "mine" / "notes.txt").exists()
+
+
 def test_tuning_needs_a_val_split(make_plan, small_faces, tmp_path):
     without = small_faces.select(small_faces.splits != "val")
     with pytest.raises(DataError, match="needs a val split"):
