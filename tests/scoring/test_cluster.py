@@ -80,20 +80,21 @@ def test_a_lost_node_costs_no_row_and_doubles_none(two_nodes, tmp_path, monkeypa
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_a_cluster_of_this_machine_goes_on_where_processes_stopped(album, run_score, tmp_path, monkeypatch):
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_of_this_machine_goes_on_where_processes_stopped(album, run_score, tmp_path, monkeypatch, capsys):
     arguments = ["album", "--output", "scores", "--part-size", "4"]
     run_score(*arguments)
     before = read_rows("scores")
     for number in (0, 2):
         Path(f"scores/part-00000{number}.parquet").unlink()
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    command = [sys.executable, "-m", "ferlib", "score", *arguments, "--engine", "ray", "--workers", "1"]
+    capsys.readouterr()
 
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run_score(*arguments, "--engine", "ray") == 0
 
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("8 images, ")
-    assert "8 of 16 images are already done" in done.stderr
+    captured = capsys.readouterr()
+    assert captured.out.startswith("8 images, ")
+    assert "8 of 16 images are already done" in captured.err
     rows = read_rows("scores")
     assert [row["path"] for row in rows] == [row["path"] for row in before]
     assert_rows_are_those_of_predict(rows, album, tmp_path)

@@ -9,11 +9,12 @@ import pytest
 from albums import HOPPER, read_rows
 from s3_server import serve_objects
 
+from ferlib.core.emotions import EMOTIONS
 from ferlib.core.images import read_image, resize
 from ferlib.inference.video_batch import VideoScorer
 from ferlib.predict import main as predict
 from ferlib.scoring.storage import Storage
-from ferlib.scoring.worker import _score_videos
+from ferlib.scoring.worker import Work, _score, _score_videos, _start
 from ferlib.video import VideoWriter
 
 
@@ -62,6 +63,18 @@ def test_rows_are_the_summaries_of_predict(clips, run_score, tmp_path, capsys):
     assert (rows["clips/face.avi"]["width"], rows["clips/face.avi"]["height"]) == (320, 240)
     assert rows["clips/gray.avi"]["tracks"] == []
     assert rows["clips/none.mp4"]["tracks"] is None
+
+
+def test_a_process_scores_what_it_was_prepared_for(clips):
+    names = {"class_names": EMOTIONS, "origin": {}}
+    _start(Work(videos=True, scorer={"detector": "none", "every": 0.2}, **names))
+    assert [record["frames"] for record in _score(["clips/gray.avi", "clips/none.mp4"])] == [3, None]
+    _start(Work(videos=False, scorer={"detector": "none"}, **names))
+    assert [record["error"] is None for record in _score([str(HOPPER), "clips/none.mp4", "missing.png"])] == [
+        True,
+        False,
+        False,
+    ]
 
 
 def test_frames_can_be_left_out(clips, run_score):
