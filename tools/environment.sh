@@ -146,7 +146,7 @@ make_environment() {
     rm -f "$stamp"
     make_pipenv
     touch "$unfinished"
-    say "== installing Pipfile.lock into .venv (the first time, 1.5 GB to download and 3 GB on disk)"
+    say "== installing Pipfile.lock into .venv (the first time, 1.6 GB to download and 3.4 GB on disk)"
     case $(opencv_builds) in
         *headless*) "$python" -m pip uninstall -qq --yes opencv-python opencv-python-headless ;;
     esac

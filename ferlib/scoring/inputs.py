@@ -92,7 +92,8 @@ class InputList:
                     seen.add(digest)
                 yield path
         if self._left_out:
-            kinds = ", ".join(f"{n:,} {kind}" for kind, n in self._left_out.most_common(8))
+            ordered = sorted(self._left_out.items(), key=lambda item: (-item[1], item[0]))
+            kinds = ", ".join(f"{n:,} {kind}" for kind, n in ordered[:8])
             number = "1 file was" if self._left_out.total() == 1 else f"{self._left_out.total():,} files were"
             logger.info("%s left out (%s)", number, kinds)
 
@@ -115,21 +116,28 @@ class InputList:
 
     def _walk(self, name: str, folder: Path) -> Iterator[str]:
         """Yield the files below a folder, one folder after the other."""
+        names: list[str] = []
+        folders: set[str] = set()
         try:
             with os.scandir(folder) as entries:
-                ordered = sorted(entries, key=lambda entry: entry.name)
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.add(entry.name)
+                    elif not entry.is_file() or not self._is_wanted(entry.name, Path(entry.path)):
+                        continue
+                    # Names alone: a folder may have millions of entries.
+                    names.append(entry.name)
         except OSError as error:
             raise DataError(f"{name}: the folder cannot be read ({error.strerror}).") from None
-        for entry in ordered:
-            if entry.name.startswith("."):
-                continue
-            path = os.path.join(name, entry.name)  # noqa: PTH118  (a Path per file takes ten times as long)
-            if entry.is_dir(follow_symlinks=False):
-                # The output of a job may lie inside its input.
-                if not Path(entry.path, "_ferlib", "job.json").exists():
-                    yield from self._walk(path, Path(entry.path))
-            elif entry.is_file() and self._is_wanted(entry.name, Path(entry.path)):
+        for entry_name in sorted(names):
+            path = os.path.join(name, entry_name)  # noqa: PTH118  (a Path per file takes ten times as long)
+            if entry_name not in folders:
                 yield path
+            # The output of a job may lie inside its input.
+            elif not (folder / entry_name / "_ferlib" / "job.json").exists():
+                yield from self._walk(path, folder / entry_name)
 
     def _list_store(self, address: str) -> Iterator[str]:
         """Yield the objects below an address, or that of the object itself."""
