@@ -158,6 +158,19 @@ def test_damaged_files_are_one_sentence(tmp_path, change, message):
         load_images(path)
 
 
+def test_a_damaged_part_costs_only_its_rows(tmp_path):
+    path = export(tmp_path / "faces.parquet", [0, 1, 2] * 3)  # in three groups of rows
+    with pq.ParquetFile(path) as file:
+        described = file.metadata.row_group(1).column(0)
+    data = bytearray(path.read_bytes())
+    place = described.dictionary_page_offset or described.data_page_offset
+    data[place : place + 8] = b"\xff" * 8
+    path.write_bytes(data)
+    dataset = load_images(path)
+    assert dataset.images[:, 0, 0, 0].tolist() == [0, 10, 20, 60, 70, 80]
+    assert any("Left out as unreadable: 3 of 9 images" in note for note in dataset.info.notes)
+
+
 def test_missing_columns_are_named(tmp_path):
     pq.write_table(pyarrow.table({"image": [png(1)], "age": [3]}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match=r"no column of labels; its columns are image \(binary\), age \(int64\)"):

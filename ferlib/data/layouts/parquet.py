@@ -1,11 +1,13 @@
 """Parquet files with a column of images and one of labels, as Hugging Face exports datasets."""
 
+import bisect
 import contextlib
+import itertools
 import json
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -182,8 +184,11 @@ class _Reader:
         self._tree, self._name = tree, name
         self._where = f"{tree.path}: '{name}'" if tree.kind != "file" else str(tree.path)
         self._stream: IO[bytes] | None = None
-        self._batch: tuple[int, Any] = (0, [])
+        # The group of rows that is read, its next parts, the last part with its first row, and groups that are damaged.
+        self._group = -1
         self._batches: Iterator[tuple[int, Any]] = iter(())
+        self._batch: tuple[int, Any] = (0, [])
+        self._damaged: set[int] = set()
 
     def open(self) -> None:
         """Open the file and choose its columns."""
@@ -193,9 +198,12 @@ class _Reader:
             self._stream = self._tree.open_seekable(self._name)
             self._file = pyarrow.parquet.ParquetFile(self._stream)
             self._schema = self._file.schema_arrow
-            n_rows = self._file.metadata.num_rows
+            metadata = self._file.metadata
+            n_rows = metadata.num_rows
+            sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
         if n_rows > MAX_FILES:
             raise ArchiveError(f"{self._where} has {n_rows:,} rows, over the limit of {MAX_FILES:,}.")
+        self._group_starts = [0, *itertools.accumulate(sizes)][:-1]
         columns = {column.strip().lower(): column for column in self._schema.names}
         self._names = self._names_of_numbers()
         self._label = self._find_label(columns)
@@ -208,7 +216,7 @@ class _Reader:
         """Close the file, which `read_image` opens again."""
         if self._stream is not None:
             self._stream.close()
-        self._stream, self._batch, self._batches = None, (0, []), iter(())
+        self._stream, self._group, self._batch, self._batches = None, -1, (0, []), iter(())
 
     def read_labels(self) -> Iterator[tuple[str | None, str, str]]:
         """Yield the label of each row, None if it has none, its split ("" without a column) and the image's path."""
@@ -216,7 +224,7 @@ class _Reader:
         path = self._texts(f"{self._image}.path") if self._has_field("path") else None
         names = self._names.get(self._label)
         for label in self._values(self._label):
-            value, file = ((next(column) or "") if column else "" for column in (split, path))
+            value, file = ((next(column, None) or "") if column else "" for column in (split, path))
             yield self._text_of_label(label, names), value, file
 
     def read_image(self, number: int) -> np.ndarray:
@@ -224,14 +232,22 @@ class _Reader:
         if self._stream is None:
             self.open()
         name = f"{self._where}, row {number + 1}"
-        if not 0 <= number - self._batch[0] < len(self._batch[1]):
-            if number < self._batch[0] or not len(self._batch[1]):
-                self._batches = self._iterate(self._image)
-            with self._damage():
-                self._batch = next((batch for batch in self._batches if number < batch[0] + len(batch[1])), (0, []))
+        group = bisect.bisect(self._group_starts, number) - 1
+        if group in self._damaged:
+            raise ImageError(f"{name}: this part of the file is damaged.")
         start, batch = self._batch
-        if not 0 <= number - start < len(batch):
-            raise ImageError(f"{name}: the row is missing.")
+        if group != self._group or number < start:
+            self._group, self._batches, start, batch = group, self._iterate(self._image, [group]), 0, []
+        try:
+            with self._damage():
+                while number >= start + len(batch):
+                    start, batch = next(self._batches)
+        except (ArchiveError, StopIteration) as error:
+            self._damaged.add(group)  # not to be tried again for each of its rows
+            if isinstance(error, ArchiveError):
+                raise
+            raise ImageError(f"{name}: the row is missing.") from None
+        self._batch = start, batch
         value = batch[number - start].as_py()
         return _decode(value.get("bytes") if isinstance(value, dict) else value, name)
 
@@ -299,17 +315,16 @@ class _Reader:
     def _values(self, column: str) -> Iterator[Any]:
         """Yield the values of a column, which may be a field such as ``image.path``."""
         with self._damage():
-            for _, batch in self._iterate(column):
+            for _, batch in self._iterate(column, range(len(self._group_starts))):
                 for value in batch:
                     plain = value.as_py()
                     yield next(iter(plain.values())) if isinstance(plain, dict) else plain
 
-    def _iterate(self, column: str) -> Iterator[tuple[int, Any]]:
-        """Yield the row number of the first value, and the values, of small parts of a column."""
-        metadata = self._file.metadata
-        start = 0
-        for group in range(metadata.num_row_groups):
-            described = metadata.row_group(group)
+    def _iterate(self, column: str, groups: Iterable[int]) -> Iterator[tuple[int, Any]]:
+        """Yield the row number of the first value, and the values, of small parts of a column in groups of rows."""
+        for group in groups:
+            start = self._group_starts[group]
+            described = self._file.metadata.row_group(group)
             size = max(
                 (
                     chunk.total_uncompressed_size
