@@ -90,6 +90,25 @@ def test_killed_and_resumed_every_image_has_one_row(tmp_path, monkeypatch):
     assert_rows_are_those_of_predict(rows, album, tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_killed_worker_costs_no_row(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_album(Path("album"), 150)
+    command = [sys.executable, "-m", "ferlib", "score", "album", "--output", "scores", "--part-size", "10"]
+    process = subprocess.Popen([*command, "--workers", "2", "--quiet"], stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while len(list(Path("scores").glob("part-*"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    workers = [pid for pid in _children(process.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    os.kill(workers[0], signal.SIGKILL)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert out.endswith(", 2 errors\n")
+    rows = read_rows("scores")
+    assert len(rows) == len({row["path"] for row in rows}) == 154
+
+
 def _children(pid):
     """Return the processes that a process has started."""
     children = Path(f"/proc/{pid}/task/{pid}/children")
