@@ -82,6 +82,9 @@ class ScoreOptions(RecognitionOptions):
         super().__post_init__()
         if not self.inputs:
             raise OptionError("No input given; name a folder, a list or an address such as s3://bucket/photos.")
+        # An empty path, as an unset variable of a shell gives, would be the current folder.
+        if not all(self.inputs):
+            raise OptionError("INPUT: expected a path or an address, got ''.")
         if not self.output:
             raise OptionError("--output: expected a folder or an address, got ''.")
         if self.address is not None and self.engine != "ray":

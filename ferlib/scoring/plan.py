@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ferlib.core.errors import FerlibError
+from ferlib.core.errors import FerlibError, OptionError
 from ferlib.scoring.storage import OutputFolder
 
 #: The version of the files that this module writes.
@@ -51,7 +51,7 @@ class Plan:
         content = output.read(_JOB)
         if content is None:
             if any(name.endswith(".parquet") for name in output.names()):
-                raise FerlibError(f"{output.path} holds Parquet files of something else; name another folder.")
+                raise OptionError(f"{output.path} holds Parquet files of something else; name another folder.")
             return None
         try:
             job = json.loads(content)
@@ -98,14 +98,14 @@ class Plan:
         return n_files
 
     def check(self, configuration: Mapping[str, Any]) -> None:
-        """Raise a `FerlibError` if the job's rows would be made in another way, or of other inputs."""
+        """Raise an `OptionError` if the job's rows would be made in another way, or of other inputs."""
         before = self._job["configuration"]
         # As it is after having been stored.
         now = json.loads(json.dumps(configuration))
         for name in now.keys() | before.keys():
             if now.get(name) != before.get(name):
                 changed = f"{name.replace('_', ' ')}: {_shown(before.get(name))} instead of {_shown(now.get(name))}"
-                raise FerlibError(
+                raise OptionError(
                     f"{self._output.path} holds the results of another configuration ({changed}); "
                     "name another --output."
                 )

@@ -172,7 +172,7 @@ class OutputFolder:
             try:
                 self._local.mkdir(parents=True, exist_ok=True)
             except FileExistsError:
-                raise FerlibError(f"{self.path} cannot be written: it is a file, not a folder.") from None
+                raise OptionError(f"{self.path} cannot be written: it is a file, not a folder.") from None
             except OSError as error:
                 raise FerlibError(f"{self.path} cannot be written ({_reason(error)}).") from None
             if not os.access(self._local, os.W_OK | os.X_OK):

@@ -222,7 +222,7 @@ def test_a_job_of_unreadable_files_fails(tmp_path, monkeypatch, run_score):
 def test_results_of_other_configurations_are_not_mixed(album, run_score, more, message):
     run_score(album, "--output", "scores", *NONE)
     before = {path: path.read_bytes() for path in Path("scores").rglob("*.*")}
-    with pytest.raises(FerlibError, match=message):
+    with pytest.raises(OptionError, match=message):
         run_score(album, "--output", "scores", *NONE, *more)
     assert {path: path.read_bytes() for path in Path("scores").rglob("*.*")} == before
 
@@ -230,7 +230,7 @@ def test_results_of_other_configurations_are_not_mixed(album, run_score, more, m
 def test_a_folder_with_other_parquet_files_is_refused(album, run_score):
     Path("scores").mkdir()
     pq.write_table(pa.table({"a": [1]}), "scores/sales.parquet")
-    with pytest.raises(FerlibError, match=r"^scores holds Parquet files of something else; name another folder\.$"):
+    with pytest.raises(OptionError, match=r"^scores holds Parquet files of something else; name another folder\.$"):
         run_score(album, "--output", "scores")
 
 
@@ -245,7 +245,7 @@ def test_nothing_to_score_is_one_sentence(tmp_path, monkeypatch, run_score):
 
 def test_an_output_that_cannot_be_written_is_one_sentence(album, run_score):
     Path("file").write_text("a file")
-    with pytest.raises(FerlibError, match=r"^file cannot be written: it is a file, not a folder\.$"):
+    with pytest.raises(OptionError, match=r"^file cannot be written: it is a file, not a folder\.$"):
         run_score(album, "--output", "file")
     with pytest.raises(FerlibError, match=r"^file/scores cannot be written \(Not a directory\)\.$"):
         run_score(album, "--output", "file/scores")
@@ -267,6 +267,8 @@ def test_a_missing_package_is_named_with_its_extra(album, run_score, monkeypatch
     [
         (("--output", "scores"), "No input given"),
         (("album",), "--output is required"),
+        (("album", "", "--output", "scores"), r"^INPUT: expected a path or an address, got ''\.$"),
+        (("album", "--output", ""), "^--output: expected a folder or an address, got ''"),
         (
             ("album", "--output", "scores", "--address", "auto"),
             "--address is that of a Ray cluster; it needs --engine ray",
