@@ -225,7 +225,13 @@ def test_video(installed, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "extra"), [(("train", "--help"), "train"), (("evaluate", "--help"), "train"), (("serve",), "serve")]
+    ("words", "extra"),
+    [
+        (("train", "--help"), "train"),
+        (("tune", "--help"), "train"),
+        (("evaluate", "--help"), "train"),
+        (("serve",), "serve"),
+    ],
 )
 def test_missing_packages_are_one_sentence(installed, words, extra):
     done = installed.ferlib(*words)

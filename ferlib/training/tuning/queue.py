@@ -48,9 +48,10 @@ class Worker:
         fcntl.flock(self._file, fcntl.LOCK_EX)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Give the lock back."""
-        self._path(self.name).unlink(missing_ok=True)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Give the lock back; after an exception, the file tells the others to look for a trial of this worker."""
+        if kind is None:
+            self._path(self.name).unlink(missing_ok=True)
         self._file.close()
 
     @contextlib.contextmanager

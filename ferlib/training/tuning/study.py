@@ -79,6 +79,11 @@ class TuningPlan:
     confirm_seeds: int = 3
     confirm_epochs: int | None = None
 
+    @property
+    def full_epochs(self) -> int:
+        """The epochs of the confirmation's trainings."""
+        return self.confirm_epochs or default_options(self.model).epochs
+
     def to_json(self) -> dict[str, Any]:
         """Return what has to be equal when the study is continued."""
         return {
@@ -186,13 +191,14 @@ class TuningStudy:
         deadline = None if timeout is None else time.monotonic() + timeout
         with storage_errors(self.storage), _quiet_tensorflow(), Worker(self.study_dir) as worker:
             queue = self._open_queue(self.name, worker, plan, dataset)
+            confirmation = self._open_confirmation(worker, plan)
             trainer = _Trainer(plan, self.study_dir, data, deadline)
             try:
                 self._search(queue, trainer, dataset)
                 if not _is_complete(queue, plan.trials):
                     logger.info("other workers still train trials; the last of them confirms the best settings")
                     return False
-                return not plan.confirm or self._confirm(queue, trainer, worker, dataset)
+                return confirmation is None or self._confirm(queue, confirmation, trainer, dataset)
             except OutOfTimeError:
                 return False
 
@@ -215,17 +221,10 @@ class TuningStudy:
             trainer.train(queue, trial, limited, f"trial-{trial.number:04d}", training, model_options)
             clock.tell(queue, trial.number, plan.trials, f"trial {trial.number}{f', {DEFAULTS_NOTE}' * is_first}")
 
-    def _confirm(self, queue: TrialQueue, trainer: "_Trainer", worker: Worker, dataset: ImageDataset) -> bool:
+    def _confirm(self, queue: TrialQueue, confirmation: TrialQueue, trainer: "_Trainer", dataset: ImageDataset) -> bool:
         """Train the best settings and the defaults again, with several seeds; return whether all of them are done."""
         plan = trainer.plan
         best = choose_best(queue.trials(), plan.confirm)
-        with quiet_optuna():
-            import optuna
-
-            study = optuna.create_study(
-                storage=self._backend, study_name=self._confirmation, direction="maximize", load_if_exists=True
-            )
-        confirmation = TrialQueue(study, worker, self._backend)
         # One seed at a time, so that an interrupted confirmation compares all settings.
         seeds = [plan.training.seed + number for number in range(plan.confirm_seeds)]
         wanted = {f"{trial.number}/{seed}": {"setting": trial.number, "seed": seed} for seed in seeds for trial in best}
@@ -236,8 +235,7 @@ class TuningStudy:
             number, seed = trial.user_attrs["setting"], trial.user_attrs["seed"]
             setting = next(each for each in queue.trials() if each.number == number)
             training, model_options = self._options(plan, setting)
-            epochs = plan.confirm_epochs or default_options(plan.model).epochs
-            training = replace(training, epochs=epochs, seed=seed)
+            training = replace(training, epochs=plan.full_epochs, seed=seed)
             folder = f"confirmed-{number:04d}-seed-{seed}"
             trainer.train(confirmation, trial, dataset, folder, training, model_options, final=True)
             name = DEFAULTS_NOTE if setting.user_attrs.get("key") == DEFAULTS_NOTE else f"settings of trial {number}"
@@ -297,6 +295,28 @@ class TuningStudy:
         known = plan.space.defaults(get_model(plan.model), plan.training, plan.model_options)
         enqueue_once(queue, {DEFAULTS_NOTE: {}}, known)
         return queue
+
+    def _open_confirmation(self, worker: Worker, plan: TuningPlan) -> TrialQueue | None:
+        """Return the queue of the confirmation's trainings, None if there is to be none."""
+        import optuna
+
+        if not plan.confirm:
+            return None
+        with quiet_optuna(), worker.claim_lock():
+            study = optuna.create_study(
+                storage=self._backend, study_name=self._confirmation, direction="maximize", load_if_exists=True
+            )
+            if "epochs" not in study.user_attrs:
+                study.set_user_attr("epochs", plan.full_epochs)
+        earlier = study.user_attrs["epochs"]
+        if earlier != plan.full_epochs and study.get_trials(deepcopy=False):
+            raise ArtifactError(
+                f"The confirmation of '{self.name}' was begun with {earlier} epochs, now {plan.full_epochs}: "
+                f"continue it with --confirm-epochs {earlier}."
+            )
+        if earlier != plan.full_epochs:
+            study.set_user_attr("epochs", plan.full_epochs)
+        return TrialQueue(study, worker, self._backend)
 
 
 @dataclass(frozen=True)
@@ -426,7 +446,7 @@ class _Clock:
         ended = [each for each in trials if each.state.is_finished()]
         running = sum(each.state == TrialState.RUNNING for each in trials)
         left = (time.monotonic() - self._started) / self._done * max(0, total - len(ended)) / (1 + running)
-        values = [each.value for each in ended if each.state == TrialState.COMPLETE]
+        values = [each.value for each in ended if each.state == TrialState.COMPLETE and each.value is not None]
         trial = next((each for each in ended if each.number == number), None)
         if trial is None:
             return

@@ -22,7 +22,7 @@ def join(tmp_path):
 
     yield join
     for worker in workers:
-        worker.__exit__()
+        worker.__exit__(None)
 
 
 def kill(queue):
@@ -58,6 +58,16 @@ def test_the_trial_of_a_killed_worker_is_continued(join):
     second.study.tell(again, 0.6)
     assert states(second) == ["COMPLETE", "COMPLETE"]
     assert join().claim(2, may_create=True) is None
+
+
+def test_the_trial_of_a_worker_that_failed_is_continued(join, tmp_path):
+    first = join()
+    with pytest.raises(KeyboardInterrupt), Worker(tmp_path) as worker:
+        first.worker = worker
+        assert first.claim(2, may_create=True).number == 0
+        # Between the training and the record of its result, for example.
+        raise KeyboardInterrupt
+    assert join().claim(2, may_create=True).number == 0
 
 
 def test_a_trial_taken_but_not_signed_is_continued(join):
