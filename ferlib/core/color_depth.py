@@ -22,7 +22,7 @@ def scale_to_uint8(values: np.ndarray) -> np.ndarray:
     if values.dtype == bool:
         return values * np.uint8(255)
     if values.dtype == np.uint8 or not values.ndim:
-        return values.astype(np.uint8)
+        return values.astype(np.uint8, copy=False)
     largest = max((finite(values[rows]).max(initial=0) for rows in strips(values)), default=0)
     scale = scale_factor(largest, is_float=values.dtype.kind == "f")
     scaled = np.empty(values.shape, np.uint8)
