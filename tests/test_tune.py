@@ -97,7 +97,7 @@ def test_show_needs_a_study(tmp_path):
         ("", "--model is required"),
         ("--show", "--show needs --study-dir or --model"),
         ("--model resnet", "--model: expected one of"),
-        ("--model gap_cnn", "--space is required for gap_cnn; ferlib has spaces for bovw, plain_cnn"),
+        ("--model gap_cnn", "--space is required for gap_cnn; ferlib has spaces for bovw, fast_cnn, plain_cnn"),
         ("--model plain_cnn --model-option depth=0", "Invalid value 0 for plain_cnn option 'depth'"),
         ("--model plain_cnn --timeout soon", "--timeout: expected a time such as 300s, 90m or 3h, got 'soon'"),
         ("--model plain_cnn --timeout 0h", "--timeout: expected a time"),

@@ -90,7 +90,8 @@ def summarize_confirmation(table: pd.DataFrame) -> pd.DataFrame:
         measured = own.dropna().to_numpy()
         base = values.loc[defaults[0]] if len(defaults) else own * np.nan
         gains = (own - base).dropna().to_numpy()
-        low, high = mean_interval(measured)
+        # Two seeds that differ much give limits outside of what a fraction can be.
+        low, high = np.clip(mean_interval(measured), 0, 1)
         gain_low, gain_high = mean_interval(gains)
         is_default = number in defaults
         trial = table[(table["stage"] == "trial") & (table["trial"] == number)]

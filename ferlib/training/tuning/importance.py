@@ -8,7 +8,7 @@ import pandas as pd
 from ferlib.evaluation.studies import is_logarithmic, is_numeric, parameters_of
 from ferlib.training.tuning.storage import quiet_optuna
 
-# The fewest complete trials that say something about importance.
+# The fewest complete trials, and values of a parameter, that say something about importance.
 _FEWEST = 8
 
 
@@ -28,7 +28,7 @@ def measure_importance(table: pd.DataFrame) -> pd.Series:
     Subspaces", IJCAI 2023.
     """
     complete = table[(table["stage"] == "trial") & (table["state"] == "complete")]
-    names = parameters_of(complete)
+    names = [name for name in parameters_of(complete) if complete[name].notna().sum() >= _FEWEST]
     # The defaults may lack parameters, and were not drawn.
     complete = complete.dropna(subset=[name for name in names if not name.startswith("augmentation.")])
     if len(complete) < _FEWEST or complete["value"].nunique() < 2:

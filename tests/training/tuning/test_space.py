@@ -180,7 +180,7 @@ def test_options_without_effect_are_refused(read):
 
 
 def test_missing_files_name_the_spaces(tmp_path):
-    with pytest.raises(OptionError, match="there is no such file; ferlib has the spaces bovw, plain_cnn"):
+    with pytest.raises(OptionError, match="there is no such file; ferlib has the spaces bovw, fast_cnn, plain_cnn"):
         read_space(tmp_path / "nothing.toml", "bovw", default_options("bovw"))
     with pytest.raises(OptionError, match="cannot be read"):
         read_space(tmp_path, "bovw", default_options("bovw"))
