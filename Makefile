@@ -1,6 +1,6 @@
 # Everything runs in .venv, which tools/environment.sh makes from Pipfile.lock. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo notebooks series test test-all lint lab environment lock clean
+.PHONY: help demo notebooks series book test test-all lint lab environment lock clean
 
 # Given on the command line, as in `make demo DATA=fer2013.zip PYTHON=python3.12`; the shell's variables do not count.
 DATA :=
@@ -36,6 +36,9 @@ notebooks: environment ## execute the notebooks on all data (an hour or more) an
 		$(with_data)
 
 series: notebooks
+
+book: environment ## build the book, a website in build/book/html, from executed notebooks, documents and docstrings
+	$(python) tools/build_book.py
 
 test: environment lint ## lint and all tests without real data or long trainings
 	$(pytest) -m "$(quick)"

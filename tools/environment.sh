@@ -11,7 +11,7 @@ root=$PWD
 
 pipenv_version=2026.10.3
 # What the notebooks, training, the tests and the commands need, by category of the Pipfile.
-categories='packages dev-packages serve video scale tune'
+categories='packages dev-packages serve video scale tune book'
 pipenv_home=.tools/pipenv
 python=.venv/bin/python
 stamp=.venv/ferlib-environment

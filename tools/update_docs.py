@@ -8,6 +8,8 @@ Two kinds of HTML comments, which rendered pages do not show, say where a number
 
 Files are those of reports/, and ``pretrained.json`` is the metrics file of the pretrained model. A number keeps its
 decimals and its percent sign.
+
+In the table of notebooks, each notebook that has an executed copy in reports/series gets a link to it.
 """
 
 import argparse
@@ -28,6 +30,7 @@ from ferlib.runs.folder import pretrained_run_dir
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+_NOTEBOOK = re.compile(r"^\| (\[\w+\]\(notebooks/(\w+\.ipynb)\))(?: \(\[executed\][^|]*)? \|", re.MULTILINE)
 NUMBER = re.compile(r"(?P<number>-?[\d,]*\d(?:\.\d+)?)(?P<unit> ?%)?<!-- (?P<record>[\w.]+\.(?:csv|json) \|[^>]+) -->")
 _TABLE = re.compile(r"<!-- table: (?P<name>\w+) -->\n(?:(?!<!--).)*\n<!-- end of table -->", re.DOTALL)
 
@@ -50,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def update(text: str) -> str:
-    """Return a document with the recorded numbers in its marked tables and sentences."""
+    """Return a document with the recorded numbers in its marked tables and sentences, and links to executed copies."""
 
     def fill_table(match: re.Match[str]) -> str:
         table = globals()[f"tabulate_{match['name']}"]()
@@ -61,7 +64,11 @@ def update(text: str) -> str:
         value = read_record(match["record"]) * (100 if match["unit"] else 1)
         return f"{value:,.{decimals}f}{match['unit'] or ''}<!-- {match['record']} -->"
 
-    return NUMBER.sub(fill_number, _TABLE.sub(fill_table, text))
+    def link_executed(match: re.Match[str]) -> str:
+        copy = f"reports/series/{match[2]}"
+        return f"| {match[1]} ([executed]({copy})) |" if (ROOT / copy).exists() else f"| {match[1]} |"
+
+    return _NOTEBOOK.sub(link_executed, NUMBER.sub(fill_number, _TABLE.sub(fill_table, text)))
 
 
 def read_record(record: str) -> float:

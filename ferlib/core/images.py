@@ -209,7 +209,7 @@ def fit_to_model(images: np.ndarray, *, image_size: tuple[int, int], channels: i
 
     Returns
     -------
-    ndarray of shape (n, *image_size, channels), dtype uint8
+    ndarray of shape ``(n, *image_size, channels)``, dtype uint8
     """
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or images.dtype != np.uint8:
         raise ValueError(

@@ -9,7 +9,7 @@ from ferlib.core.errors import FerlibError
 
 
 def random_images(n: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Return uniform noise to compare networks on, uint8 of shape (n, *shape)."""
+    """Return uniform noise to compare networks on, uint8 of shape ``(n, *shape)``."""
     return np.random.default_rng(0).integers(0, 256, (n, *shape), dtype=np.uint8)
 
 

@@ -2,7 +2,7 @@
 
 All builders share these parameters: `n_classes`; `image_size`, (height, width) in pixels; `channels`, 1 for gray and 3
 for RGB; `seed` of the initial weights and of dropout; `dtype`, the Keras policy of the layers, ``"float32"`` or
-``"mixed_bfloat16"``. They return a network that is not compiled: input (n, *image_size, channels), 0 to 255; output
+``"mixed_bfloat16"``. They return a network that is not compiled: input ``(n, *image_size, channels)``, 0 to 255; output
 float32 (n, n_classes), rows sum to 1. `ModelSpec.build` checks the options.
 """
 

@@ -37,13 +37,19 @@ def open_browser(playwright: Playwright, *flags: str) -> Iterator[Browser]:
 
 
 @contextmanager
-def open_page(browser: Browser, address: str, *, script: str = "", **options: Any) -> Iterator[Page]:
-    """Yield a new tab, in which a script runs first; at its end nothing was asked of another host or logged."""
+def open_page(
+    browser: Browser, address: str, *, script: str = "", notes: bool = False, **options: Any
+) -> Iterator[Page]:
+    """Yield a new tab, in which a script runs first; at its end nothing was asked of another host or logged.
+
+    With `notes`, the page may log notes, but neither warnings nor errors.
+    """
     context = browser.new_context(**options)
     page = context.new_page()
     page.add_init_script(script)
     faults: list[str] = []
-    page.on("console", lambda message: faults.append(f"console: {message.text}"))
+    allowed = ("log", "info", "debug") if notes else ()
+    page.on("console", lambda message: None if message.type in allowed else faults.append(f"console: {message.text}"))
     page.on("pageerror", lambda error: faults.append(f"error: {error}"))
     context.on("requestfailed", lambda request: faults.append(f"failed: {request.url}"))
     context.on(

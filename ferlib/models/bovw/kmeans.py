@@ -113,7 +113,7 @@ class KMeans(ClusterMixin, BaseEstimator):
 def squared_distances(X: np.ndarray, centers: np.ndarray) -> np.ndarray:
     """Return the squared distance of each sample (n, d) to each centroid (k, d), shape (n, k).
 
-    As |x|² - 2 x·c + |c|², one matrix product instead of n * k differences; rounding errors below 0 are clipped.
+    As ``|x|² - 2 x·c + |c|²``, one matrix product instead of n * k differences; rounding errors below 0 are clipped.
     """
     distances = X @ (-2 * centers).T
     distances += np.einsum("ij,ij->i", X, X)[:, np.newaxis]
