@@ -30,9 +30,9 @@ MAX_FILES = 500_000
 # The same in uncompressed bytes; ``fer2013.csv`` has 0.3 GB.
 _MAX_FILE_BYTES, _MAX_TOTAL_BYTES = 1 << 30, 32 << 30
 
-# The largest uncompressed size as a multiple of the compressed one. Small files may be compressed further: a blank BMP
-# of 48 x 48 pixels is, and is harmless.
-_MAX_RATIO, _RATIO_FREE_BYTES = 200, 4 << 20
+#: The largest uncompressed size as a multiple of the compressed one. Small files may be compressed further: a blank BMP
+#: of 48 x 48 pixels is, and is harmless.
+MAX_RATIO, RATIO_FREE_BYTES = 200, 4 << 20
 
 # No header of a tar needs more; the longest are names and attributes.
 _MAX_HEADER_BYTES = 1 << 20
@@ -292,7 +292,7 @@ def _open_zip(path: Path) -> FileTree:
 
 def _open_compressed(path: Path, opener: Any) -> FileTree:
     """Open a compressed tar or table, decompressed into a temporary file, because a tar has to be read in any order."""
-    limit = min(_MAX_TOTAL_BYTES, max(_RATIO_FREE_BYTES, _MAX_RATIO * path.stat().st_size))
+    limit = min(_MAX_TOTAL_BYTES, max(RATIO_FREE_BYTES, MAX_RATIO * path.stat().st_size))
     stream: IO[bytes] = tempfile.TemporaryFile(prefix="ferlib-")  # noqa: SIM115
     try:
         with opener(path) as packed:
@@ -398,10 +398,10 @@ def _check_entry(path: Path, entry: zipfile.ZipInfo) -> None:
     # Python decompresses the other methods without a bound on memory.
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ArchiveError(f"{path}: {entry.filename!r} uses an unsupported compression; pack it as a plain zip.")
-    if entry.file_size > max(_RATIO_FREE_BYTES, _MAX_RATIO * entry.compress_size):
+    if entry.file_size > max(RATIO_FREE_BYTES, MAX_RATIO * entry.compress_size):
         raise ArchiveError(
             f"{path}: {entry.filename!r} would expand from {entry.compress_size:,} to {entry.file_size:,} bytes, "
-            f"over {_MAX_RATIO} times, like a decompression bomb."
+            f"over {MAX_RATIO} times, like a decompression bomb."
         )
 
 

@@ -181,12 +181,27 @@ def test_missing_columns_are_named(tmp_path):
 
 
 def test_memory_is_bounded_by_small_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr("ferlib.data.layouts.parquet._MAX_COLUMN_BYTES", 1000)
+    monkeypatch.setattr("ferlib.data.layouts.parquet._MAX_GROUP_BYTES", 1000)
     path = export(
         tmp_path / "faces.parquet", [0], images=[{"bytes": bytes(np.random.default_rng(0).bytes(4000)), "path": ""}]
     )
-    with pytest.raises(DataError, match="over the limit of 1,000"):
+    with pytest.raises(DataError, match="bytes, over 1,000"):
         load_images(path)
+
+
+def test_values_that_are_stored_once_and_used_often_do_not_fill_the_memory(tmp_path, caplog):
+    n, long = 3000, "x" * 5_000_000
+    labels = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * (n - 1) + [1]), pyarrow.array([long, "sad"]))
+    images = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * n), pyarrow.array([b"no image" + bytes(500_000)]))
+    pq.write_table(pyarrow.table({"image": images, "label": labels}), tmp_path / "a.parquet", compression="zstd")
+    assert (tmp_path / "a.parquet").stat().st_size < 100_000
+    with pytest.raises(DataError, match="There is no image to use"):
+        load_images(tmp_path / "a.parquet")
+    labels = pyarrow.array(["sad"] * n)
+    pq.write_table(pyarrow.table({"image": images, "label": labels}), tmp_path / "a.parquet", compression="zstd")
+    with pytest.raises(DataError, match="There is no image to use"):
+        load_images(tmp_path / "a.parquet")
+    assert "expands to over 200 times its size, like a decompression bomb" in caplog.text
 
 
 def test_without_pyarrow_a_sentence_says_what_to_install(hub, monkeypatch):

@@ -18,7 +18,7 @@ from ferlib.core.decoding import decode_image
 from ferlib.core.emotions import EMOTIONS
 from ferlib.core.errors import ArchiveError, DataError, ImageError
 from ferlib.core.words import counted
-from ferlib.data.archive import MAX_FILES, FileTree
+from ferlib.data.archive import MAX_FILES, MAX_RATIO, RATIO_FREE_BYTES, FileTree
 from ferlib.data.index import ImageIndex, ReadOptions, describe_tree
 from ferlib.data.labels import convert_labels
 from ferlib.data.layouts.fer2013 import FER2013_USAGES, is_fer2013, matches_counts, parse_pixels, split_of_value
@@ -28,8 +28,9 @@ from ferlib.data.layouts.tables import IMAGE_COLUMNS, LABEL_COLUMNS, SPLIT_COLUM
 
 _MAGIC = b"PAR1"
 
-# What is decompressed of one column at once, in bytes. A value may be as large as its whole column.
-_BATCH_BYTES, _MAX_COLUMN_BYTES = 256 << 20, 1 << 30
+# The size of a group of rows, and of the images that are decoded from it at once, of which each may be as large as the
+# group. Texts are kept as a dictionary, so that a long one that is repeated is in memory once.
+_MAX_GROUP_BYTES, _BATCH_BYTES = 1 << 30, 256 << 20
 
 _MAX_LABEL = 100
 _USAGES = {usage.lower(): usage for usage in FER2013_USAGES}
@@ -189,6 +190,7 @@ class _Reader:
         self._batches: Iterator[tuple[int, Any]] = iter(())
         self._batch: tuple[int, Any] = (0, [])
         self._damaged: set[int] = set()
+        self._n_bytes = 0
 
     def open(self) -> None:
         """Open the file and choose its columns."""
@@ -198,6 +200,8 @@ class _Reader:
             self._stream = self._tree.open_seekable(self._name)
             self._file = pyarrow.parquet.ParquetFile(self._stream)
             self._schema = self._file.schema_arrow
+            texts = [name for name, kind in self._leaves() if str(kind) in ("string", "large_string")]
+            self._file = pyarrow.parquet.ParquetFile(self._stream, read_dictionary=texts)
             metadata = self._file.metadata
             n_rows = metadata.num_rows
             sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
@@ -232,6 +236,8 @@ class _Reader:
         if self._stream is None:
             self.open()
         name = f"{self._where}, row {number + 1}"
+        if self._n_bytes > max(RATIO_FREE_BYTES, MAX_RATIO * self._tree.size(self._name)):
+            raise ArchiveError(f"{self._where} expands to over {MAX_RATIO} times its size, like a decompression bomb.")
         group = bisect.bisect(self._group_starts, number) - 1
         if group in self._damaged:
             raise ImageError(f"{name}: this part of the file is damaged.")
@@ -249,7 +255,9 @@ class _Reader:
             raise ImageError(f"{name}: the row is missing.") from None
         self._batch = start, batch
         value = batch[number - start].as_py()
-        return _decode(value.get("bytes") if isinstance(value, dict) else value, name)
+        value = value.get("bytes") if isinstance(value, dict) else value
+        self._n_bytes += len(value) if isinstance(value, bytes) else 0
+        return _decode(value, name)
 
     def _names_of_numbers(self) -> dict[str, list[str]]:
         """Return the names of the classes of each column that Hugging Face's metadata give."""
@@ -278,6 +286,7 @@ class _Reader:
         kinds: dict[int, list[str]] = {0: [], 1: [], 2: []}
         for name, column in columns.items():
             kind = self._schema.field(column).type
+            kind = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
             if pyarrow.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
                 kinds[0].append(column)
             elif pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind):
@@ -292,6 +301,16 @@ class _Reader:
 
     def _list_columns(self) -> str:
         return ", ".join(f"{field.name} ({str(field.type)[:30]})" for field in list(self._schema)[:12])
+
+    def _leaves(self) -> Iterator[tuple[str, Any]]:
+        """Yield the name and the type of each column, and of each field of one."""
+        import pyarrow
+
+        for field in self._schema:
+            if pyarrow.types.is_struct(field.type):
+                yield from ((f"{field.name}.{inner.name}", inner.type) for inner in field.type)
+            else:
+                yield field.name, field.type
 
     def _has_field(self, name: str) -> bool:
         kind = self._schema.field(self._image).type
@@ -314,30 +333,26 @@ class _Reader:
 
     def _values(self, column: str) -> Iterator[Any]:
         """Yield the values of a column, which may be a field such as ``image.path``."""
+        import pyarrow.compute
+
         with self._damage():
             for _, batch in self._iterate(column, range(len(self._group_starts))):
-                for value in batch:
-                    plain = value.as_py()
-                    yield next(iter(plain.values())) if isinstance(plain, dict) else plain
+                values = batch.flatten()[0] if pyarrow.types.is_struct(batch.type) else batch
+                if pyarrow.types.is_dictionary(values.type):
+                    texts = pyarrow.compute.utf8_slice_codeunits(values.dictionary, 0, _MAX_LABEL).to_pylist()
+                    yield from (None if code is None else texts[code] for code in values.indices.to_pylist())
+                else:
+                    yield from (value.as_py() for value in values)
 
     def _iterate(self, column: str, groups: Iterable[int]) -> Iterator[tuple[int, Any]]:
         """Yield the row number of the first value, and the values, of small parts of a column in groups of rows."""
         for group in groups:
             start = self._group_starts[group]
-            described = self._file.metadata.row_group(group)
-            size = max(
-                (
-                    chunk.total_uncompressed_size
-                    for chunk in map(described.column, range(described.num_columns))
-                    if f"{chunk.path_in_schema}.".startswith(f"{column}.")
-                ),
-                default=0,
-            )
-            if size > _MAX_COLUMN_BYTES:
-                raise ArchiveError(
-                    f"{self._where}: a column has {size:,} bytes, over the limit of {_MAX_COLUMN_BYTES:,}."
-                )
-            n = max(1, min(1024, _BATCH_BYTES // max(1, size)))
+            # The sizes of single columns are not asked for: for damaged files pyarrow 26 then ends the process.
+            size = self._file.metadata.row_group(group).total_byte_size
+            if size > _MAX_GROUP_BYTES:
+                raise ArchiveError(f"{self._where}: a group of rows has {size:,} bytes, over {_MAX_GROUP_BYTES:,}.")
+            n = max(1, min(1024, _BATCH_BYTES // max(1, size))) if column == self._image else 1024
             for batch in self._file.iter_batches(batch_size=n, row_groups=[group], columns=[column], use_threads=False):
                 yield start, batch.column(0)
                 start += len(batch)
