@@ -138,6 +138,15 @@ def test_shards_without_a_split_are_one_table(tmp_path):
     assert data.splits.tolist() == ["train"] * 4
 
 
+def test_names_of_kaggles_copy_keep_the_final_test_apart(tmp_path):
+    kept = ("Training_1.jpg", "PublicTest_2.jpg", "PrivateTest_3.jpg")
+    images = [{"bytes": png(10 * number), "path": name} for number, name in enumerate(kept)]
+    for name in ("faces.parquet", "test.parquet"):
+        data = load_images(export(tmp_path / name, [0, 1, 2], images=images))
+        assert data.source_splits.tolist() == ["Training", "PublicTest"]
+        assert data.splits.tolist() == (["train", "test"] if name == "faces.parquet" else ["test", "test"])
+
+
 def test_a_column_gives_the_split(tmp_path):
     path = export(tmp_path / "faces.parquet", [0, 1, 2], split=["train", "validation", "test"])
     assert load_images(path).splits.tolist() == ["train", "val", "test"]

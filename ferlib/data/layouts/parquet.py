@@ -23,7 +23,7 @@ from ferlib.data.index import ImageIndex, ReadOptions, describe_tree
 from ferlib.data.labels import convert_labels
 from ferlib.data.layouts.fer2013 import FER2013_USAGES, is_fer2013, matches_counts, parse_pixels, split_of_value
 from ferlib.data.layouts.folders import settle_test
-from ferlib.data.layouts.splits import chosen_split, split_of_name
+from ferlib.data.layouts.splits import chosen_split, split_of_name, split_of_usage, usage_of_name
 from ferlib.data.layouts.tables import IMAGE_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS
 
 _MAGIC = b"PAR1"
@@ -80,8 +80,9 @@ def index_images(tree: FileTree, options: ReadOptions) -> ImageIndex:
             if label is None:
                 unlabeled += 1
                 continue
-            usage = _USAGES.get(value.lower(), "") if value else own
-            split = split_of_value(value, name) if value else splits[name]
+            usage = _USAGES.get(value.lower(), "") if value else own or usage_of_name(path)
+            by_usage = split_of_usage(usage) if usage else "train"
+            split = split_of_value(value, name) if value else splits[name] or by_usage
             rows.append(_Row(name, number, path, label, split, usage))
         reader.close()
     if not rows:
@@ -138,7 +139,7 @@ def _import_pyarrow(source: object) -> None:
 
 
 def _splits_of_files(tree: FileTree, files: Sequence[str], options: ReadOptions) -> tuple[dict[str, str], list[str]]:
-    """Return the split of each file, "none" to leave it out, and notes; raise if it is unknown for some files only."""
+    """Return the split of each file ("none" to leave it out, "" if unknown), and notes; raise if only some have one."""
     splits: dict[str, str] = {}
     for name in files:
         parts = (*posixpath.dirname(name).split("/"), posixpath.basename(name))
@@ -153,8 +154,7 @@ def _splits_of_files(tree: FileTree, files: Sequence[str], options: ReadOptions)
             f"{tree.path}: the name '{unknown[0]}' does not say which split it is; name it with --split-folder, such "
             f"as --split-folder '{posixpath.basename(unknown[0])}=train' (train, val, test, or none to leave it out)."
         )
-    splits |= dict.fromkeys(unknown, "train")
-    return splits, ["No file names a split: all images without one are train."] if unknown else []
+    return splits, ["No file names a split: images without one are train."] if unknown else []
 
 
 def _usage_of_name(name: str) -> str:
