@@ -50,7 +50,9 @@ logger = logging.getLogger(__name__)
 class EvaluateOptions:
     """Options of the command."""
 
-    data: Path | None = option(None, help="zip, folder or CSV", default_text="FER2013_ARCHIVE, else the last download")
+    data: Path | None = option(
+        None, help="zip, folder, CSV or Parquet", default_text="FER2013_ARCHIVE, else the last download"
+    )
     split: Literal["train", "val", "test", "Training", "PublicTest", "PrivateTest"] = option(
         "test", help="part of the dataset to evaluate on"
     )

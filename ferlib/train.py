@@ -41,7 +41,9 @@ class TrainOptions:
     """The options of the command that are not in `TrainingOptions`."""
 
     model: str = option(help=f"model to train: {', '.join(list_models())}", metavar="NAME")
-    data: str | None = option(None, help="zip, folder or CSV (default: the dataset of ferlib download)", metavar="PATH")
+    data: str | None = option(
+        None, help="zip, folder, CSV or Parquet (default: the dataset of ferlib download)", metavar="PATH"
+    )
     run_dir: Path | None = option(None, help="run folder to write (default: data/runs/MODEL-TIME)", metavar="DIR")
     resume: bool = option(False, help="continue the training in --run-dir")
     overwrite: bool = option(False, help="replace the run in --run-dir")

@@ -49,7 +49,9 @@ class TuneOptions:
     model: str | None = option(
         None, help=f"model to tune: {', '.join(name for name in list_models() if name != 'ensemble')}", metavar="NAME"
     )
-    data: str | None = option(None, help="zip, folder or CSV (default: the dataset of ferlib download)", metavar="PATH")
+    data: str | None = option(
+        None, help="zip, folder, CSV or Parquet (default: the dataset of ferlib download)", metavar="PATH"
+    )
     space: str | None = option(
         None,
         help=f"search space, a TOML file or one of {', '.join(list_spaces())} (default: the model's name)",

@@ -74,6 +74,11 @@ class OptionSpec:
         """Whether values are given as KEY=VALUE pairs."""
         return self.is_nested or get_origin(self.kind) is dict
 
+    @property
+    def _names_a_path(self) -> bool:
+        """Whether the values are paths, also as text."""
+        return self.kind is Path or self.metadata["metavar"] == "PATH"
+
     def _words(self, separator: str) -> str:
         return self.name.replace("_", separator)
 
@@ -189,14 +194,16 @@ class OptionSpec:
             return is_number and math.isfinite(value) and all(holds(value, limit) for _, holds, limit in self._limits())
         if self.kind is Path:
             return isinstance(value, str | Path) and bool(str(value))
-        return isinstance(value, get_origin(self.kind) or self.kind)
+        return isinstance(value, get_origin(self.kind) or self.kind) and (value != "" or not self._names_a_path)
 
     def _limits(self) -> list[tuple[str, Callable[[float, float], bool], float]]:
         """Return the limits of a number: a phrase, a comparison and a value each."""
         return [(*limit, self.metadata[name]) for name, limit in _LIMITS.items() if self.metadata[name] is not None]
 
     def _fail(self, value: Any, name: str) -> NoReturn:
-        words = _TYPE_WORDS.get(self.kind, "options by name" if self.is_mapping else "text")
+        words = _TYPE_WORDS.get(
+            Path if self._names_a_path else self.kind, "options by name" if self.is_mapping else "text"
+        )
         if self.choices:
             words = f"one of {', '.join(self.choices)}"
         ranges = " and ".join(f"{phrase} {limit:g}" for phrase, _, limit in self._limits())

@@ -17,7 +17,7 @@ def wrong_values(spec) -> list[str]:
     """Return words of a wrong type, unknown words, and numbers out of range."""
     if spec.choices:
         return ["unknown-word"]
-    if spec.kind is Path:
+    if spec.kind is Path or spec.metadata["metavar"] == "PATH":
         return [""] if not spec.positional and not spec.is_tuple else []
     if spec.kind not in (int, float):
         return []
