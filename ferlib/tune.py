@@ -22,7 +22,7 @@ from ferlib.evaluation.studies import Metric, parameters_of, rank_trials, summar
 from ferlib.models import get_model, list_models
 from ferlib.training import TrainingOptions, default_options
 from ferlib.training.loading import ImageOptions, load_for_training
-from ferlib.training.tuning.space import list_spaces, read_space
+from ferlib.training.tuning.space_file import list_spaces, read_space
 
 logger = logging.getLogger(__name__)
 
@@ -133,8 +133,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parsed.build(TuneOptions)
     if os.name == "nt":
         raise FerlibError("ferlib tune needs Linux or macOS; on Windows, run it in WSL.")
+    from ferlib.training.tuning.plan import TuningPlan
     from ferlib.training.tuning.storage import hide_password
-    from ferlib.training.tuning.study import TuningPlan, TuningStudy
+    from ferlib.training.tuning.study import TuningStudy
 
     check_outputs([path for path in (options.output_csv,) if path], [])
     if options.show:

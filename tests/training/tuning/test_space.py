@@ -8,7 +8,7 @@ from ferlib.core.errors import OptionError
 from ferlib.models import get_model
 from ferlib.preprocessing import Augmentation
 from ferlib.training import TrainingOptions, default_options
-from ferlib.training.tuning.space import list_spaces, read_space
+from ferlib.training.tuning.space_file import list_spaces, read_space
 
 
 class Draws:

@@ -14,8 +14,10 @@ from ferlib.runs.classifier import load_classifier
 from ferlib.runs.folder import Run
 from ferlib.training import TrainingOptions
 from ferlib.training.tuning import storage
-from ferlib.training.tuning.space import read_space
-from ferlib.training.tuning.study import TuningPlan, TuningStudy, describe_seconds
+from ferlib.training.tuning.plan import TuningPlan
+from ferlib.training.tuning.space_file import read_space
+from ferlib.training.tuning.study import TuningStudy
+from ferlib.training.tuning.trainer import describe_seconds
 
 TINY = {"width": 8, "depth": 2, "dense": 8}
 NETWORK = """
