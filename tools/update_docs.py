@@ -21,10 +21,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ferlib.core.files import write_text
-from ferlib.evaluation.studies import read_tuning, summarize_confirmation
+from ferlib.evaluation.studies import mean_interval, read_tuning, summarize_confirmation
 from ferlib.runs.folder import PRETRAINED as PRETRAINED_NAMES
 from ferlib.runs.folder import pretrained_run_dir
 
@@ -159,6 +160,22 @@ def tabulate_steps() -> str:
     ]
     header = ["run", "what is new", "epochs", "val", "PublicTest", "everyday, labels", "everyday, photographs"]
     return _markdown([*header, "balanced"], rows)
+
+
+def tabulate_recipe() -> str:
+    """Return the variants of the study `recipe`: means over the seeds, and paired gains with intervals."""
+    table = read_table("recipe.csv").reset_index()
+    by_variant = {name: rows.set_index("seed") for name, rows in table.groupby("variant", sort=False)}
+    lines = []
+    for name, rows in by_variant.items():
+        base = by_variant.get(rows["change"].iloc[0])
+        cells = [name, "" if base is None else rows["change"].iloc[0], f"{rows['epochs'].iloc[0]:.0f}", str(len(rows))]
+        for measure in ("val_accuracy", "everyday_accuracy"):
+            gain = "" if base is None else _gain((rows[measure] - base[measure]).dropna().to_numpy())
+            cells += [_percent(rows[measure].mean()), gain]
+        lines.append([*cells, _percent(rows["everyday_balanced_accuracy"].mean())])
+    header = ["training with", "compared with", "epochs", "seeds", "val", "gain, points", "everyday", "gain, points"]
+    return _markdown([*header, "balanced"], lines)
 
 
 def tabulate_classes() -> str:
@@ -365,6 +382,13 @@ def _percent(value: float) -> str:
 
 def _interval(low: float, high: float) -> str:
     return f"{100 * low:.1f} to {100 * high:.1f} %"
+
+
+def _gain(differences: np.ndarray) -> str:
+    """Return the mean of paired differences in points, with the 95 % interval of a few seeds."""
+    low, high = mean_interval(differences)
+    mean = f"{100 * differences.mean():+.1f}"
+    return mean if np.isnan(low) else f"{mean} ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
 def tabulate_tuning() -> str:
