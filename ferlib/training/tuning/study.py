@@ -200,6 +200,11 @@ class TuningStudy:
             study = optuna.create_study(
                 storage=self._backend, study_name=name, direction="maximize", load_if_exists=True
             )
+            if not study.get_trials(deepcopy=False) and any(_run_folders(self.study_dir)):
+                raise ArtifactError(
+                    f"{self.study_dir} contains runs of a study that is not in this storage; use --overwrite or "
+                    "another --study-dir."
+                )
             if "settings" not in study.user_attrs:
                 study.set_user_attr("settings", settings)
             if "data" not in study.user_attrs:
@@ -257,8 +262,13 @@ def _quiet_tensorflow() -> Iterator[None]:
 def _remove_folders(study_dir: Path) -> None:
     """Remove what a study has written into its folder, and nothing else."""
     (study_dir / JOURNAL).unlink(missing_ok=True)
-    for folder in (*study_dir.glob("trial-[0-9]*"), *study_dir.glob("confirmed-[0-9]*")):
+    for folder in _run_folders(study_dir):
         shutil.rmtree(folder)
+
+
+def _run_folders(study_dir: Path) -> list[Path]:
+    """Return the folders of a study's trainings."""
+    return [*study_dir.glob("trial-[0-9]*"), *study_dir.glob("confirmed-[0-9]*")]
 
 
 def _is_complete(queue: TrialQueue, n_trials: int) -> bool:

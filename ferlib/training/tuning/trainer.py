@@ -75,7 +75,7 @@ class TrialTrainer:
 
         started = time.monotonic()
         state = TrialState.COMPLETE
-        note = {DEFAULTS_NOTE: DEFAULTS_NOTE}.get(trial.user_attrs.get("key", ""), "")
+        note = DEFAULTS_NOTE if trial.user_attrs.get("key") == DEFAULTS_NOTE else ""
         try:
             self._check_time()
             with queue.alive(trial):

@@ -214,6 +214,9 @@ def test_a_study_is_not_continued_as_another(make_plan, small_faces, tmp_path):
 def test_a_study_is_replaced_only_with_overwrite(make_plan, small_faces, tmp_path):
     TuningStudy(tmp_path / "mine").run(make_plan(WORDS, "bovw", trials=1), small_faces)
     (tmp_path / "mine" / "notes.txt").touch()
+    (tmp_path / "mine" / storage.JOURNAL).unlink()
+    with pytest.raises(ArtifactError, match="contains runs of a study that is not in this storage; use --overwrite"):
+        TuningStudy(tmp_path / "mine").run(make_plan(WORDS, "bovw", trials=1), small_faces)
     study = TuningStudy(tmp_path / "mine", overwrite=True)
     assert study.table().empty
     assert study.run(make_plan(WORDS, "bovw", trials=1, metric="macro_f1"), small_faces)
