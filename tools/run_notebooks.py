@@ -295,6 +295,9 @@ def publish(executed: Path, published: Path, *, real: bool, stand_ins: Path | No
     notebook.cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
+        if cell.cell_type == "markdown":
+            # The copy is one folder deeper than the notebook.
+            cell.source = cell.source.replace("](../", "](../../")
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
         if cell.cell_type != "code":
             continue

@@ -179,6 +179,17 @@ def test_published_copies_show_drawn_faces_in_place_of_real_ones(folder, tmp_pat
     assert "a drawn face" in published.read_text(encoding="utf-8")
 
 
+def test_links_of_published_copies_lead_out_of_their_folder(folder, tmp_path):
+    about = {"kernelspec": {"name": "python3", "display_name": "Python 3"}, "language_info": {"name": "python"}}
+    notebook = nbformat.v4.new_notebook(metadata=about)
+    notebook.cells = [nbformat.v4.new_markdown_cell("[a](../docs/glossary.md), [b](01_eda.ipynb)")]
+    nbformat.write(notebook, folder / "00_first.ipynb")
+    published = tmp_path / "reports" / "series" / "00_first.ipynb"
+    run_notebooks.publish(folder / "00_first.ipynb", published, real=False)
+    copy = nbformat.read(published, as_version=4)
+    assert copy.cells[0].source == "[a](../../docs/glossary.md), [b](01_eda.ipynb)"
+
+
 def test_real_images_never_stand_in(folder, tmp_path):
     real = _executed(folder / "01_eda.ipynb", "a curve", "a face of the dataset", "FER2013")
     with pytest.raises(FerlibError, match="was not executed on drawn faces"):
