@@ -145,14 +145,19 @@ def test_executed_notebooks_show_figures_and_numbers(documents):
 
 
 def test_search_finds_a_term_without_a_server(browser, book):
-    with tools.open_page(browser, book.as_uri() + "/", notes=True) as page:
-        page.goto(f"{book.as_uri()}/search.html?q=SMOTE")
-        results = page.locator("#search-results li a")
-        expect(results.first).to_be_visible(timeout=30_000)
-        titles = results.all_text_contents()
-        assert any("02" in title for title in titles), titles
-        results.filter(has_text="02").first.click()
-        expect(page.locator("h1").first).to_contain_text("Preprocess")
+    page = browser.new_page()
+    faults = []
+    page.on("requestfailed", lambda request: faults.append(request.url))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(f"{book.as_uri()}/search.html?q=SMOTE")
+    results = page.locator("#search-results li a")
+    expect(results.first).to_be_visible(timeout=30_000)
+    titles = results.all_text_contents()
+    assert any("02" in title for title in titles), titles
+    results.filter(has_text="02").first.click()
+    expect(page.locator("h1").first).to_contain_text("Preprocess")
+    page.close()
+    assert faults == []
 
 
 @pytest.mark.parametrize(
