@@ -100,13 +100,15 @@ def execute_missing(series: Path, output: Path, parameters: Sequence[tuple[str, 
     notebooks = run_notebooks.find_notebooks(ROOT / "notebooks")
     executed = {path.name: series / path.name for path in notebooks}
     missing = [path for path in notebooks if not executed[path.name].exists()]
+    published = output / "published"
     for path in missing:
-        executed[path.name] = output / path.name
-    outdated = [path.name[:2] for path in missing if not _is_newer(output / path.name, path)]
+        executed[path.name] = published / "series" / path.name
+    outdated = [path.name[:2] for path in missing if not _is_newer(executed[path.name], path)]
     if outdated:
         options = [word for name, value in parameters for word in ("--parameter", name, value)]
         data = synthetic_sample(default_data_dir())
-        run_notebooks.main(["--data", str(data), "--output", str(output), "--notebooks", *outdated, *options])
+        folders = ["--output", str(output), "--reports", str(published)]
+        run_notebooks.main(["--data", str(data), *folders, "--notebooks", *outdated, *options])
     return executed
 
 
