@@ -96,20 +96,25 @@ class ImageFinder:
         small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         means = cv2.blur(small, (2, 2), anchor=(0, 0))
         windows = np.lib.stride_tricks.sliding_window_view(means, (2 * _COARSE, 2 * _COARSE))[:, :, ::2, ::2]
-        places = np.argwhere(np.ones(windows.shape[:2], bool))
+        # Plots and text are mostly background, or have one gray value.
+        pixels = means.astype(np.float32)
+        share, mean, square = (
+            cv2.boxFilter(values, cv2.CV_32F, (2 * _COARSE, 2 * _COARSE), anchor=(0, 0))
+            for values in (((means > 252) | (means < 3)).astype(np.float32), pixels, pixels**2)
+        )
+        usable = (share < 0.5) & (square - mean**2 > 25)
+        places = np.argwhere(usable[: windows.shape[0], : windows.shape[1]])
         found = []
-        for start in range(0, len(places), 4096):
-            part = places[start : start + 4096]
-            squares = windows[part[:, 0], part[:, 1]].reshape(len(part), -1)
-            # Plots and text are mostly background.
-            usable = (((squares > 252) | (squares < 3)).mean(axis=1) < 0.5) & (squares.std(axis=1) > 5)
-            components = _normalize(squares[usable]) @ self._components
-            explained = np.linalg.norm(components, axis=1)
-            usable[usable] = explained > _MIN_EXPLAINED
-            similarities = _unit(components[explained > _MIN_EXPLAINED]) @ self._coarse.T
-            for row, column in np.argwhere(similarities > _MIN_COARSE):
-                y, x = part[usable][row] * np.array(image.shape) / small.shape
-                found.append((float(similarities[row, column]), (x, y, size), int(column)))
+        # Few at a time, whose similarities stay in the processor's cache.
+        for start in range(0, len(places), 256):
+            part = places[start : start + 256]
+            components = _normalize(windows[part[:, 0], part[:, 1]].reshape(len(part), -1)) @ self._components
+            faces = np.linalg.norm(components, axis=1) > _MIN_EXPLAINED
+            part, similarities = part[faces], _unit(components[faces]) @ self._coarse.T
+            rows = np.flatnonzero(similarities.max(axis=1, initial=0) > _MIN_COARSE)
+            for row, column in np.argwhere(similarities[rows] > _MIN_COARSE):
+                y, x = part[rows[row]] * np.array(image.shape) / small.shape
+                found.append((float(similarities[rows[row], column]), (x, y, size), int(column)))
         return found
 
     def _compare(self, image: np.ndarray, x: float, y: float, size: float, candidate: int) -> Match:
