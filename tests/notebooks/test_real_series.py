@@ -54,7 +54,8 @@ def test_fer2013_is_shown_but_not_published(fer2013_archive, tmp_path):
         if "images" in cell.metadata.get("tags", [])
     }
     assert found <= tagged
-    assert len(found) >= len(tagged) / 2
+    # The others show ExpW, heat maps, or nothing in so small a sample.
+    assert len(found) >= 4
     assert list(check_published.find_published([tmp_path / "reports"], finder)) == []
     table = pd.read_csv(output / "runs" / "evaluation.csv", index_col="model")
     # At chance this fails; 90 test images put 95 % of such samples above 0.54 for 0.66.
