@@ -174,17 +174,23 @@ def _leave_at_once(status: int) -> NoReturn:
     os._exit(status)
 
 
+def in_notebook() -> bool:
+    """Return whether this process is the kernel of a notebook; a program that executes notebooks imports it, too."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
 def progress_bar(iterable: Iterable | None = None, **options: Any) -> "tqdm":
     """Return a tqdm progress bar with tqdm's `options`, such as ``desc`` and ``total``.
 
     There is no bar with ``--quiet``, nor where standard error is neither a terminal nor a notebook, such as a log file.
     """
-    in_notebook = "ipykernel" in sys.modules
-    if logger.level >= logging.WARNING or not (sys.stderr.isatty() or in_notebook):
+    notebook = in_notebook()
+    if logger.level >= logging.WARNING or not (sys.stderr.isatty() or notebook):
         options["disable"] = True
     # A notebook stores every update.
-    options.setdefault("mininterval", 1.0 if in_notebook else 0.2)
-    options.setdefault("dynamic_ncols", not in_notebook)
+    options.setdefault("mininterval", 1.0 if notebook else 0.2)
+    options.setdefault("dynamic_ncols", not notebook)
     from tqdm import tqdm
 
     return tqdm(iterable, **options)

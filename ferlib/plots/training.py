@@ -1,6 +1,5 @@
 """Figures of trainings: a history, also while it runs; curves of several; a study with seeds."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
@@ -11,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from ferlib.core.console import in_notebook
 from ferlib.evaluation.metrics import best_epoch
 from ferlib.plots.style import LINE_COLORS, styled
 
@@ -101,7 +101,7 @@ class LiveCurves:
 
     def __call__(self, history: Sequence[Mapping[str, float]]) -> None:
         """Replace the figure by one of the history so far."""
-        if "ipykernel" not in sys.modules:
+        if not in_notebook():
             return
         from IPython.display import display
 

@@ -1,6 +1,5 @@
 """Figures show their data, in a style that does not leak."""
 
-import sys
 import types
 
 import matplotlib.pyplot as plt
@@ -220,7 +219,8 @@ def test_live_curves_update_in_a_notebook(monkeypatch):
         shown.append(("display", len(figure.axes[0].lines[0].get_xdata())))
         return Handle()
 
-    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    # What a notebook has in its kernel's process.
+    monkeypatch.setattr("IPython.get_ipython", lambda: types.SimpleNamespace(kernel=object()))
     monkeypatch.setattr("IPython.display.display", display)
     curves = plots.LiveCurves("a model")
     for epochs in (1, 2, 3):
@@ -230,7 +230,6 @@ def test_live_curves_update_in_a_notebook(monkeypatch):
 
 
 def test_live_curves_draw_nothing_outside_notebooks(monkeypatch):
-    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
     monkeypatch.setattr("IPython.display.display", lambda *_, **__: pytest.fail("drawn"))
     plots.LiveCurves()(HISTORY)
     assert plt.get_fignums() == []

@@ -112,7 +112,7 @@ def test_a_network_is_tuned_and_confirmed(make_plan, drawn_faces, tmp_path):
 def test_an_interrupted_network_continues_after_its_epoch(make_plan, small_faces, tmp_path):
     plan = make_plan(trials=1, training={"epochs": 3})
     study = TuningStudy(tmp_path / "mine")
-    assert not study.run(plan, small_faces, timeout=0.01)
+    assert not study.run(plan, small_faces, timeout=1e-6)
     assert study.table()["state"].tolist() == ["waiting"]
     # It ends at the end of an epoch at the earliest.
     assert not (tmp_path / "mine" / "trial-0000").exists()
