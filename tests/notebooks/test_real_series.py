@@ -28,6 +28,7 @@ def test_expw_needs_parameters_only(expw_archive, tmp_path):
     assert "photographs in two splits: 0" in read_text(output / "08_expw.ipynb")
 
 
+@pytest.mark.timeout(1800)  # it executes all notebooks
 def test_fer2013_is_shown_but_not_published(fer2013_archive, tmp_path):
     output = run_series(
         tmp_path / "out",
