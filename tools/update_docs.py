@@ -36,6 +36,10 @@ NUMBER = re.compile(r"(?P<number>-?[\d,]*\d(?:\.\d+)?)(?P<unit> ?%)?<!-- (?P<rec
 _TABLE = re.compile(r"<!-- table: (?P<name>\w+) -->\n(?:(?!<!--).)*\n<!-- end of table -->", re.DOTALL)
 
 
+#: How tables mark the run folders of pretrained models.
+PRETRAINED_NOTES = {"default": " (pretrained)", "fast": " (pretrained, fast)"}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Update the documents, or check that nothing is out of date."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -329,7 +333,7 @@ def tabulate_formats() -> str:
     """Return accuracy, size and speed of networks in every format."""
     rows = [
         [
-            f"`{row['model']}`" + (" (pretrained)" if row["run"] in PRETRAINED_NAMES else ""),
+            f"`{row['model']}`" + PRETRAINED_NOTES.get(row["run"], ""),
             row["format"],
             f"{row['megabytes']:.1f}",
             f"{100 * row['val_accuracy']:.2f} %",
