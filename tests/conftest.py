@@ -44,11 +44,16 @@ def _process_state() -> Iterator[None]:
     changes of the standard streams and the warning filters.
     """
     loggers = [logging.getLogger(name) for name in ("ferlib", "uvicorn.error", "papermill")]
+    # Not only restored: a fixture of a module may have called a command with --quiet before the first test's began.
+    logging.getLogger("ferlib").setLevel(logging.INFO)
     logging_before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     environment, folder, max_pixels = dict(os.environ), Path.cwd(), Image.MAX_IMAGE_PIXELS
     policy = sys.modules["keras"].config.dtype_policy() if "keras" in sys.modules else None
+    plotting = dict(sys.modules["matplotlib"].rcParams) if "matplotlib" in sys.modules else None
     yield
+    if plotting is not None:
+        dict.update(sys.modules["matplotlib"].rcParams, plotting)
     for logger, level, before in logging_before:
         logger.setLevel(level)
         logger.handlers[:] = before

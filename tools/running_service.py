@@ -79,8 +79,12 @@ def run_service(
                 wait_until_ready(service)
             yield service
         finally:
-            process.kill()
-            process.wait()
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
             process.stdout.close()
 
 
