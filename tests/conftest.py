@@ -50,6 +50,8 @@ def _process_state() -> Iterator[None]:
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     environment, folder, max_pixels = dict(os.environ), Path.cwd(), Image.MAX_IMAGE_PIXELS
     policy = sys.modules["keras"].config.dtype_policy() if "keras" in sys.modules else None
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
     plotting = dict(sys.modules["matplotlib"].rcParams) if "matplotlib" in sys.modules else None
     yield
     if plotting is not None:
@@ -66,6 +68,12 @@ def _process_state() -> Iterator[None]:
     Image.MAX_IMAGE_PIXELS = max_pixels
     if policy is not None:
         sys.modules["keras"].config.set_dtype_policy(policy)
+
+
+@pytest.fixture
+def uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count no coverage in processes that the test starts, which may not be able to write it."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
 
 def _named(variable: str) -> Path:

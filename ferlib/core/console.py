@@ -29,6 +29,11 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u20
 logger = logging.getLogger("ferlib")
 
 
+# Whether signals wait, and those that do; only the main thread, which handles signals, changes them.
+_holding = False
+_waiting: list[KeyboardInterrupt] = []
+
+
 class Terminated(KeyboardInterrupt):
     """The process was asked to end by SIGTERM, as containers, Slurm and ``timeout`` do, or by SIGHUP."""
 
@@ -92,9 +97,16 @@ def _open_streams() -> None:
 def _raise_on_signals() -> None:
     """Let SIGTERM and SIGHUP end the process as Ctrl+C does, so that files are completed; ignored ones stay ignored."""
 
+    def interrupt(number: int, frame: types.FrameType | None) -> None:  # noqa: ARG001
+        _raise_or_wait(KeyboardInterrupt())
+
     def end(number: int, frame: types.FrameType | None) -> None:  # noqa: ARG001
         signal.signal(number, signal.SIG_IGN)  # a second one would interrupt the completion
-        raise Terminated(number)
+        _raise_or_wait(Terminated(number))
+
+    with contextlib.suppress(ValueError):
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, interrupt)
 
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
@@ -102,6 +114,28 @@ def _raise_on_signals() -> None:
         with contextlib.suppress(ValueError):
             if number is not None and signal.getsignal(number) is signal.SIG_DFL:
                 signal.signal(number, end)
+
+
+def _raise_or_wait(interrupt: KeyboardInterrupt) -> None:
+    if not _holding:
+        raise interrupt
+    _waiting.append(interrupt)
+
+
+@contextlib.contextmanager
+def hold_signals() -> Iterator[None]:
+    """Let Ctrl+C, SIGTERM and SIGHUP wait until a block has ended, so that several files get the same rows.
+
+    For the main thread, in commands that `run` has started.
+    """
+    global _holding
+    _holding = True
+    try:
+        yield
+    finally:
+        _holding = False
+    if _waiting:
+        raise _waiting.pop()
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ferlib.core.console import Terminated, logger, progress_bar, write_line
+from ferlib.core.console import Terminated, hold_signals, logger, progress_bar, write_line
 from ferlib.core.errors import FerlibError, VideoError
 from ferlib.core.threads import available_cores
 from ferlib.faces import MIN_FACE_SIZE, SizedDetector, make_detector
@@ -91,8 +91,9 @@ class PredictionJob:
 
     def write(self, record: Record) -> None:
         """Write a record to each sink."""
-        for sink in self.sinks:
-            sink.write(record)
+        with hold_signals():
+            for sink in self.sinks:
+                sink.write(record)
 
     def fail(self, path: Path, message: object) -> None:
         """Report and count a file that could not be processed."""

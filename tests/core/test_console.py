@@ -188,6 +188,22 @@ def test_other_signals_end_as_ctrl_c_does(name):
     assert done.returncode == 128 + getattr(signal, name)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_signals_wait_until_all_files_have_a_row(name, status):
+    code = (
+        "import os, signal; from ferlib.core.console import hold_signals, run\n"
+        "def main(argv):\n"
+        "    with hold_signals():\n"
+        f"        os.kill(os.getpid(), signal.{name})\n"
+        "        print('written')\n"
+        "    print('not reached')\n"
+        "run(main)"
+    )
+    done = _python(code)
+    assert (done.stdout, done.stderr, done.returncode) == ("written\n", "\nstopped\n", status)
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
 def test_nohup_stays_in_force():
     code = (

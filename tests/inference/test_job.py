@@ -201,6 +201,7 @@ def test_closed_streams(closed, tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.usefixtures("uncounted")
 def test_a_full_disk(tmp_path):
     done = shell(f"ferlib predict {HOPPER} --detector none > /dev/full")
     assert done.returncode == 1

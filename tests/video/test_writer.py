@@ -162,6 +162,7 @@ run(main)
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files")
 @pytest.mark.parametrize("name", ["H.264", "MPEG-4"])
+@pytest.mark.usefixtures("uncounted")
 def test_a_full_disk_is_one_sentence(tmp_path, name):
     command = [sys.executable, "-c", FULL, str(tmp_path / "v.mp4"), name]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -5,6 +5,7 @@ import fcntl
 import logging
 import os
 import re
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 #: The journal in a study's folder.
 JOURNAL = "study.journal"
+
+# How often a database is opened, a second apart, if another worker is creating its tables.
+_TRIES = 5
 
 # Seconds between signs of life of a trial in a database, and without one until it is given to another machine.
 HEARTBEAT_SECONDS, STALE_SECONDS = 60, 240
@@ -73,11 +77,16 @@ def open_storage(storage: str | None, study_dir: Path, *, create: bool = True) -
                 raise ArtifactError(f"{journal} is damaged ({error}).") from error
         assert storage is not None
         from optuna.storages import RetryHeartbeatStaleTrialCallback
-        from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+        from sqlalchemy.exc import (
+            ArgumentError,
+            IntegrityError,
+            NoSuchModuleError,
+            ProgrammingError,
+            SQLAlchemyError,
+        )
         from sqlalchemy.pool import NullPool
 
-        shown = hide_password(storage)
-        try:
+        def connect() -> RDBStorage:
             return RDBStorage(
                 storage,
                 # Minutes pass between two connections, and none is left open.
@@ -86,6 +95,15 @@ def open_storage(storage: str | None, study_dir: Path, *, create: bool = True) -
                 grace_period=STALE_SECONDS,
                 heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
             )
+
+        shown = hide_password(storage)
+        try:
+            for _ in range(_TRIES - 1):
+                # Another worker may create the tables of a new database at the same time.
+                with contextlib.suppress(IntegrityError, ProgrammingError):
+                    return connect()
+                time.sleep(1)
+            return connect()
         except (ArgumentError, NoSuchModuleError, ValueError):
             raise OptionError(
                 f"--storage: expected a URL such as postgresql+psycopg://host/name, got {shown!r}."
