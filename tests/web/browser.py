@@ -14,6 +14,9 @@ from playwright.sync_api import Browser, Page, Playwright, expect
 #: Chromium, which is not a Python package: Debian's package chromium, or any Chrome.
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 
+#: Why a request failed that Chromium gave up, as a tab does that goes on while its page's icon is still loading.
+CANCELED = "net::ERR_ABORTED"
+
 # Chromium's own requests would be refused; a container's root has no sandbox.
 _FLAGS = [
     "--no-sandbox",
@@ -51,7 +54,10 @@ def open_page(
     allowed = ("log", "info", "debug") if notes else ()
     page.on("console", lambda message: None if message.type in allowed else faults.append(f"console: {message.text}"))
     page.on("pageerror", lambda error: faults.append(f"error: {error}"))
-    context.on("requestfailed", lambda request: faults.append(f"failed: {request.url}"))
+    context.on(
+        "requestfailed",
+        lambda request: None if request.failure == CANCELED else faults.append(f"failed: {request.url}"),
+    )
     context.on(
         "request",
         lambda request: None if request.url.startswith((address, "blob:")) else faults.append(f"asked: {request.url}"),
