@@ -69,6 +69,7 @@ def plot_seeds(table: pd.DataFrame, *, value: str = "val_accuracy", base: str = 
     table : DataFrame
         One row per training, as in ``reports/layers.csv``: ``variant``, ``change`` (its group) and `value`, a fraction.
     value : str
+        ``"val_accuracy"`` or ``"test_accuracy"``.
     base : str
         The variant that all others change; its mean is a dotted line.
     """
@@ -82,7 +83,8 @@ def plot_seeds(table: pd.DataFrame, *, value: str = "val_accuracy", base: str = 
         ax.plot(mean, row, "|", color="#D55E00", markersize=14, markeredgewidth=2)
         labels.append(f"{change}: {variant}" if isinstance(change, str) and change else variant)
     ax.set_yticks(range(len(labels)), labels, fontsize=9)
-    ax.set(xlabel="accuracy on val: circles are single trainings, bars their mean", ylim=(len(labels) - 0.4, -0.6))
+    split = value.removesuffix("_accuracy")
+    ax.set(xlabel=f"accuracy on {split}: circles are single trainings, bars their mean", ylim=(len(labels) - 0.4, -0.6))
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.grid(axis="x", alpha=0.3)
     return ax
