@@ -117,7 +117,14 @@ def _connect(address: str | None, n_workers: int | None) -> int:
     try:
         # It says there which level of messages it got from the environment.
         with suppress_native_stderr():
-            ray.init(address=address, **options)
+            try:
+                ray.init(address=address, **options)
+            except Exception as error:
+                # Ray gives a new cluster 30 seconds, which are too few where other work takes the processors.
+                if "timed out during startup" not in str(error):
+                    raise
+                ray.shutdown()
+                ray.init(address=address, **options)
     # Ray raises several kinds of errors.
     except Exception as error:
         raise FerlibError(
