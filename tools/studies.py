@@ -4,8 +4,8 @@ Each study trains every variant with every seed and writes one table to ``report
 ``data/runs/STUDY``; the same command continues an interrupted study. The studies are:
 
 * ``layers``: one layer or training option of ``plain_cnn`` at a time (``layers.csv``, notebook 03);
-* ``normalization``: batch normalization with and without augmentation, epoch by epoch (``normalization.csv``,
-  notebook 03);
+* ``normalization``: batch normalization with and without augmentation and at three learning rates, epoch by epoch
+  (``normalization.csv``, notebook 03);
 * ``transfer``: the trunk of ``face_resnet`` from random weights, frozen, and fine-tuned, epoch by epoch
   (``transfer.csv``, notebook 03);
 * ``probe``: only prints the val accuracy of a linear classifier on the features of the frozen trunk
@@ -86,6 +86,10 @@ STUDIES: dict[str, tuple[Variant, ...]] = {
         Variant("normalized", "", "plain_cnn", {"batch_norm": True}),
         Variant("plain, augmented", "", "plain_cnn", training={"augmentation": Augmentation()}),
         Variant("normalized, augmented", "", "plain_cnn", {"batch_norm": True}, {"augmentation": Augmentation()}),
+        Variant("plain, rate 0.0003", "", "plain_cnn", training={"learning_rate": 3e-4}),
+        Variant("normalized, rate 0.0003", "", "plain_cnn", {"batch_norm": True}, {"learning_rate": 3e-4}),
+        Variant("plain, rate 0.003", "", "plain_cnn", training={"learning_rate": 3e-3}),
+        Variant("normalized, rate 0.003", "", "plain_cnn", {"batch_norm": True}, {"learning_rate": 3e-3}),
     ),
     "transfer": (
         Variant("from scratch", "", "transfer", {**_TRUNK, "weights": "none"}, {"frozen_epochs": 0, **_TUNING}),
