@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from ferlib.evaluation.studies import DEFAULTS_NOTE, is_logarithmic, is_numeric, parameters_of
 from ferlib.plots.style import LINE_COLORS, styled
@@ -100,6 +100,10 @@ def plot_slices(table: pd.DataFrame) -> Figure:
             ax.set_xlim(-0.6, len(labels) - 0.4)
         elif is_log:
             ax.set_xscale("log")
+            # Few labels, because the axes are narrow.
+            ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+            ax.xaxis.set_major_formatter("{x:g}")
+            ax.xaxis.set_minor_formatter(NullFormatter())
         ax.tick_params(labelsize=8)
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         ax.grid(axis="y", alpha=0.3)
