@@ -289,7 +289,8 @@ def publish(executed: Path, published: Path, *, real: bool, stand_ins: Path | No
     import nbformat
 
     notebook = nbformat.read(executed, as_version=4)
-    drawn = _read_stand_in(stand_ins / executed.name) if real and stand_ins else {}
+    shows_images = any(IMAGES_TAG in cell.metadata.get("tags", []) for cell in notebook.cells)
+    drawn = _read_stand_in(stand_ins / executed.name) if real and stand_ins and shows_images else {}
     # Papermill records paths of this machine, and widgets need a script.
     notebook.metadata = nbformat.from_dict({name: notebook.metadata[name] for name in ("kernelspec", "language_info")})
     notebook.cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]

@@ -190,6 +190,19 @@ def test_links_of_published_copies_lead_out_of_their_folder(folder, tmp_path):
     assert copy.cells[0].source == "[a](../../docs/glossary.md), [b](01_eda.ipynb)"
 
 
+def test_a_notebook_without_images_of_the_dataset_needs_no_stand_in(folder, tmp_path):
+    real = _executed(folder / "06_in_the_wild.ipynb", "a curve to keep", "a note", "grace_hopper.jpg")
+    notebook = nbformat.read(real, as_version=4)
+    for cell in notebook.cells:
+        cell.metadata.pop("tags", None)
+    for path in (real, tmp_path / "06_in_the_wild.ipynb"):
+        nbformat.write(notebook, path)
+    run_notebooks.publish(real, tmp_path / "series" / real.name, real=True, stand_ins=tmp_path)
+    text = (tmp_path / "series" / real.name).read_text(encoding="utf-8")
+    assert "a curve to keep" in text
+    assert "drawn faces stand in" not in text
+
+
 def test_real_images_never_stand_in(folder, tmp_path):
     real = _executed(folder / "01_eda.ipynb", "a curve", "a face of the dataset", "FER2013")
     with pytest.raises(FerlibError, match="was not executed on drawn faces"):
