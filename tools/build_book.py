@@ -128,7 +128,8 @@ def collect_sources(source: Path, executed: dict[str, Path]) -> None:
         write_package(name, modules, source / "api")
     _write(source / "api" / "index.md", _api_index(packages))
     _write(source / "try.md", _TRY)
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    # The book's notebooks are the executed ones.
+    readme = re.sub(r" \(\[executed\]\([^)]*\)\)", "", (ROOT / "README.md").read_text(encoding="utf-8"))
     _write(source / "index.md", readme + contents(source))
 
 
