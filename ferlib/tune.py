@@ -157,6 +157,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         confirm_seeds=options.confirm_seeds,
         confirm_epochs=options.confirm_epochs,
     )
+    if plan.favors_high_rates:
+        logger.warning(
+            "with the cosine schedule, trials of %d epochs favor learning rates that may be too high for the %d epochs "
+            "of a full training; the confirmation shows it",
+            base.epochs,
+            plan.full_epochs,
+        )
     path = locate_data(options.data, allow_download=False)
     study = TuningStudy(options.folder, options.storage, overwrite=options.overwrite)
     dataset = load_for_training(

@@ -85,6 +85,17 @@ def test_a_trial_is_repeated_by_train(study_dir, tmp_path):
     assert (list(trial.metrics), list(again.metrics)) == (["val"], ["val", "test"])
 
 
+@pytest.mark.parametrize(
+    ("words", "warned"), [("--epochs 8", True), ("--epochs 8 --confirm-epochs 16", False), ("", False)]
+)
+def test_short_trials_with_a_cosine_schedule_are_warned_of(words, warned, tmp_path, caplog):
+    missing = tmp_path / "missing.zip"
+    with pytest.raises(FerlibError, match=r"missing\.zip"):
+        main(["--model", "plain_cnn", "--data", str(missing), "--study-dir", str(tmp_path / "study"), *words.split()])
+    text = "trials of 8 epochs favor learning rates that may be too high for the 50 epochs of a full training"
+    assert (text in caplog.text) == warned
+
+
 def test_show_needs_a_study(tmp_path):
     with pytest.raises(ArtifactError, match="There is no study in"):
         main(["--show", "--study-dir", str(tmp_path / "nothing")])

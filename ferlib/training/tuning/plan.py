@@ -69,6 +69,16 @@ class TuningPlan:
         """The epochs of the confirmation's trainings."""
         return self.confirm_epochs or default_options(self.model).epochs
 
+    @property
+    def favors_high_rates(self) -> bool:
+        """Whether the trials choose a learning rate that falls to zero much earlier than in the confirmation.
+
+        See `docs/tuning.md`: such a rate was good in 8 epochs, and too high in 50.
+        """
+        varied = {parameter.name: parameter for parameter in self.space.parameters}
+        schedules = varied["schedule"].choices if "schedule" in varied else (self.training.schedule,)
+        return "learning_rate" in varied and "cosine" in schedules and 2 * self.training.epochs < self.full_epochs
+
     def to_json(self) -> dict[str, Any]:
         """Return what has to be equal when the study is continued."""
         return {
