@@ -16,7 +16,8 @@ from typing import Any
 from ferlib.core.console import EXIT_OK, run, write_line
 from ferlib.core.errors import FerlibError
 from ferlib.core.files import atomic_write
-from ferlib.data.locate import ARCHIVE_VARIABLE, default_data_dir, describe_source, locate_data
+from ferlib.data.locate import ARCHIVE_VARIABLE, EXPW_VARIABLE, default_data_dir, describe_source, locate_data
+from ferlib.data.votes import VOTES_VARIABLE
 from ferlib.runs.folder import MODEL_CARD, pretrained_run_dir
 
 #: The parameters that each size sets, in notebooks that have them.
@@ -101,11 +102,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     output = (arguments.output or Path("build") / ("demo" if arguments.size == "demo" else "notebooks")).resolve()
     # Notebooks run in their own folder, so that the path must not be relative.
     data = Path(locate_data(arguments.data)).resolve()
+    drawn = describe_source(data).startswith("SYNTHETIC")
     write_line(describe_source(data))
     notebooks = find_notebooks(folder, arguments.notebooks)
     plan = plan_parameters(notebooks, arguments.size, output, dict(arguments.parameter))
     started = time.monotonic()
-    with _data_variable(data):
+    with _data_variables(data, drawn=drawn):
         for number, notebook in enumerate(notebooks, start=1):
             place = f"[{number}/{len(notebooks)}] {notebook.name}"
             write_line(f"{place} ...")
@@ -115,12 +117,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             write_line(f"{place} done in {_duration(now - begun)} ({_duration(now - started)} in all)")
     write_line(f"executed notebooks: {output}")
     if arguments.reports:
-        real = not describe_source(data).startswith("SYNTHETIC")
-        stand_ins = (arguments.stand_ins or Path("build") / "demo") if real else None
+        series = arguments.reports / "series"
+        stand_ins = None if drawn else arguments.stand_ins or Path("build") / "demo"
         for notebook in notebooks:
-            publish(
-                output / notebook.name, arguments.reports / "series" / notebook.name, real=real, stand_ins=stand_ins
-            )
+            publish(output / notebook.name, series / notebook.name, real=not drawn, stand_ins=stand_ins)
         copy_figures(output / "figures", arguments.reports / "figures")
         for notebook in notebooks:
             publish_tables(notebook, plan[notebook], arguments.reports)
@@ -129,17 +129,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 @contextlib.contextmanager
-def _data_variable(path: Path) -> Iterator[None]:
-    """Name the data in the kernels' environment, which keeps their path out of the executed copies."""
-    earlier = os.environ.get(ARCHIVE_VARIABLE)
+def _data_variables(path: Path, *, drawn: bool) -> Iterator[None]:
+    """Name the data in the kernels' environment, which keeps their path out of the executed copies.
+
+    With drawn faces, the other real datasets are not named: copies on drawn faces may be published.
+    """
+    earlier = dict(os.environ)
     os.environ[ARCHIVE_VARIABLE] = str(path)
+    if drawn:
+        for name in (EXPW_VARIABLE, VOTES_VARIABLE):
+            os.environ.pop(name, None)
     try:
         yield
     finally:
-        if earlier is None:
-            del os.environ[ARCHIVE_VARIABLE]
-        else:
-            os.environ[ARCHIVE_VARIABLE] = earlier
+        for name in (ARCHIVE_VARIABLE, EXPW_VARIABLE, VOTES_VARIABLE):
+            os.environ.pop(name, None)
+            if name in earlier:
+                os.environ[name] = earlier[name]
 
 
 def find_notebooks(folder: Path, numbers: Sequence[str] | None = None) -> list[Path]:

@@ -24,10 +24,13 @@ _MIN_CHECKED, _MIN_AGREEMENT = 30, 0.4
 #: The other columns: contempt, unknown, and "NF" for no face.
 FERPLUS_OTHERS = ("contempt", "unknown", "NF")
 
+#: The environment variable that names the file of votes.
+VOTES_VARIABLE = "FERPLUS_VOTES"
+
 
 def find_votes(path: str | Path | None = None) -> Path | None:
     """Return the file of FER+ votes: `path`, or the one in the environment variable ``FERPLUS_VOTES``, or None."""
-    chosen = path or os.environ.get("FERPLUS_VOTES")
+    chosen = path or os.environ.get(VOTES_VARIABLE)
     return Path(chosen) if chosen else None
 
 

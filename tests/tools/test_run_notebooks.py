@@ -48,24 +48,26 @@ def test_notebooks_run_in_order_and_write_only_to_the_output(folder, faces, tmp_
     _write_notebook(
         folder / "00_first.ipynb",
         note.format("first "),
-        "import os, sys\nprint(RUN_DIR, os.environ['FER2013_ARCHIVE'], sys.executable)",
+        "import os, sys\nprint(RUN_DIR, os.environ['FER2013_ARCHIVE'], os.environ.get('EXPW_ARCHIVE'), sys.executable)",
         parameters="RUN_DIR = ''",
     )
     (folder / "scratch.ipynb").write_text("not a notebook of the series")
     monkeypatch.chdir(faces.parent)
     monkeypatch.setenv("FER2013_ARCHIVE", "other.zip")
+    # Real faces must not get into copies on drawn ones.
+    monkeypatch.setenv("EXPW_ARCHIVE", "expw.zip")
 
     status = run_notebooks.main(
         ["--data", "faces.zip", "--folder", str(folder), "--output", str(tmp_path / "out"), "--parameter", "SEED", "7"]
     )
 
     assert status == 0
-    assert os.environ["FER2013_ARCHIVE"] == "other.zip"
+    assert (os.environ["FER2013_ARCHIVE"], os.environ["EXPW_ARCHIVE"]) == ("other.zip", "expw.zip")
     assert (tmp_path / "order.txt").read_text() == "first second "
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("SYNTHETIC")
     assert [line for line in lines if "done in" in line][1].startswith("[2/2] 01_second.ipynb")
-    assert _printed(tmp_path / "out" / "00_first.ipynb").split() == ["../out/runs", str(faces), sys.executable]
+    assert _printed(tmp_path / "out" / "00_first.ipynb").split() == ["../out/runs", str(faces), "None", sys.executable]
     assert _printed(tmp_path / "out" / "01_second.ipynb").split() == [
         str(run_notebooks.SIZES["demo"]["SAMPLE_SIZE"]),
         "7",
