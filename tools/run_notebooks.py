@@ -106,6 +106,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     write_line(describe_source(data))
     notebooks = find_notebooks(folder, arguments.notebooks)
     plan = plan_parameters(notebooks, arguments.size, output, dict(arguments.parameter))
+    stand_ins = None if drawn else arguments.stand_ins or Path("build") / "demo"
+    if arguments.reports and stand_ins:
+        # A wrong one ends the series now, not after an hour.
+        for notebook in filter(_shows_images, notebooks):
+            _read_stand_in(stand_ins / notebook.name)
     started = time.monotonic()
     with _data_variables(data, drawn=drawn):
         for number, notebook in enumerate(notebooks, start=1):
@@ -118,7 +123,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     write_line(f"executed notebooks: {output}")
     if arguments.reports:
         series = arguments.reports / "series"
-        stand_ins = None if drawn else arguments.stand_ins or Path("build") / "demo"
         for notebook in notebooks:
             publish(output / notebook.name, series / notebook.name, real=not drawn, stand_ins=stand_ins)
         copy_figures(output / "figures", arguments.reports / "figures")
@@ -295,8 +299,7 @@ def publish(executed: Path, published: Path, *, real: bool, stand_ins: Path | No
     import nbformat
 
     notebook = nbformat.read(executed, as_version=4)
-    shows_images = any(IMAGES_TAG in cell.metadata.get("tags", []) for cell in notebook.cells)
-    drawn = _read_stand_in(stand_ins / executed.name) if real and stand_ins and shows_images else {}
+    drawn = _read_stand_in(stand_ins / executed.name) if real and stand_ins and _shows_images(executed) else {}
     # Papermill records paths of this machine, and widgets need a script.
     notebook.metadata = nbformat.from_dict({name: notebook.metadata[name] for name in ("kernelspec", "language_info")})
     notebook.cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
@@ -316,6 +319,13 @@ def publish(executed: Path, published: Path, *, real: bool, stand_ins: Path | No
             out.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
     with atomic_write(published) as temporary:
         nbformat.write(notebook, temporary)
+
+
+def _shows_images(path: Path) -> bool:
+    """Return whether a notebook has cells tagged ``images``."""
+    import nbformat
+
+    return any(IMAGES_TAG in cell.metadata.get("tags", []) for cell in nbformat.read(path, as_version=4).cells)
 
 
 def _read_stand_in(path: Path) -> dict[str, list[Any]]:

@@ -209,3 +209,12 @@ def test_real_images_never_stand_in(folder, tmp_path):
     real = _executed(folder / "01_eda.ipynb", "a curve", "a face of the dataset", "FER2013")
     with pytest.raises(FerlibError, match="was not executed on drawn faces"):
         run_notebooks.publish(real, tmp_path / "published.ipynb", real=True, stand_ins=folder)
+
+
+def test_a_wrong_stand_in_is_refused_before_execution(folder, faces, tmp_path, monkeypatch):
+    _executed(folder / "01_eda.ipynb", "a curve", "a face", "FER2013")
+    monkeypatch.setattr(run_notebooks, "describe_source", lambda path: "FER2013")
+    places = ["--folder", str(folder), "--output", str(tmp_path / "out"), "--stand-ins", str(folder)]
+    with pytest.raises(FerlibError, match="was not executed on drawn faces"):
+        run_notebooks.main(["--data", str(faces), "--reports", str(tmp_path / "reports"), *places])
+    assert not (tmp_path / "out").exists()
