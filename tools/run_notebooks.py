@@ -35,6 +35,9 @@ TABLES = {"evaluation.csv": "series.csv", "errors.csv": "errors.csv", "expw_metr
 #: What published copies show in place of images of a real dataset.
 STAND_IN = "SYNTHETIC: drawn faces stand in for images of the dataset, which may not be published.\n"
 
+# A table styled by pandas has a random name.
+_STYLED_TABLE = re.compile(r'<table id="(T_[0-9a-f]{5})"')
+
 _KERNEL = "python3"
 
 _EXAMPLES = """
@@ -287,9 +290,9 @@ def execute_notebook(notebook: Path, output: Path, parameters: dict[str, Any], *
 def publish(executed: Path, published: Path, *, real: bool, stand_ins: Path | None = None) -> None:
     """Write a copy of an executed notebook that may be published.
 
-    It has no progress bars, no times and no parameters of this machine. In a copy on `real` data, the outputs of cells
-    tagged ``images`` are left out, and those of the same cells in `stand_ins` take their place: a folder of copies
-    executed on drawn faces.
+    It has no progress bars, no times, no random names of tables and no parameters of this machine. In a copy on `real`
+    data, the outputs of cells tagged ``images`` are left out, and those of the same cells in `stand_ins` take their
+    place: a folder of copies executed on drawn faces.
 
     Raises
     ------
@@ -303,6 +306,7 @@ def publish(executed: Path, published: Path, *, real: bool, stand_ins: Path | No
     # Papermill records paths of this machine, and widgets need a script.
     notebook.metadata = nbformat.from_dict({name: notebook.metadata[name] for name in ("kernelspec", "language_info")})
     notebook.cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+    n_tables = 0
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         if cell.cell_type == "markdown":
@@ -316,7 +320,11 @@ def publish(executed: Path, published: Path, *, real: bool, stand_ins: Path | No
             cell.outputs = [label, *(out for out in drawn.get(cell.source, []) if out.output_type != "stream")]
         cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
         for out in cell.outputs:
-            out.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+            data = out.get("data", {})
+            data.pop("application/vnd.jupyter.widget-view+json", None)
+            if table := _STYLED_TABLE.search(html := str(data.get("text/html", ""))):
+                n_tables += 1
+                data["text/html"] = html.replace(table[1], f"T_{n_tables}")
     with atomic_write(published) as temporary:
         nbformat.write(notebook, temporary)
 

@@ -18,7 +18,7 @@ def test_expw_needs_parameters_only(expw_archive, tmp_path):
         tmp_path / "out", tmp_path / "data", "--data", str(expw_archive), "--notebooks", "08",
         "--parameter", "EXPW", str(expw_archive),
     )  # fmt: skip
-    config = json.loads((output / "runs" / "expw_three_block_cnn" / "config.json").read_text())
+    config = json.loads((output / "runs" / "expw" / "three_block_cnn" / "config.json").read_text())
     assert (config["data"]["title"], config["image_size"], config["channels"]) == ("ExpW", [64, 64], 3)
     assert config["data"]["split"]["scheme"] == "70/15/15"
     assert config["training"]["resample"] == "smote"

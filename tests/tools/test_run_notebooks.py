@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 import run_notebooks
 
@@ -190,6 +191,24 @@ def test_links_of_published_copies_lead_out_of_their_folder(folder, tmp_path):
     run_notebooks.publish(folder / "00_first.ipynb", published, real=False)
     copy = nbformat.read(published, as_version=4)
     assert copy.cells[0].source == "[a](../../docs/glossary.md), [b](01_eda.ipynb)"
+
+
+def test_published_copies_are_the_same_each_time(folder, tmp_path):
+    published = []
+    for number in range(2):
+        path = _executed(folder / "01_eda.ipynb", "a note", "a face", "SYNTHETIC faces")
+        notebook = nbformat.read(path, as_version=4)
+        for row in (1, 2):
+            table = pd.DataFrame({"value": [row]}).style
+            notebook.cells.append(nbformat.v4.new_code_cell(f"table({row})", id=f"cell-{row}"))
+            shown = nbformat.v4.new_output("display_data", data={"text/html": table.to_html()})
+            notebook.cells[-1].outputs = [shown]
+        nbformat.write(notebook, path)
+        run_notebooks.publish(path, tmp_path / f"{number}.ipynb", real=False)
+        published.append([cell.get("outputs") for cell in nbformat.read(tmp_path / f"{number}.ipynb", 4).cells])
+    assert published[0] == published[1]
+    first, second = (outputs[0]["data"]["text/html"] for outputs in published[0][-2:])
+    assert ('id="T_1"' in first, 'id="T_2"' in second) == (True, True)
 
 
 def test_a_notebook_without_images_of_the_dataset_needs_no_stand_in(folder, tmp_path):
