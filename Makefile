@@ -28,7 +28,7 @@ demo: environment ## execute the notebooks at small size, then predict on a phot
 	@echo 'Files of this demonstration:'
 	@find build/demo -type f ! -path 'build/demo/runs/*' | sort | sed 's/^/  /'
 
-notebooks: environment ## execute the notebooks on all data (an hour or more) and update reports/
+notebooks: environment ## execute the notebooks on all data (about an hour) and update reports/
 	@rm -rf build/stand-ins
 	$(python) tools/run_notebooks.py --size demo --output build/stand-ins --parameter EPOCHS 1 --data "$$($(python) \
 		-c 'from ferlib.data.locate import default_data_dir, synthetic_sample; print(synthetic_sample(default_data_dir()))')"
