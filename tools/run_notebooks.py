@@ -61,7 +61,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--size", choices=sorted(SIZES), default="demo", help="amount of data and training (default: demo)"
     )
     parser.add_argument(
-        "--data", type=Path, metavar="PATH", help="zip, folder or CSV (default: the first dataset found)"
+        "--data",
+        type=Path,
+        metavar="PATH",
+        help=f"zip, folder or CSV (default: the first dataset found); with drawn faces, {EXPW_VARIABLE} and "
+        f"{VOTES_VARIABLE} are ignored",
     )
     parser.add_argument(
         "--output",
